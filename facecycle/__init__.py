@@ -1,0 +1,1 @@
+"""facecycle: facial representations from cycle consistency, with every part a plugin."""

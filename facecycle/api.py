@@ -1,0 +1,272 @@
+"""What a plugin author imports: the protocols of the five kinds of plugin and the data they exchange.
+
+A plugin is a class (or factory) with `facecycle_api = (1, 0)`, an `Options` model and
+`__init__(self, options)`, registered under one of the entry-point groups in `GROUPS`. No base class
+is needed. Importing this module does not import torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
+
+from pydantic import BaseModel, ConfigDict
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+    from torch import Tensor, nn
+
+API_VERSION = (1, 0)
+"""Version of these protocols. A plugin of another major version is refused; see `facecycle_api`."""
+
+Kind = Literal["encoder", "warper", "loss", "dataset", "method"]
+GROUPS: dict[Kind, str] = {
+    "encoder": "facecycle.encoders",
+    "warper": "facecycle.warpers",
+    "loss": "facecycle.losses",
+    "dataset": "facecycle.datasets",
+    "method": "facecycle.methods",
+}
+NAMESPACE_GROUP = "facecycle.namespaces"
+"""Entries `<kind>.<plugin>` name a cheap function that lists the further names that plugin answers to."""
+
+Task = Literal["emotion", "pose", "verify"]
+
+
+class Options(BaseModel):
+    """Base of a plugin's options: unknown keys are refused, values do not change once set."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Plugin(Protocol):
+    """What every plugin offers, whatever its kind."""
+
+    facecycle_api: ClassVar[tuple[int, int]]
+    Options: ClassVar[type[BaseModel]]
+
+    def __init__(self, options: Any) -> None: ...
+
+
+# --- encoders, warpers, losses ------------------------------------------------------------------
+
+
+class Encoder(Protocol):
+    """Images to a feature map. A `torch.nn.Module`; its code head belongs to the core.
+
+    Attributes:
+        channels: C of the feature map.
+        stride: input pixels per cell of the feature map; inputs are multiples of it.
+    """
+
+    channels: int
+    stride: int
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """Map normalised images (B, 3, H, W) to features (B, C, H / stride, W / stride)."""
+        ...
+
+
+class Warper(Protocol):
+    """The two resampling operations of the method. See `facecycle_kernels` for the formulas."""
+
+    def warp(self, x: Tensor, flow: Tensor, clamp: bool = False) -> Tensor:
+        """Sample x (B, C, H, W) at identity grid + flow, bilinear, zeros outside, align_corners=True.
+
+        Args:
+            x: image or feature map.
+            flow: (B, 2, h, w), channel 0 = x, 1 = y, in grid units: [-1, 1] spans the image. Resized
+                to (H, W) first.
+            clamp: clamp the resized flow to [-1, 1].
+        """
+        ...
+
+    def renormalize(self, x: Tensor, gamma: Tensor, beta: Tensor) -> Tensor:
+        """Instance norm of x (B, C, H, W), eps 1e-5, times gamma plus beta, both (B, C, 1, 1) or x's shape."""
+        ...
+
+
+class Loss(Protocol):
+    """Predictions that share a target to one value each.
+
+    Attributes:
+        needs_target: False for a loss that looks at the prediction alone, such as symmetry.
+    """
+
+    needs_target: bool
+
+    def __call__(self, predictions: Tensor, target: Tensor | None) -> Tensor:
+        """Map predictions (V, B, 3, H, W) and their common target (B, 3, H, W) to losses (V,)."""
+        ...
+
+
+# --- data ---------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Track:
+    """Frames of one person in one take; `frames` index the data set that yields the track."""
+
+    name: str
+    identity: str
+    frames: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class BadFrame:
+    """A frame that could not be read, by its file name and the reason."""
+
+    name: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """Samples of a supervised probe.
+
+    Attributes:
+        frames: (n,) frame indices.
+        targets: (n,) class ids for emotion; (n, 3) pitch, yaw, roll in degrees for pose.
+        folds: (n,) fold in which a sample is tested; -1 is training only.
+        groups: (n,) whom the sample shows: inner cross-validation never splits a group.
+        classes: names of the class ids, for emotion.
+        note: what a reader of any number from here must know.
+    """
+
+    frames: np.ndarray
+    targets: np.ndarray
+    folds: np.ndarray
+    groups: np.ndarray
+    classes: tuple[str, ...] = ()
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Verification:
+    """Pairs of frames for verification: `same` (n,) tells whether a pair shows one person.
+
+    `first`, `second` are (n,) frame indices, `folds` (n,) the fold in which a pair is tested.
+    """
+
+    first: np.ndarray
+    second: np.ndarray
+    same: np.ndarray
+    folds: np.ndarray
+    note: str = ""
+
+
+class Dataset(Protocol):
+    """Frames, as tracks for pretraining or as labelled samples for a probe.
+
+    A data set that lacks tracks or a task raises `DataError` and says so.
+    """
+
+    licence: str
+
+    def tracks(self) -> list[Track]: ...
+
+    def labelled(self, task: Task) -> Labelled | Verification: ...
+
+    def images(self, frames: Sequence[int], size: int) -> tuple[Tensor, list[BadFrame | None]]:
+        """Read frames as RGB uint8 (n, 3, size, size); a bad frame's pixels are zero and it is named."""
+        ...
+
+    def fingerprint(self) -> str:
+        """A hex digest that changes when the files, or what is read from them, change."""
+        ...
+
+
+# --- methods ------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """A batch of pairs: `first` and `second` are (P, 3, H, W), normalised; row i of each is one pair."""
+
+    first: Tensor
+    second: Tensor
+
+    def to(self, device: torch.device) -> Pairs:
+        return Pairs(self.first.to(device), self.second.to(device))
+
+
+@dataclass(frozen=True)
+class View:
+    """A predicted image (B, 3, H, W) and the name of the target it is compared with."""
+
+    prediction: Tensor
+    target: str
+
+
+@dataclass(frozen=True)
+class Views:
+    """What a method computed from a batch, for losses to look at.
+
+    Attributes:
+        views: view name to prediction and target name.
+        targets: target name to image (B, 3, H, W).
+        monitored: name to (B, ...) tensors whose deviation over the batch is logged: a code or flow
+            that no longer differs between faces has collapsed.
+    """
+
+    views: Mapping[str, View]
+    targets: Mapping[str, Tensor]
+    monitored: Mapping[str, Tensor] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The chosen components a method assembles its networks from.
+
+    Attributes:
+        encoder: builds a new instance of the chosen encoder.
+        warper: the chosen warper.
+        size: side of the square training images, in pixels.
+        pretrained_encoder: builds another encoder, by name, with its pretrained weights (for a frozen stem).
+    """
+
+    encoder: Callable[[], nn.Module]
+    warper: Warper
+    size: int
+    pretrained_encoder: Callable[[str], nn.Module]
+
+
+class Method(Protocol):
+    """A way to learn from pairs. A `torch.nn.Module`.
+
+    Attributes:
+        view_names: per cycle, the views its losses may look at.
+        feature_names: what `features` can extract.
+    """
+
+    view_names: Mapping[str, frozenset[str]]
+    feature_names: tuple[str, ...]
+
+    def assemble(self, parts: Parts) -> None:
+        """Create the networks. Called once, before anything else."""
+        ...
+
+    def trainable(self, cycle: str) -> Iterable[nn.Module]:
+        """The networks that a cycle trains; the others are frozen."""
+        ...
+
+    def __call__(
+        self, pairs: Pairs, cycle: str, wanted: frozenset[str], generator: torch.Generator
+    ) -> Views:
+        """Compute the `wanted` views of a cycle, and no network that they do not need."""
+        ...
+
+    def features(self, images: Tensor, name: str, generator: torch.Generator) -> Tensor:
+        """Map normalised images (B, 3, H, W) to features (B, D)."""
+        ...
+
+    def translate(
+        self, images: Tensor, drivers: Tensor | None, generator: torch.Generator
+    ) -> dict[str, Tensor]:
+        """Map normalised images (B, 3, H, W) to named images, and `flow` (B, 2, h, w).
+
+        With `drivers` of the same shape, the swaps between images and drivers are among them.
+        """
+        ...

@@ -1,0 +1,1 @@
+"""Images, tracks, pairs and transforms: bytes to normalised batches."""

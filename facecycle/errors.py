@@ -1,0 +1,52 @@
+"""Errors made for a reader: what is wrong, where, what was expected, what to do.
+
+Every one of them ends a command with exit code 2 and this message alone; a traceback is shown only
+when `FACECYCLE_DEBUG=1`. Anything else that escapes is a bug and keeps its traceback.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class FacecycleError(Exception):
+    """Something the user can mend. The message is complete; `hint` says what to do next."""
+
+    def __init__(self, message: str, *, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return self.message if self.hint is None else f"{self.message}\n{self.hint}"
+
+
+class ConfigError(FacecycleError):
+    """A flag, a config file or a preset holds a wrong key or value."""
+
+
+class PluginError(FacecycleError):
+    """A name that no plugin answers to, or a plugin that cannot be used."""
+
+
+class DataError(FacecycleError):
+    """A data set, an image or a label file that is missing or malformed."""
+
+
+class CheckpointError(FacecycleError):
+    """A checkpoint that cannot be read, or does not fit the networks it is loaded into."""
+
+
+class RunError(FacecycleError):
+    """A run that cannot go on, such as one whose loss stays non-finite."""
+
+
+def did_you_mean(wrong: str, known: Iterable[str], count: int = 3) -> str:
+    """Return a sentence that suggests the names closest to `wrong`, or '' when none is close.
+
+    >>> did_you_mean("resnt18", ["resnet18", "vgg19"])
+    'Did you mean resnet18?'
+    """
+    close = difflib.get_close_matches(wrong, list(known), n=count, cutoff=0.6)
+    return f"Did you mean {' or '.join(close)}?" if close else ""

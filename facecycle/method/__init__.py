@@ -1,0 +1,1 @@
+"""FaceCycle itself: networks and the two cycles."""

@@ -1,0 +1,1 @@
+"""Custom ops of facecycle: one folder an op, each with its plain-torch reference."""

@@ -1,0 +1,1 @@
+"""First-party plugins of facecycle, written against `facecycle.api` alone."""

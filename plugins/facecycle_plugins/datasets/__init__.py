@@ -1,0 +1,1 @@
+"""Data sets: frames as tracks, or as labelled samples."""

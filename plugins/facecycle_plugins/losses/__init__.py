@@ -1,0 +1,1 @@
+"""Losses: predictions that share a target to one value each."""

@@ -1,0 +1,1 @@
+"""Warpers: resampling by a flow, and re-normalization."""
