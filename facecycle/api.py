@@ -7,7 +7,7 @@ is needed. Importing this module does not import torch.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
@@ -234,38 +234,40 @@ class Parts:
 
 
 class Method(Protocol):
-    """A way to learn from pairs. A `torch.nn.Module`.
+    """A way to learn from pairs, in one or more cycles. A `torch.nn.Module`.
 
     Attributes:
         view_names: per cycle, the views its losses may look at.
-        feature_names: what `features` can extract.
+        features_from: name of each feature `features` can extract, and the cycle that trains it.
+        panels_from: name of each image `translate` makes, and the cycle that trains it.
     """
 
     view_names: Mapping[str, frozenset[str]]
-    feature_names: tuple[str, ...]
+    features_from: Mapping[str, str]
+    panels_from: Mapping[str, str]
 
     def assemble(self, parts: Parts) -> None:
         """Create the networks. Called once, before anything else."""
         ...
 
-    def trainable(self, cycle: str) -> Iterable[nn.Module]:
-        """The networks that a cycle trains; the others are frozen."""
+    def trainable(self, cycle: str) -> list[nn.Module]:
+        """The modules that a cycle trains; all others are frozen and in evaluation mode."""
         ...
 
     def __call__(
-        self, pairs: Pairs, cycle: str, wanted: frozenset[str], generator: torch.Generator
+        self, pairs: Pairs, cycle: str, wanted: frozenset[str], generator: torch.Generator | None
     ) -> Views:
         """Compute the `wanted` views of a cycle, and no network that they do not need."""
         ...
 
-    def features(self, images: Tensor, name: str, generator: torch.Generator) -> Tensor:
+    def features(self, images: Tensor, name: str) -> Tensor:
         """Map normalised images (B, 3, H, W) to features (B, D)."""
         ...
 
     def translate(
-        self, images: Tensor, drivers: Tensor | None, generator: torch.Generator
+        self, images: Tensor, drivers: Tensor | None, generator: torch.Generator | None
     ) -> dict[str, Tensor]:
-        """Map normalised images (B, 3, H, W) to named images, and `flow` (B, 2, h, w).
+        """Map normalised images (B, 3, S, S) to named images, and `flow` (B, 2, h, w).
 
         With `drivers` of the same shape, the swaps between images and drivers are among them.
         """

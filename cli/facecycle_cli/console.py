@@ -1,0 +1,81 @@
+"""What commands print: lines for people, and a progress display that is quiet when nobody watches."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+
+console = Console(soft_wrap=True, highlight=False)
+QUIET_INTERVAL = 30.0
+"""Seconds between two lines of progress where standard output is not a terminal."""
+
+
+def say(text: str) -> None:
+    """Print a line as it is; nothing in it is taken for markup."""
+    console.print(escape(text))
+
+
+class Progress:
+    """Shows stages and steps: a live bar on a terminal, a line now and then elsewhere."""
+
+    def __enter__(self) -> Progress:
+        self._bar: Any = None
+        if sys.stdout.isatty():
+            from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+            from rich.progress import Progress as Bar
+
+            self._bar = Bar(
+                TextColumn("{task.description}"),
+                BarColumn(),
+                MofNCompleteColumn(),
+                TimeRemainingColumn(),
+                TextColumn("{task.fields[metrics]}"),
+                console=console,
+            )
+            self._bar.start()
+        self._task: Any = None
+        self._total = 0
+        self._first = 0
+        self._started = self._printed = time.monotonic()
+        self._rate = 0.0
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+
+    def stage(self, name: str, first: int, total: int) -> None:
+        """A stage begins at step `first` of `total`."""
+        self._total, self._first = total, first
+        self._started = self._printed = time.monotonic()
+        if self._bar is not None:
+            self._task = self._bar.add_task(name, total=total, completed=first, metrics="")
+        else:
+            say(f"stage {name}: {total} steps" + (f", continuing after {first}" if first else ""))
+
+    def step(self, name: str, done: int, metrics: dict[str, float]) -> None:
+        """A step was taken."""
+        self._rate = metrics.get("images_per_second", self._rate)
+        text = _metrics(metrics, self._rate)
+        if self._bar is not None:
+            self._bar.update(self._task, completed=done, metrics=text)
+            return
+        now = time.monotonic()
+        if done == self._total or done == self._first + 1 or now - self._printed >= QUIET_INTERVAL:
+            self._printed = now
+            left = (now - self._started) / max(1, done - self._first) * (self._total - done)
+            say(f"  {name} {done}/{self._total}  {text}  {left:.0f} s left")
+
+    def note(self, text: str) -> None:
+        """Something worth knowing happened."""
+        say(text)
+
+
+def _metrics(metrics: dict[str, float], rate: float) -> str:
+    hidden = {"lr", "gradient_norm", "images_per_second"}
+    shown = [f"{k} {v:.3f}" for k, v in metrics.items() if k not in hidden and "/" not in k]
+    return " ".join(shown) + f"  {rate:.0f} images/s"

@@ -1,0 +1,53 @@
+"""The `facecycle` application: its commands, and how an error reaches the user."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import typer
+
+from facecycle.errors import FacecycleError
+from facecycle_cli import plugins
+from facecycle_cli.pretrain import pretrain
+from facecycle_cli.probe import probe
+from facecycle_cli.translate import translate
+
+app = typer.Typer(
+    name="facecycle",
+    help="Learn face representations from unlabelled faces, translate photographs, probe what was learned.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command()(pretrain)
+app.command()(translate)
+app.command()(probe)
+app.add_typer(plugins.app, name="plugins")
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        from importlib.metadata import version
+
+        typer.echo(f"facecycle {version('facecycle')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Show the version."),
+) -> None:
+    pass
+
+
+def run() -> None:
+    """Run the command line; an error made for the reader ends it with its message and exit code 2."""
+    try:
+        app()
+    except FacecycleError as error:
+        if os.environ.get("FACECYCLE_DEBUG") == "1":
+            raise
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)

@@ -1,0 +1,166 @@
+"""`facecycle pretrain`: flags to a configuration, then the engine."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from facecycle.config import Layer, RunConfig, file_layer, preset_layers, preset_names, resolve, set_layer
+from facecycle.errors import ConfigError
+
+
+class Stage(StrEnum):
+    """Which cycles a run trains."""
+
+    expression = "expression"
+    identity = "identity"
+    both = "both"
+
+
+def pretrain(
+    encoder: Annotated[str | None, typer.Option(help="Backbone: resnet18, timm:vit_tiny_patch16_224, facecycle.")] = None,
+    data: Annotated[
+        list[str] | None, typer.Option(help="Folder of tracks or stills, list file, or KIND:PATH. Repeats.")
+    ] = None,
+    stage: Annotated[Stage, typer.Option(help="Which cycle to train.")] = Stage.both,
+    preset: Annotated[str | None, typer.Option(help=f"Start from: {', '.join(preset_names())}.")] = None,
+    config: Annotated[Path | None, typer.Option(help="A .toml or .json file laid over the preset.")] = None,
+    assignments: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Set any configuration key. Repeats.")
+    ] = None,
+    warper: Annotated[str | None, typer.Option(help="Implementation of the warps: reference.")] = None,
+    perceptual: Annotated[
+        str | None, typer.Option(help="Perceptual network: none, random, or a timm backbone.")
+    ] = None,
+    steps: Annotated[int | None, typer.Option(min=1, help="Length of every stage, in steps.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of everything random.")] = None,
+    start: Annotated[
+        Path | None, typer.Option("--from", help="Start with the weights of this run or checkpoint.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Run folder; a new one below runs/ when left out.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue the run in --out, or the newest.")] = False,
+) -> None:
+    """Learn expression and identity codes from unlabelled faces.
+
+    Example: facecycle pretrain --encoder resnet18 --data faces/ --preset small
+    """
+    flags = _flags(encoder, data, warper, seed)
+    layers = [*_preset(preset, data, config), *([file_layer(config)] if config else []), flags]
+    resolved = resolve([*layers, *_late_flags(resolve(layers), stage, steps, perceptual), set_layer(assignments or [])])
+    _run(resolved, stage, start, out, resume)
+
+
+def _preset(preset: str | None, data: list[str] | None, config: Path | None) -> list[Layer]:
+    if preset is None and config is not None and "preset" in file_layer(config)[1]:
+        # A resolved configuration says which preset it grew from; it is laid over that one again.
+        return preset_layers(str(file_layer(config)[1]["preset"]))
+    if preset is None:
+        preset = "demo" if data is None and config is None else "small"
+    return preset_layers(preset)
+
+
+def _flags(encoder: str | None, data: list[str] | None, warper: str | None, seed: int | None) -> Layer:
+    values: dict[str, Any] = {}
+    if encoder is not None:
+        values["encoder"] = {"name": encoder}
+    if warper is not None:
+        values["warper"] = {"name": warper}
+    if seed is not None:
+        values["seed"] = seed
+    if data:
+        from facecycle_cli.data import parse
+
+        values["data"] = [parse(text, "tracks") for text in data]
+    return ("flags", values)
+
+
+def _late_flags(config: RunConfig, stage: Stage, steps: int | None, perceptual: str | None) -> list[Layer]:
+    """Turn the flags that change every stage into layers over a configuration."""
+    layers: list[Layer] = []
+    for name, each in config.stages.items():
+        if stage != Stage.both and each.cycle != stage.value:
+            layers.append((f"--stage {stage.value}", {"stages": {name: None}}))
+            continue
+        if steps is not None:
+            layers.append((f"--steps {steps}", {"stages": {name: {"steps": steps}}}))
+        losses = {label: _perceptual(perceptual) for label, l in each.losses.items() if l.name == "perceptual"}
+        if perceptual is not None and losses:
+            layers.append((f"--perceptual {perceptual}", {"stages": {name: {"losses": losses}}}))
+    if perceptual not in {None, "none"} and not any("--perceptual" in origin for origin, _ in layers):
+        raise ConfigError(
+            f"--perceptual {perceptual}: the preset {config.preset!r} has no perceptual loss",
+            hint="Use --preset base, or add one: --set stages.expression.losses.perceptual.name=perceptual "
+            "--set stages.expression.losses.perceptual.views.reconstruction=1",
+        )
+    return layers
+
+
+def _perceptual(network: str | None) -> dict[str, Any] | None:
+    if network == "none":
+        return None
+    if network == "random":
+        return {"options": {"pretrained": False}}
+    return {"options": {"network": network}}
+
+
+def _run(config: RunConfig, stage: Stage, start: Path | None, out: Path | None, resume: bool) -> None:
+    from facecycle import checkpoint
+    from facecycle.engine.load import RUNS
+    from facecycle.engine.pretrain import Pretraining
+    from facecycle.engine.run_folder import RunFolder
+    from facecycle_cli.console import Progress, say
+
+    if resume:
+        path = out or checkpoint.newest_run(RUNS)
+        if path is None:
+            raise ConfigError(f"--resume: there is no run below {RUNS}/", hint="Name the run folder with --out.")
+        folder = RunFolder(path)
+        _refuse_changes(folder.config(), config, path)
+    else:
+        if stage is Stage.identity and start is None:
+            raise ConfigError(
+                "--stage identity needs trained expression networks",
+                hint="Add --from RUN, a run of the expression stage.",
+            )
+        folder = RunFolder(out or _new_folder(RUNS, config))
+    if all(d.name == "synthetic" for d in config.data):
+        say("No --data given: training on the built-in synthetic faces.")
+    with Progress() as progress:
+        run = Pretraining(config, folder, progress)
+        if resume:
+            run.resume()
+        else:
+            if start is not None:
+                run.start_from(start)
+            folder.create(config)
+        outcome = run.run()
+    for name, reason in outcome.bad_frames.items():
+        say(f"skipped {name}: {reason}")
+    if outcome.bad_frames:
+        say(f"{len(outcome.bad_frames)} images could not be read and were skipped.")
+    say(f"checkpoint: {outcome.model}\nsamples: {folder.path / 'samples'}")
+    if outcome.stopped_by is not None:
+        raise typer.Exit(128 + outcome.stopped_by)
+
+
+def _refuse_changes(kept: RunConfig, asked: RunConfig, path: Path) -> None:
+    """A resumed run keeps its configuration; a command that asks for another is refused."""
+    before, after = kept.model_dump(), asked.model_dump()
+    changed = [key for key in before if before[key] != after[key]]
+    if changed:
+        raise ConfigError(
+            f"--resume: {path} was started with other settings of {', '.join(changed)}",
+            hint=f"Repeat the command that started it, or use --config {path / 'config.json'}.",
+        )
+
+
+def _new_folder(runs: Path, config: RunConfig) -> Path:
+    """Return the first unused `<preset>-<encoder>-NNN` below `runs`."""
+    stem = f"{config.preset}-{config.encoder.name}".replace(":", "-").replace("/", "-")
+    number = 1
+    while (runs / f"{stem}-{number:03d}").exists():
+        number += 1
+    return runs / f"{stem}-{number:03d}"

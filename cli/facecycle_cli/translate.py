@@ -1,0 +1,46 @@
+"""`facecycle translate`: photographs to neutral, frontalised and swapped faces."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def translate(
+    images: Annotated[list[Path], typer.Argument(help="Image files, or folders of images.")],
+    driver: Annotated[
+        Path | None, typer.Option(help="A second face: swap expressions and identities with it.")
+    ] = None,
+    checkpoint: Annotated[
+        Path | None, typer.Option(help="Run folder or .safetensors file; the newest run when left out.")
+    ] = None,
+    out: Annotated[Path, typer.Option(help="Folder for the pictures.")] = Path("translations"),
+    crop: Annotated[
+        str | None, typer.Option(metavar="X,Y,W,H", help="Face region in pixels; the centre square when left out.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Seed of the generator's noise.")] = 0,
+) -> None:
+    """Neutralise faces, turn them to the front, and swap what they wear.
+
+    Example: facecycle translate img.jpg --driver other.jpg
+    """
+    from facecycle.data.images import parse_crop
+    from facecycle.engine.load import load
+    from facecycle.engine.translate import expand
+    from facecycle.engine.translate import translate as run
+    from facecycle_cli.console import say
+
+    region = parse_crop(crop) if crop is not None else None
+    expand(images)  # a wrong path is named before networks are loaded
+    loaded = load(checkpoint)
+    result = run(loaded, images, out, driver=driver, crop=region, seed=seed)
+    say(f"checkpoint: {loaded.checkpoint.path}")
+    if result.missing:
+        say(f"left out {', '.join(result.missing)}: the checkpoint did not train the cycle they need")
+    for name, reason in result.skipped.items():
+        say(f"skipped {name}: {reason}")
+    for sheet in result.sheets:
+        say(f"contact sheet: {sheet}")
+    say(f"{len(result.pictures)} pictures in {out}")

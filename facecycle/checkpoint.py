@@ -1,0 +1,270 @@
+"""Checkpoints: safetensors in and out, with the configuration and provenance inside, written atomically.
+
+A checkpoint is a folder with `model.safetensors`, which stands alone, and beside it what only resuming
+needs: `optimizer.safetensors` and `state.json`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import platform
+import shutil
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import ValidationError
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from facecycle.config import RunConfig
+from facecycle.errors import CheckpointError
+
+FORMAT = "facecycle/1"
+MODEL = "model.safetensors"
+OPTIMIZER = "optimizer.safetensors"
+STATE = "state.json"
+LATEST = "latest"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """What a `model.safetensors` says of itself.
+
+    Attributes:
+        path: the file.
+        config: the resolved configuration of the run.
+        trained: the cycles that were trained at least one step.
+        metadata: all entries of the header, as strings.
+    """
+
+    path: Path
+    config: RunConfig
+    trained: frozenset[str]
+    metadata: Mapping[str, str]
+
+    def sha256(self) -> str:
+        """Return the digest of the file."""
+        return file_sha256(self.path)
+
+
+def file_sha256(path: Path) -> str:
+    """Return the hex SHA-256 of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def environment() -> dict[str, str]:
+    """Return the versions a checkpoint was made with."""
+    return {
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "platform": platform.platform(),
+        "command": " ".join(sys.argv[:1]).rpartition("/")[2],
+    }
+
+
+# --- writing ------------------------------------------------------------------------------------
+
+
+def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
+    """Call `write` on a temporary name beside `path`, flush it to the disk, and rename it to `path`.
+
+    Raises:
+        CheckpointError: the disk refuses, for example because it is full; `path` is then untouched.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write(temporary)
+        _flush(temporary)
+        _replace(temporary, path)
+        _flush(path.parent)
+    except (OSError, SafetensorError) as error:
+        raise CheckpointError(f"cannot write {path}: {error}", hint="Is the disk full or read-only?") from error
+    finally:
+        _remove(temporary)
+
+
+def _flush(path: Path) -> None:
+    """Make sure that a file's or folder's contents are on the disk."""
+    targets = [*path.iterdir(), path] if path.is_dir() and not path.is_symlink() else [path]
+    for target in targets:
+        if target.is_dir() and target != path:
+            continue
+        descriptor = os.open(target, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def _replace(temporary: Path, path: Path) -> None:
+    if path.is_dir():
+        # A folder cannot be renamed over a full one; the same step is being written again.
+        shutil.rmtree(path)
+    os.replace(temporary, path)
+
+
+def _remove(path: Path) -> None:
+    with contextlib.suppress(FileNotFoundError):
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
+
+
+def save(
+    folder: Path,
+    method: nn.Module,
+    optimizer: Mapping[str, Tensor],
+    state: Mapping[str, Any],
+    metadata: Mapping[str, str],
+) -> Path:
+    """Write the checkpoint folder `folder`, then point `latest` beside it to it.
+
+    Args:
+        folder: `<run>/checkpoints/<name>`.
+        method: its state dict is what `model.safetensors` holds.
+        optimizer: tensors that only resuming needs.
+        state: counters, as JSON.
+        metadata: entries of the model file's header beside the format.
+
+    Returns:
+        The path of the model file.
+
+    Raises:
+        CheckpointError: it cannot be written; earlier checkpoints are untouched.
+    """
+
+    def write(temporary: Path) -> None:
+        _remove(temporary)
+        temporary.mkdir()
+        weights = {k: v.detach().cpu().contiguous() for k, v in method.state_dict().items()}
+        save_file(weights, temporary / MODEL, {"format": FORMAT, **metadata})
+        save_file(dict(optimizer), temporary / OPTIMIZER)
+        (temporary / STATE).write_text(json.dumps(dict(state), indent=1))
+
+    write_atomically(folder, write)
+    write_atomically(folder.parent / LATEST, lambda path: _write_text(path, folder.name + "\n"))
+    return folder / MODEL
+
+
+def _write_text(path: Path, text: str) -> None:
+    path.write_text(text)
+
+
+# --- finding and reading ------------------------------------------------------------------------
+
+
+def find(path: Path) -> Path:
+    """Return the model file that a run folder, a checkpoint folder or a file name stands for.
+
+    Raises:
+        CheckpointError: nothing there is a checkpoint.
+    """
+    if path.is_file():
+        return path
+    if not path.exists():
+        raise CheckpointError(
+            f"there is no checkpoint at {path}", hint="Give a run folder or a .safetensors file."
+        )
+    if (path / MODEL).is_file():
+        return path / MODEL
+    return latest_folder(path) / MODEL
+
+
+def latest_folder(run: Path) -> Path:
+    """Return the newest checkpoint folder of a run.
+
+    Raises:
+        CheckpointError: the run has none yet.
+    """
+    pointer = run / "checkpoints" / LATEST
+    if pointer.is_file():
+        folder = pointer.parent / pointer.read_text().strip()
+        if (folder / MODEL).is_file():
+            return folder
+    raise CheckpointError(
+        f"{run} holds no checkpoint", hint="A run writes its first one at the end of its first stage, or earlier."
+    )
+
+
+def newest_run(runs: Path) -> Path | None:
+    """Return the run below `runs` whose checkpoint was written last, or None."""
+    pointers = list(runs.glob(f"*/checkpoints/{LATEST}"))
+    return max(pointers, key=lambda p: p.stat().st_mtime).parent.parent if pointers else None
+
+
+def read(path: Path) -> Checkpoint:
+    """Read the header of a checkpoint; no tensor is loaded.
+
+    Raises:
+        CheckpointError: not a safetensors file, not ours, of another format version, or damaged.
+    """
+    path = find(path)
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(
+            f"{path} is not a safetensors checkpoint: {error}",
+            hint="A checkpoint is the model.safetensors of a run; .pt and .tar files are not read here.",
+        ) from error
+    if metadata.get("format") != FORMAT:
+        raise CheckpointError(
+            f"{path} has the format {metadata.get('format')!r}; this version of facecycle reads {FORMAT!r}",
+            hint="It was written by another version of facecycle, or by another program.",
+        )
+    try:
+        config = RunConfig.model_validate_json(metadata["config"])
+        trained = frozenset(json.loads(metadata["trained"]))
+    except (KeyError, ValueError, ValidationError) as error:
+        raise CheckpointError(f"the header of {path} is damaged: {error}") from error
+    return Checkpoint(path, config, trained, metadata)
+
+
+def load_weights(method: nn.Module, checkpoint: Checkpoint) -> None:
+    """Load a checkpoint's tensors into networks of the same shape.
+
+    Raises:
+        CheckpointError: lists the tensors that are missing, too many or of another shape.
+    """
+    try:
+        found = load_file(checkpoint.path)
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(f"{checkpoint.path} cannot be read: {error}") from error
+    wanted = method.state_dict()
+    problems = [f"missing {k}" for k in wanted if k not in found]
+    problems += [f"unknown {k}" for k in found if k not in wanted]
+    problems += [
+        f"{k} is {tuple(found[k].shape)}, the network has {tuple(wanted[k].shape)}"
+        for k in wanted
+        if k in found and found[k].shape != wanted[k].shape
+    ]
+    if problems:
+        more = f" (+{len(problems) - 5} more)" if len(problems) > 5 else ""
+        raise CheckpointError(
+            f"{checkpoint.path} does not fit these networks: {'; '.join(problems[:5])}{more}",
+            hint="Use the configuration it was trained with (it is in its header).",
+        )
+    method.load_state_dict(found)
+
+
+def read_resume(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Read the optimizer tensors and the state that stand beside a checkpoint's model.
+
+    Raises:
+        CheckpointError: one of them is missing or damaged.
+    """
+    try:
+        return load_file(folder / OPTIMIZER), json.loads((folder / STATE).read_text())
+    except (SafetensorError, OSError, ValueError) as error:
+        raise CheckpointError(f"{folder} cannot be resumed from: {error}") from error

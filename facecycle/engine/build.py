@@ -1,0 +1,62 @@
+"""A configuration to networks and data sets, through the registry."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import nn
+
+from facecycle import registry
+from facecycle.api import Kind, Parts
+from facecycle.config import Component, RunConfig
+from facecycle.data.batches import JoinedTracks
+from facecycle.engine.objective import check_cycles
+
+
+def build_method(config: RunConfig) -> Any:
+    """Build the method's networks with freshly initialised weights, seeded by the configuration.
+
+    Raises:
+        PluginError, ConfigError: a component cannot be found, loaded or configured.
+    """
+
+    def encoder() -> nn.Module:
+        return registry.build("encoder", config.encoder.name, config.encoder.options)
+
+    def pretrained_encoder(name: str) -> nn.Module:
+        return registry.build("encoder", name, {"pretrained": True})
+
+    method = registry.build("method", config.method.name, config.method.options)
+    check_cycles(config, method)
+    warper = registry.build("warper", config.warper.name, config.warper.options)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.seed)
+        method.assemble(Parts(encoder, warper, config.size, pretrained_encoder))
+    return method
+
+
+def build_tracks(config: RunConfig) -> JoinedTracks:
+    """Build the data sets of a run and join their tracks."""
+    return JoinedTracks([registry.build("dataset", c.name, c.options) for c in config.data])
+
+
+def provenance(config: RunConfig) -> dict[str, dict[str, str]]:
+    """Return which distribution and version each component of a run came from, by kind and name."""
+    named: list[tuple[Kind, Component]] = [
+        ("method", config.method),
+        ("encoder", config.encoder),
+        ("warper", config.warper),
+        *[("dataset", c) for c in config.data],
+    ]
+    losses = {loss.name for stage in config.stages.values() for loss in stage.losses.values()}
+    named += [("loss", Component(name=name)) for name in sorted(losses)]
+    found = {}
+    for kind, component in named:
+        plugin = registry.find(kind, component.name)
+        found[f"{kind}:{component.name}"] = {
+            "distribution": plugin.distribution,
+            "version": plugin.version,
+            "entry_point": plugin.entry_point,
+        }
+    return found

@@ -1,0 +1,65 @@
+"""A checkpoint to networks ready for use."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from facecycle import checkpoint
+from facecycle.checkpoint import Checkpoint
+from facecycle.engine.build import build_method
+from facecycle.errors import CheckpointError, PluginError
+
+RUNS = Path("runs")
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """Networks in evaluation mode, without gradients, and the checkpoint they came from."""
+
+    method: Any
+    checkpoint: Checkpoint
+
+
+def default_checkpoint() -> Path:
+    """Return the newest run below `runs/`.
+
+    Raises:
+        CheckpointError: there is none; the message says how to make one.
+    """
+    newest = checkpoint.newest_run(RUNS)
+    if newest is None:
+        raise CheckpointError(
+            f"there is no checkpoint below {RUNS}/",
+            hint="Make one with: facecycle pretrain\nOr name one: --checkpoint RUN_FOLDER_OR_SAFETENSORS_FILE",
+        )
+    return newest
+
+
+def load(path: Path | None) -> Loaded:
+    """Load a checkpoint; None takes the newest run below `runs/`.
+
+    Raises:
+        CheckpointError: it cannot be read, does not fit, or needs a plugin that is not installed.
+    """
+    found = checkpoint.read(path or default_checkpoint())
+    try:
+        method = build_method(found.config)
+    except PluginError as error:
+        raise CheckpointError(
+            f"{found.path} needs a plugin that cannot be used here. {error.message}", hint=_needs(found) or error.hint
+        ) from error
+    checkpoint.load_weights(method, found)
+    return Loaded(method.requires_grad_(False).eval(), found)
+
+
+def _needs(found: Checkpoint) -> str:
+    """Name the distributions beside our own that a checkpoint was made with."""
+    try:
+        components = json.loads(found.metadata.get("components", "{}"))
+        needed = sorted({f"{c['distribution']} {c['version']}" for c in components.values()})
+    except (ValueError, TypeError, KeyError, AttributeError):
+        return ""
+    return "It was made with " + ", ".join(needed) + "."

@@ -1,0 +1,184 @@
+"""Translation: photographs to neutral, frontalised, mean and re-expressed faces."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from facecycle.data.images import Crop, list_images, read_square
+from facecycle.data.normalise import from_uint8
+from facecycle.data.pairs import seeded
+from facecycle.engine.load import Loaded
+from facecycle.engine.pictures import contact_sheet, panel_pixels, to_pil, write_png
+from facecycle.errors import DataError
+
+BATCH = 32
+SHEET_ROWS = 32
+FIGURE = ("input", "frontal", "neutral", "mean_face", "expression_swap", "identity_swap")
+"""The panels of a pair of faces; two rows of these six are the paper's figure."""
+SINGLE = ("input", "frontal", "neutral", "mean_face", "flow")
+"""The panels of a face alone."""
+
+
+@dataclass
+class Translation:
+    """What was written.
+
+    Attributes:
+        sheets: contact sheets.
+        pictures: single panels.
+        skipped: images that could not be read, with the reason.
+        missing: panels left out, because the checkpoint did not train their cycle.
+    """
+
+    sheets: list[Path] = field(default_factory=list)
+    pictures: list[Path] = field(default_factory=list)
+    skipped: dict[str, str] = field(default_factory=dict)
+    missing: tuple[str, ...] = ()
+
+
+def expand(inputs: Sequence[Path]) -> list[Path]:
+    """Replace folders by the images below them, in natural order.
+
+    Raises:
+        DataError: a path that does not exist, or a folder without images.
+    """
+    paths: list[Path] = []
+    for path in inputs:
+        found = list_images(path) if path.is_dir() else [path]
+        if not path.exists():
+            raise DataError(f"there is no file or folder {path}")
+        if not found:
+            raise DataError(f"the folder {path} holds no images")
+        paths.extend(found)
+    return paths
+
+
+def translate(
+    loaded: Loaded,
+    inputs: Sequence[Path],
+    out: Path,
+    *,
+    driver: Path | None = None,
+    crop: Crop | None = None,
+    seed: int = 0,
+) -> Translation:
+    """Translate images and write every panel as a PNG of the training size, and contact sheets.
+
+    Args:
+        loaded: networks and their checkpoint.
+        inputs: image files and folders.
+        out: folder to write to; created when missing.
+        driver: an image to swap expression and identity with, both ways.
+        crop: the square of interest in every input; None takes the centre.
+        seed: of the generator's noise; one seed gives the same pictures again.
+
+    Raises:
+        DataError: nothing could be read, or the driver could not.
+    """
+    size = loaded.checkpoint.config.size
+    driver_pixels = read_square(driver, size) if driver is not None else None
+    wanted = FIGURE if driver is not None else SINGLE
+    trained = loaded.checkpoint.trained
+    columns = [p for p in wanted if p == "input" or loaded.method.panels_from[p] in trained]
+    result = Translation(missing=tuple(p for p in wanted if p not in columns))
+    sheet = _Sheets(out, columns, result.sheets)
+    for batch in _batches(_unique_names(expand(inputs)), size, crop, result.skipped):
+        pixels = torch.stack([p for _, p in batch])
+        panels = _panels(loaded, pixels, driver_pixels, columns, seed)
+        for row, (name, _) in enumerate(batch):
+            shown = {name: row}
+            if driver is not None:
+                # The driver's own row follows that of the image it is paired with.
+                shown = {f"{name} + {driver.stem}": row, f"{driver.stem} + {name}": row + len(batch)}
+            for label, index in shown.items():
+                images = {c: panels[c][index] for c in columns}
+                result.pictures += _write_panels(out, label.replace(" + ", "+"), images)
+                sheet.add(label, images)
+    sheet.flush()
+    if not result.sheets:
+        name, reason = next(iter(result.skipped.items()))
+        raise DataError(f"none of the images could be read; {name}: {reason}")
+    return result
+
+
+def _unique_names(paths: Sequence[Path]) -> list[tuple[str, Path]]:
+    """Name each image by its stem, with a number where a stem comes again."""
+    seen: dict[str, int] = {}
+    names = []
+    for path in paths:
+        count = seen[path.stem] = seen.get(path.stem, 0) + 1
+        names.append((path.stem if count == 1 else f"{path.stem}-{count}", path))
+    return names
+
+
+def _batches(
+    names: Sequence[tuple[str, Path]], size: int, crop: Crop | None, skipped: dict[str, str]
+) -> Iterator[list[tuple[str, Tensor]]]:
+    """Yield batches of (name, uint8 RGB (3, size, size)), leaving out what cannot be read."""
+    batch: list[tuple[str, Tensor]] = []
+    for name, path in names:
+        try:
+            batch.append((name, read_square(path, size, crop)))
+        except DataError as error:
+            if len(names) == 1:
+                raise
+            skipped[str(path)] = error.message
+        if len(batch) == BATCH:
+            yield batch
+            batch = []
+    if batch:
+        yield batch
+
+
+def _panels(
+    loaded: Loaded, pixels: Tensor, driver: Tensor | None, columns: Sequence[str], seed: int
+) -> dict[str, Tensor]:
+    """Map uint8 inputs (B, 3, S, S) to named uint8 pictures; with a driver 2B, its own rows last."""
+    images = from_uint8(pixels)
+    drivers = None
+    if driver is not None:
+        others = from_uint8(driver).expand_as(images)
+        images, drivers = torch.cat([images, others]), torch.cat([others, images])
+    with torch.inference_mode():
+        panels = loaded.method.translate(images, drivers, seeded("translate", seed))
+    panels["input"] = images
+    return {c: panel_pixels(c, panels[c], pixels.shape[-1]) for c in columns}
+
+
+def _write_panels(out: Path, label: str, images: dict[str, Tensor]) -> list[Path]:
+    paths = []
+    for panel, image in images.items():
+        if panel != "input":
+            paths.append(out / f"{label}-{panel}.png")
+            write_png(paths[-1], to_pil(image))
+    return paths
+
+
+class _Sheets:
+    """Collects rows and writes a contact sheet whenever one is full."""
+
+    def __init__(self, out: Path, columns: Sequence[str], written: list[Path]) -> None:
+        self.out = out
+        self.columns = columns
+        self.written = written
+        self.rows: list[tuple[str, dict[str, Tensor]]] = []
+
+    def add(self, label: str, images: dict[str, Tensor]) -> None:
+        self.rows.append((label, images))
+        if len(self.rows) >= SHEET_ROWS:
+            self.flush()
+
+    def flush(self) -> None:
+        if not self.rows:
+            return
+        number = f"-{len(self.written) + 1}" if self.written else ""
+        path = self.out / f"contact_sheet{number}.png"
+        columns = [(c, torch.stack([images[c] for _, images in self.rows])) for c in self.columns]
+        write_png(path, contact_sheet(columns, [label for label, _ in self.rows]))
+        self.written.append(path)
+        self.rows = []

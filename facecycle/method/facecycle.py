@@ -1,0 +1,211 @@
+"""FaceCycle as the method plugin `facecycle`: the motion cycle and the identity cycle over pairs.
+
+Source: Chang, Chen, Chiu, "Learning Facial Representations from the Cycle-consistency of Face",
+ICCV 2021, arXiv 2108.03427.
+"""
+
+from __future__ import annotations
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from facecycle.api import Options as BaseOptions
+from facecycle.api import Pairs, Parts, View, Views
+from facecycle.method.encoder import CodeEncoder
+from facecycle.method.generator import Generator
+from facecycle.method.motion import MotionDecoder, backflow
+from facecycle.method.renormalizer import Renormalizer
+
+TRAINED = "trained"
+
+
+class FaceCycleOptions(BaseOptions):
+    """Widths of the networks; the defaults are the paper's."""
+
+    width: int = Field(64, ge=4, multiple_of=4)
+    """Channels of the stem's first convolution; the generator works at 2 and 4 times as many."""
+    motion_width: int = Field(256, ge=8, multiple_of=8)
+    """Channels of the motion decoder's first map."""
+    generator_blocks: int = Field(8, ge=1)
+    """Residual blocks of the generator."""
+    renormalizer_blocks: int = Field(6, ge=1)
+    """Residual blocks of the renormalizer."""
+    stem: str = TRAINED
+    """`trained`, or an encoder whose pretrained first five convolutions become the frozen stem: `timm:vgg19.tv_in1k`."""
+
+
+def swap_halves(x: Tensor) -> Tensor:
+    """Exchange the two halves of a batch (2P, ...); doing it twice gives x back."""
+    first, second = x.chunk(2)
+    return torch.cat([second, first])
+
+
+class FaceCycle(nn.Module):
+    """Two cycles over one set of networks; see `forward` for their views."""
+
+    facecycle_api = (1, 0)
+    Options = FaceCycleOptions
+    view_names = {
+        "expression": frozenset(
+            {
+                "neutral",
+                "direct_neutral",
+                "direct",
+                "swapped_warp",
+                "reconstruction",
+                "identity_reconstruction",
+            }
+        ),
+        "identity": frozenset({"mean_face", "rec_neutral", "direct", "reconstruction"}),
+    }
+    features_from = {
+        "code": "expression",
+        "conv": "expression",
+        "identity": "identity",
+        "identity_conv": "identity",
+    }
+    panels_from = {
+        "frontal": "expression",
+        "neutral": "expression",
+        "reconstruction": "expression",
+        "flow": "expression",
+        "expression_swap": "expression",
+        "mean_face": "identity",
+        "identity_swap": "identity",
+    }
+
+    def __init__(self, options: FaceCycleOptions) -> None:
+        super().__init__()
+        self.options = options
+
+    def assemble(self, parts: Parts) -> None:
+        """Create the networks; a pretrained stem is loaded once and frozen in both decoders."""
+        options = self.options
+        self.warper = parts.warper
+        self.expression = CodeEncoder(parts.encoder(), parts.size)
+        self.motion = MotionDecoder(options.motion_width)
+        self.generator = Generator(options.width, options.generator_blocks)
+        self.identity = CodeEncoder(parts.encoder(), parts.size)
+        self.renormalizer = Renormalizer(options.width, options.renormalizer_blocks)
+        if options.stem != TRAINED:
+            pretrained = parts.pretrained_encoder(options.stem)
+            self.generator.stem.freeze_from(pretrained)
+            self.renormalizer.stem.freeze_from(pretrained)
+
+    def trainable(self, cycle: str) -> list[nn.Module]:
+        """The networks a cycle trains, without their stem where that is frozen."""
+        if cycle == "expression":
+            return [self.expression, self.motion, *self._without_frozen_stem(self.generator)]
+        return [self.identity, *self._without_frozen_stem(self.renormalizer)]
+
+    def _without_frozen_stem(self, network: nn.Module) -> list[nn.Module]:
+        frozen = self.options.stem != TRAINED
+        return [child for name, child in network.named_children() if not (frozen and name == "stem")]
+
+    def forward(
+        self, pairs: Pairs, cycle: str, wanted: frozenset[str], generator: torch.Generator | None
+    ) -> Views:
+        """Compute the wanted views of a cycle on `full`, both halves of the pairs (2P, 3, H, W).
+
+        Args:
+            pairs: two images of one person a row (expression), or of two people (identity).
+            cycle: `expression` or `identity`.
+            wanted: names of the views; networks that none of them needs are not run.
+            generator: source of the generator's noise; None makes it zero.
+        """
+        full = torch.cat([pairs.first, pairs.second])
+        if cycle == "expression":
+            return self._expression_cycle(full, wanted, generator)
+        return self._identity_cycle(full, wanted, generator)
+
+    def _expression_cycle(
+        self, full: Tensor, wanted: frozenset[str], noise: torch.Generator | None
+    ) -> Views:
+        """Neutralise, swap the neutral faces within each pair, restore (section 3.1)."""
+        code = self.expression(full)
+        flow = self.motion(code)
+        back = backflow(self.warper, flow)
+        images: dict[str, Tensor] = {}
+        if wanted & {"direct_neutral", "direct"}:
+            images["direct_neutral"] = self.warper.warp(full, flow, clamp=True)
+        if "direct" in wanted:
+            images["direct"] = self.warper.warp(swap_halves(images["direct_neutral"]), back, clamp=True)
+        if wanted & {"neutral", "swapped_warp", "reconstruction"}:
+            images["neutral"] = self.generator(full, flow, self.warper, noise)
+            swapped = swap_halves(images["neutral"])
+            if "swapped_warp" in wanted:
+                images["swapped_warp"] = self.warper.warp(swapped, back, clamp=True)
+            if "reconstruction" in wanted:
+                images["reconstruction"] = self.generator(swapped, back, self.warper, noise)
+        if "identity_reconstruction" in wanted:
+            images["identity_reconstruction"] = self.generator(full, None, self.warper, noise)
+        views = {name: View(image, "full") for name, image in images.items() if name in wanted}
+        return Views(views, {"full": full}, {"expression_code": code, "flow": flow})
+
+    def _identity_cycle(self, full: Tensor, wanted: frozenset[str], noise: torch.Generator | None) -> Views:
+        """Take the neutral faces to their common mean face and back (section 3.2).
+
+        The identity encoder reads the original image. The stage-1 networks are frozen, but the
+        generator passes gradients to `rec_neutral`.
+        """
+        with torch.no_grad():
+            flow = self.motion(self.expression(full))
+            back = backflow(self.warper, flow)
+            neutral = self.generator(full, flow, self.warper, noise)
+        code = self.identity(full)
+        mean_faces = self.renormalizer(neutral, code, "denorm", self.warper)
+        images = {"mean_face": mean_faces}
+        if wanted & {"rec_neutral", "direct", "reconstruction"}:
+            mean = mean_faces.mean(dim=0, keepdim=True).expand_as(mean_faces)
+            images["rec_neutral"] = self.renormalizer(mean, code, "renorm", self.warper)
+        if "direct" in wanted:
+            images["direct"] = self.warper.warp(images["rec_neutral"], back, clamp=True)
+        if "reconstruction" in wanted:
+            images["reconstruction"] = self.generator(images["rec_neutral"], back, self.warper, noise)
+        target = {"mean_face": "neutral", "rec_neutral": "neutral"}
+        views = {
+            name: View(image, target.get(name, "full")) for name, image in images.items() if name in wanted
+        }
+        return Views(views, {"full": full, "neutral": neutral}, {"identity_code": code, "mean_face": mean_faces})
+
+    def features(self, images: Tensor, name: str) -> Tensor:
+        """Map normalised images (B, 3, H, W) to a named feature (B, D).
+
+        `code` and `identity` are (B, 256) and need the training size; `conv` and `identity_conv` are the
+        flattened feature maps and exist at any size.
+        """
+        network = self.expression if self.features_from[name] == "expression" else self.identity
+        return network.conv_feature(images) if name.endswith("conv") else network(images)
+
+    def translate(
+        self, images: Tensor, drivers: Tensor | None, generator: torch.Generator | None
+    ) -> dict[str, Tensor]:
+        """Map normalised images (B, 3, S, S) to the panels named in `panels_from`.
+
+        `frontal` is the image warped to its neutral pose, `neutral` the generator's, `mean_face` per
+        image; `flow` is (B, 2, 16, 16). With drivers of the same shape, `expression_swap` wears the
+        driver's expression and pose, `identity_swap` is the driver's mean face given this identity.
+        """
+        back, flow, neutral = self._neutralise(images, generator)
+        identity = self.identity(images)
+        panels = {
+            "frontal": self.warper.warp(images, flow, clamp=True),
+            "neutral": neutral,
+            "reconstruction": self.generator(neutral, back, self.warper, generator, shared_noise=True),
+            "flow": flow,
+            "mean_face": self.renormalizer(neutral, identity, "denorm", self.warper),
+        }
+        if drivers is not None:
+            driver_back, _, driver_neutral = self._neutralise(drivers, generator)
+            driver_mean = self.renormalizer(driver_neutral, self.identity(drivers), "denorm", self.warper)
+            panels["expression_swap"] = self.generator(
+                neutral, driver_back, self.warper, generator, shared_noise=True
+            )
+            panels["identity_swap"] = self.renormalizer(driver_mean, identity, "renorm", self.warper)
+        return panels
+
+    def _neutralise(self, images: Tensor, generator: torch.Generator | None) -> tuple[Tensor, Tensor, Tensor]:
+        flow = self.motion(self.expression(images))
+        neutral = self.generator(images, flow, self.warper, generator, shared_noise=True)
+        return backflow(self.warper, flow), flow, neutral

@@ -1,0 +1,99 @@
+"""The open namespace `timm`: any timm backbone that gives feature maps, convolutional or transformer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import timm
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from facecycle.api import Options as BaseOptions
+from facecycle.errors import ConfigError, PluginError
+
+
+class TimmOptions(BaseOptions):
+    """Options of a timm encoder."""
+
+    model: str
+    """A timm model name, with or without a weights tag: `resnet18`, `vgg19.tv_in1k`."""
+    pretrained: bool = False
+    """Start from timm's weights, downloaded from the Hugging Face hub (or its local cache)."""
+    max_stride: int = Field(16, ge=1)
+    """Of the model's feature maps, take the deepest whose stride is at most this; later stages are dropped."""
+    img_size: int = Field(64, ge=8)
+    """Size position embeddings and windows are laid out for, in models that have them."""
+
+
+def _create(options: TimmOptions, **extra: Any) -> nn.Module:
+    """Create the features-only model, telling models with a fixed input size ours."""
+    # Transformers take a size and can interpolate to others; convolutional models refuse the keywords.
+    attempts: list[dict[str, Any]] = [
+        {"img_size": options.img_size, "dynamic_img_size": True},
+        {"img_size": options.img_size, "strict_img_size": False},
+        {"img_size": options.img_size},
+        {},
+    ]
+    for keywords in attempts:
+        try:
+            return timm.create_model(options.model, features_only=True, **keywords, **extra)
+        except TypeError as error:
+            # Only "unexpected keyword" means that the model has no such setting.
+            if "unexpected keyword" not in str(error) or not keywords:
+                raise
+    raise AssertionError("the last attempt returns or raises")
+
+
+class TimmEncoder(nn.Module):
+    """A timm backbone up to its deepest feature map of stride <= `max_stride`.
+
+    Attributes:
+        channels: C of that map.
+        stride: its stride in input pixels.
+    """
+
+    facecycle_api = (1, 0)
+    Options = TimmOptions
+
+    def __init__(self, options: TimmOptions) -> None:
+        super().__init__()
+        try:
+            # The feature table is needed before the choice; on the meta device it costs no weights.
+            with torch.device("meta"):
+                table = _create(options).feature_info
+        except (RuntimeError, AttributeError, TypeError, AssertionError) as error:
+            raise PluginError(
+                f"timm's {options.model!r} gives no feature maps: {error}",
+                hint="Choose another model: python -c 'import timm; print(timm.list_models())'",
+            ) from error
+        indices = [i for i, stride in zip(table.out_indices, table.reduction(), strict=True) if stride <= options.max_stride]
+        if not indices:
+            raise ConfigError(
+                f"encoder.options.max_stride = {options.max_stride}: the maps of {options.model!r} have "
+                f"strides {table.reduction()}",
+                hint=f"Set it to {min(table.reduction())} or more.",
+            )
+        self.body = self._with_weights(options, indices[-1])
+        self.channels = int(self.body.feature_info.channels()[-1])
+        self.stride = int(self.body.feature_info.reduction()[-1])
+
+    @staticmethod
+    def _with_weights(options: TimmOptions, index: int) -> nn.Module:
+        try:
+            return _create(options, out_indices=(index,), pretrained=options.pretrained)
+        except (OSError, RuntimeError) as error:
+            if not options.pretrained:
+                raise
+            raise ConfigError(
+                f"the pretrained weights of timm's {options.model!r} cannot be loaded: {error}",
+                hint="They come from the Hugging Face hub: connect once, or set pretrained=false to train from scratch.",
+            ) from error
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Map normalised images (B, 3, H, W) to features (B, C, H / stride, W / stride)."""
+        features = self.body(images)[-1]
+        # Window transformers keep channels last.
+        if features.shape[1] != self.channels:
+            features = features.permute(0, 3, 1, 2)
+        return features

@@ -1,0 +1,92 @@
+"""The `perceptual` loss: Gram matrices of a frozen network's features."""
+
+from __future__ import annotations
+
+import timm
+import torch
+from torch import Tensor, nn
+
+from facecycle.api import Options as BaseOptions
+from facecycle.errors import ConfigError
+
+# ReLU outputs after conv2_1, conv3_1 and conv4_1 in the layout `features.N` of VGG19.
+VGG19_LAYERS = (6, 11, 20)
+
+
+class PerceptualOptions(BaseOptions):
+    """Options of the perceptual loss."""
+
+    network: str = "vgg19.tv_in1k"
+    """A timm model name. VGG19 is looked at after conv2_1, conv3_1, conv4_1; others at their first three maps."""
+    pretrained: bool = True
+    """Load the model's weights from the Hugging Face hub; false leaves it random, seeded by the run."""
+
+
+class _Vgg19(nn.Module):
+    """VGG19 up to conv4_1; returns the features after conv2_1, conv3_1 and conv4_1."""
+
+    def __init__(self, features: nn.Sequential) -> None:
+        super().__init__()
+        self.features = features[: VGG19_LAYERS[-1] + 1]
+        for module in self.features:
+            if isinstance(module, nn.ReLU):
+                module.inplace = False
+
+    def forward(self, images: Tensor) -> list[Tensor]:
+        found = []
+        for index, module in enumerate(self.features):
+            images = module(images)
+            if index in VGG19_LAYERS:
+                found.append(images)
+        return found
+
+
+def _network(options: PerceptualOptions) -> nn.Module:
+    name = options.network.removeprefix("timm:")
+    try:
+        if name.split(".")[0] == "vgg19":
+            return _Vgg19(timm.create_model(name, pretrained=options.pretrained).features)
+        return timm.create_model(name, pretrained=options.pretrained, features_only=True, out_indices=(0, 1, 2))
+    except (OSError, RuntimeError) as error:
+        raise ConfigError(
+            f"the perceptual network {options.network!r} cannot be built: {error}",
+            hint="Pretrained weights come from the Hugging Face hub. Without it: --perceptual none, or set the "
+            "loss's options.pretrained=false for a random network.",
+        ) from error
+
+
+def gram(features: Tensor) -> Tensor:
+    """Return F·F^T / (h·w) of (..., C, h, w), shape (..., C, C)."""
+    flat = features.flatten(-2)
+    return flat @ flat.transpose(-2, -1) / flat.shape[-1]
+
+
+class PerceptualLoss(nn.Module):
+    """Mean squared difference of Gram matrices, summed over three layers of a frozen network.
+
+    Source: Johnson et al. 2016 (style reconstruction), as used by FaceCycle (ICCV 2021), section 3.3.
+    """
+
+    facecycle_api = (1, 0)
+    Options = PerceptualOptions
+    needs_target = True
+
+    def __init__(self, options: PerceptualOptions) -> None:
+        super().__init__()
+        self.network = _network(options).eval().requires_grad_(False)
+
+    def train(self, mode: bool = True) -> PerceptualLoss:
+        """Stay in evaluation mode: a frozen network's statistics do not move."""
+        return super().train(False)
+
+    def forward(self, predictions: Tensor, target: Tensor) -> Tensor:
+        """Map predictions (V, B, 3, H, W) and a target (B, 3, H, W) to (V,); no gradient to the target."""
+        views, batch = predictions.shape[:2]
+        with torch.no_grad():
+            wanted = [gram(f) for f in self.network(target)]
+        found = self.network(predictions.flatten(0, 1))
+        losses = [
+            (gram(f).unflatten(0, (views, batch)) - w).square().mean(dim=(1, 2, 3))
+            for f, w in zip(found, wanted, strict=True)
+        ]
+        return torch.stack(losses).sum(dim=0)
