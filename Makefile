@@ -1,0 +1,40 @@
+# `make demo`: set up, train on synthetic faces, translate, probe. `make test`: set up, lint, types, tests.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/installed
+
+.PHONY: demo test lint docs clean
+
+demo: $(STAMP)
+	rm -rf demo
+	$(BIN)/facecycle pretrain --encoder resnet18 --out demo/run
+	$(BIN)/python benchmarks/demo_faces.py demo/faces
+	$(BIN)/facecycle translate demo/faces/a.png --driver demo/faces/b.png --checkpoint demo/run --out demo/swaps
+	$(BIN)/facecycle translate demo/faces --checkpoint demo/run --out demo/translations
+	$(BIN)/facecycle probe --task pose --checkpoint demo/run --out demo/probe-pose
+	$(BIN)/facecycle probe --task emotion --checkpoint demo/run --out demo/probe-emotion
+	$(BIN)/facecycle probe --task verify --checkpoint demo/run --out demo/probe-verify
+	@echo
+	@echo "contact sheets: demo/swaps/contact_sheet.png demo/translations/contact_sheet.png"
+	@echo "training:       demo/run/samples"
+	@echo "reports:        demo/probe-pose/report.md demo/probe-emotion/report.md demo/probe-verify/report.md"
+
+test: lint
+	$(BIN)/python -m pytest
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+docs: $(STAMP)
+	$(BIN)/python docs/configuration.py
+
+$(STAMP): pyproject.toml
+	test -d $(VENV) || $(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check -e ".[dev]"
+	touch $(STAMP)
+
+clean:
+	rm -rf $(VENV) demo runs translations probes

@@ -1,0 +1,70 @@
+"""Configuration layers: what beats what, what is removed, and how a mistake is explained."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from facecycle.config import file_layer, preset_layers, preset_names, resolve, set_layer
+from facecycle.errors import ConfigError
+
+
+@pytest.mark.parametrize("name", preset_names())
+def test_every_preset_resolves_and_survives_json(name: str, tmp_path: Path) -> None:
+    config = resolve(preset_layers(name))
+    assert config.preset == name
+    (tmp_path / "config.json").write_text(config.model_dump_json())
+    assert resolve([file_layer(tmp_path / "config.json")]) == config
+
+
+def test_later_layers_beat_earlier_ones_key_by_key() -> None:
+    config = resolve([*preset_layers("small"), set_layer(["stages.direct.optimizer.lr=0.5", "pairs=4"])])
+    assert config.stages["direct"].optimizer.lr == 0.5
+    assert config.stages["direct"].optimizer.name == "adamw"
+    assert config.pairs == 4
+
+
+def test_a_renamed_component_loses_the_options_of_the_old_one() -> None:
+    layers = [*preset_layers("small"), set_layer(["stages.identity.losses.margin.options.margin=0.2"])]
+    assert resolve(layers).stages["identity"].losses["margin"].options == {"margin": 0.2}
+    renamed = resolve([*layers, set_layer(["stages.identity.losses.margin.name=l1"])])
+    assert renamed.stages["identity"].losses["margin"].options == {}
+    assert renamed.stages["identity"].losses["margin"].views == {"mean_face": 1.0}
+
+
+def test_none_removes_a_stage_a_loss_or_a_view() -> None:
+    removed = ["stages.direct=none", "stages.identity.losses.ssim=none"]
+    removed.append("stages.expression.losses.photometric.views.direct=none")
+    config = resolve([*preset_layers("small"), set_layer(removed)])
+    assert "direct" not in config.stages
+    assert "ssim" not in config.stages["identity"].losses
+    assert "direct" not in config.stages["expression"].losses["photometric"].views
+
+
+def test_all_mistakes_are_reported_with_origin_and_suggestion() -> None:
+    with pytest.raises(ConfigError) as caught:
+        resolve([*preset_layers("small"), set_layer(["pears=3", "seed=banana", "stages.direct.stepz=3"])])
+    message = str(caught.value)
+    assert "pears: unknown key (from --set). Did you mean pairs?" in message
+    assert "seed = 'banana'" in message
+    assert "stages.direct.stepz: unknown key" in message
+    assert "Did you mean steps?" in message
+
+
+@pytest.mark.parametrize("bad", ["pairs", "=3", "a..b=1"])
+def test_a_malformed_assignment_is_refused(bad: str) -> None:
+    with pytest.raises(ConfigError, match="key=value"):
+        set_layer([bad])
+
+
+def test_an_unknown_preset_suggests_a_known_one() -> None:
+    with pytest.raises(ConfigError, match="Did you mean small"):
+        preset_layers("smal")
+
+
+def test_a_broken_file_names_itself(tmp_path: Path) -> None:
+    path = tmp_path / "run.toml"
+    path.write_text("pairs = = 3")
+    with pytest.raises(ConfigError, match=r"run\.toml is not valid toml"):
+        file_layer(path)

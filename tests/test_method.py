@@ -1,0 +1,160 @@
+"""FaceCycle: invariants of its views, which networks a cycle runs and trains, and reproducible noise."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from facecycle.api import Pairs, Parts
+from facecycle.config import OptimizerConfig
+from facecycle.engine.schedule import learning_rate
+from facecycle.errors import ConfigError
+from facecycle.method.encoder import CodeEncoder, FaceCycleEncoder
+from facecycle.method.facecycle import FaceCycle, FaceCycleOptions, swap_halves
+from facecycle.method.generator import Stem
+from facecycle_plugins.warpers.reference import ReferenceWarper
+
+
+def small_method(size: int = 32) -> FaceCycle:
+    torch.manual_seed(0)
+    method = FaceCycle(
+        FaceCycleOptions(width=8, motion_width=16, generator_blocks=1, renormalizer_blocks=1)
+    )
+    method.assemble(
+        Parts(
+            encoder=lambda: FaceCycleEncoder(FaceCycleEncoder.Options()),
+            warper=ReferenceWarper(ReferenceWarper.Options()),
+            size=size,
+            pretrained_encoder=lambda name: nn.Identity(),
+        )
+    )
+    return method
+
+
+@pytest.fixture(scope="module")
+def method() -> FaceCycle:
+    return small_method()
+
+
+@pytest.fixture(scope="module")
+def pairs() -> Pairs:
+    return Pairs(*torch.randn(2, 2, 3, 32, 32, generator=torch.Generator().manual_seed(1)))
+
+
+def noise(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def test_swapping_twice_is_nothing() -> None:
+    x = torch.randn(6, 2)
+    assert torch.equal(swap_halves(swap_halves(x)), x)
+    assert torch.equal(swap_halves(x)[:3], x[3:])
+
+
+@pytest.mark.parametrize("cycle", ["expression", "identity"])
+def test_every_view_exists_and_has_the_batch_shape(method: FaceCycle, pairs: Pairs, cycle: str) -> None:
+    views = method(pairs, cycle, method.view_names[cycle], noise())
+    assert set(views.views) == method.view_names[cycle]
+    for view in views.views.values():
+        assert view.prediction.shape == (4, 3, 32, 32)
+        assert view.target in views.targets
+
+
+def test_the_direct_path_runs_no_generator(
+    method: FaceCycle, pairs: Pairs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(method.generator, "forward", lambda *_: pytest.fail("the generator ran"))
+    views = method(pairs, "expression", frozenset({"direct", "direct_neutral"}), noise())
+    assert set(views.views) == {"direct", "direct_neutral"}
+
+
+def test_a_pair_of_equal_images_swaps_to_itself(method: FaceCycle, pairs: Pairs) -> None:
+    same = Pairs(pairs.first, pairs.first)
+    views = method(same, "expression", frozenset({"direct"}), noise()).views
+    first, second = views["direct"].prediction.chunk(2)
+    assert torch.allclose(first, second, atol=1e-5)
+
+
+@pytest.mark.parametrize("cycle", ["expression", "identity"])
+def test_gradients_reach_all_trainable_networks_and_no_others(pairs: Pairs, cycle: str) -> None:
+    method = small_method()
+    method.requires_grad_(False)
+    for module in method.trainable(cycle):
+        module.requires_grad_(True)
+    views = method(pairs, cycle, method.view_names[cycle], noise())
+    sum(v.prediction.square().mean() for v in views.views.values()).backward()
+    trained = {id(p) for m in method.trainable(cycle) for p in m.parameters()}
+    for name, parameter in method.named_parameters():
+        assert (parameter.grad is not None) == (id(parameter) in trained), name
+
+
+def test_the_identity_cycle_shares_one_mean_face(method: FaceCycle, pairs: Pairs) -> None:
+    # With one identity code for all, re-identification of the shared mean face gives one face.
+    code = torch.zeros(4, 256)
+    method_code = method.identity.forward
+    try:
+        method.identity.forward = lambda images: code  # type: ignore[method-assign]
+        views = method(pairs, "identity", frozenset({"rec_neutral"}), noise()).views
+    finally:
+        method.identity.forward = method_code  # type: ignore[method-assign]
+    faces = views["rec_neutral"].prediction
+    assert torch.allclose(faces, faces[:1].expand_as(faces), atol=1e-5)
+
+
+def test_translation_of_an_image_does_not_depend_on_its_batch(method: FaceCycle) -> None:
+    images = torch.randn(3, 3, 32, 32, generator=noise(4))
+    with torch.no_grad():
+        together = method.translate(images, images.flip(0), noise())
+        alone = method.translate(images[1:2], images[1:2], noise())
+    assert set(together) == set(method.panels_from)
+    for name, panel in alone.items():
+        assert torch.allclose(together[name][1:2], panel, atol=1e-4), name
+
+
+def test_noise_follows_the_seed(method: FaceCycle) -> None:
+    images = torch.randn(1, 3, 32, 32)
+    with torch.no_grad():
+        first, again, other = (method.translate(images, None, noise(s))["neutral"] for s in (1, 1, 2))
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+
+
+def test_a_code_exists_at_the_training_size_only() -> None:
+    encoder = CodeEncoder(FaceCycleEncoder(FaceCycleEncoder.Options()), 64)
+    with torch.no_grad():
+        assert encoder(torch.zeros(1, 3, 64, 64)).shape == (1, 256)
+        for size, length in ((64, 2048), (100, 6272), (128, 8192)):
+            assert encoder.conv_feature(torch.zeros(1, 3, size, size)).shape == (1, length)
+        with pytest.raises(ConfigError, match="64 x 64 pixels only"):
+            encoder(torch.zeros(1, 3, 128, 128))
+
+
+def test_a_stem_copies_vgg19_in_order_and_freezes() -> None:
+    import timm
+
+    vgg = timm.create_model("vgg19", pretrained=False)
+    stem = Stem(64)
+    stem.freeze_from(vgg)
+    assert not any(p.requires_grad for p in stem.parameters())
+    images = torch.randn(1, 3, 32, 32)
+    with torch.no_grad():
+        mid, deep = stem(images)
+        assert torch.allclose(mid, vgg.features[:7](images), atol=1e-6)
+        assert torch.allclose(deep, vgg.features[:12](images), atol=1e-6)
+    with pytest.raises(ConfigError, match="width=64"):
+        Stem(32).freeze_from(vgg)
+
+
+def test_the_paper_rates_change_at_their_epochs() -> None:
+    config = OptimizerConfig(lr=[(0, 1e-5), (1, 5e-5), (20, 1e-5)])
+    rates = [learning_rate(config, epoch * 7 + 3, 280, 7) for epoch in (0, 1, 19, 20, 39)]
+    assert rates == [1e-5, 5e-5, 5e-5, 1e-5, 1e-5]
+
+
+def test_one_cycle_rises_to_its_peak_and_falls() -> None:
+    rates = [learning_rate(OptimizerConfig(lr=1.0), step, 100, 10) for step in range(100)]
+    assert max(rates) == rates[9] == 1.0
+    assert rates[:10] == sorted(rates[:10])
+    assert rates[10:] == sorted(rates[10:], reverse=True)
+    assert 0 < rates[-1] < 0.02

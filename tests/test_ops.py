@@ -1,0 +1,100 @@
+"""The reference ops: identities, agreement with independent formulas, and float64 gradients."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from facecycle_kernels.flow_warp import flow_warp
+from facecycle_kernels.renormalize import renormalize
+from facecycle_kernels.ssim import ssim
+from hypothesis import given
+from hypothesis import strategies as st
+
+sides = st.integers(1, 9)
+
+
+def random(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float64) -> torch.Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=dtype)
+
+
+@given(sides, sides, st.integers(1, 4), st.integers(1, 4))
+def test_zero_flow_is_the_identity(height: int, width: int, h: int, w: int) -> None:
+    x = random(2, 3, height, width)
+    assert torch.allclose(flow_warp(x, torch.zeros(2, 2, h, w, dtype=x.dtype)), x, atol=1e-12)
+
+
+@given(st.integers(2, 9), st.integers(2, 9), st.integers(-2, 2), st.integers(-2, 2))
+def test_a_flow_of_whole_pixels_shifts_and_reads_zeros_outside(
+    height: int, width: int, dx: int, dy: int
+) -> None:
+    x = random(1, 2, height, width)
+    flow = torch.empty(1, 2, 1, 1, dtype=x.dtype)
+    flow[:, 0] = dx * 2 / (width - 1)
+    flow[:, 1] = dy * 2 / (height - 1)
+    expected = torch.zeros_like(x)
+    for row in range(height):
+        for column in range(width):
+            if 0 <= row + dy < height and 0 <= column + dx < width:
+                expected[..., row, column] = x[..., row + dy, column + dx]
+    assert torch.allclose(flow_warp(x, flow), expected, atol=1e-9)
+
+
+def test_clamping_limits_the_resized_flow() -> None:
+    x = random(1, 1, 5, 7)
+    far = torch.full((1, 2, 2, 2), 3.0, dtype=x.dtype)
+    assert flow_warp(x, far).abs().max() == 0
+    assert torch.allclose(flow_warp(x, far, clamp=True), flow_warp(x, far.clamp(-1, 1)))
+
+
+def test_gradients_of_the_warp_are_right() -> None:
+    x = random(2, 2, 5, 6).requires_grad_()
+    # Off the grid points, where bilinear sampling has no derivative.
+    flow = (random(2, 2, 3, 2, seed=1) * 0.1 + 0.037).requires_grad_()
+    assert torch.autograd.gradcheck(flow_warp, (x, flow))
+
+
+@pytest.mark.parametrize("spatial", [False, True])
+def test_renormalize_is_instance_norm_with_given_scale_and_shift(spatial: bool) -> None:
+    x = random(2, 3, 4, 5)
+    shape = x.shape if spatial else (2, 3, 1, 1)
+    gamma, beta = random(*shape, seed=1), random(*shape, seed=2)
+    expected = torch.nn.functional.instance_norm(x, eps=1e-5) * gamma + beta
+    assert torch.allclose(renormalize(x, gamma, beta), expected)
+    inputs = tuple(t.requires_grad_() for t in (x, gamma, beta))
+    assert torch.autograd.gradcheck(renormalize, inputs)
+
+
+def test_renormalize_survives_a_large_mean() -> None:
+    x = random(1, 1, 8, 8, dtype=torch.float32) + 1e4
+    out = renormalize(x, torch.ones(1, 1, 1, 1), torch.zeros(1, 1, 1, 1))
+    expected = renormalize(x.double(), torch.ones(1, 1, 1, 1), torch.zeros(1, 1, 1, 1))
+    assert torch.allclose(out.double(), expected, atol=1e-3)
+
+
+def test_ssim_of_an_image_with_itself_is_one_and_less_otherwise() -> None:
+    target = random(2, 3, 16, 20)
+    noisy = target + 0.3 * random(2, 3, 16, 20, seed=1)
+    unrelated = random(2, 3, 16, 20, seed=2)
+    values = ssim(torch.stack([target, noisy, unrelated]), target)
+    assert values[0] == pytest.approx(1, abs=1e-9)
+    assert 1 > values[1] > values[2]
+    assert abs(values[2]) < 0.2
+
+
+def test_ssim_agrees_with_windows_written_out() -> None:
+    x, y = random(1, 1, 7, 9), random(1, 1, 7, 9, seed=1)
+    offsets = torch.arange(11, dtype=x.dtype) - 5
+    taps = torch.exp(-(offsets**2) / (2 * 1.5**2))
+    window = torch.outer(taps, taps) / taps.sum() ** 2
+    pad_x, pad_y = (torch.nn.functional.pad(t[0, 0], (5, 5, 5, 5)) for t in (x, y))
+    total = 0.0
+    for row in range(7):
+        for column in range(9):
+            a, b = pad_x[row : row + 11, column : column + 11], pad_y[row : row + 11, column : column + 11]
+            ma, mb = (window * a).sum(), (window * b).sum()
+            va, vb = (window * a * a).sum() - ma**2, (window * b * b).sum() - mb**2
+            cov = (window * a * b).sum() - ma * mb
+            total += float(
+                (2 * ma * mb + 1e-4) * (2 * cov + 9e-4) / ((ma**2 + mb**2 + 1e-4) * (va + vb + 9e-4))
+            )
+    assert ssim(x[None], y)[0].item() == pytest.approx(total / 63, rel=1e-9)
