@@ -188,9 +188,6 @@ class Pairs:
     first: Tensor
     second: Tensor
 
-    def to(self, device: torch.device) -> Pairs:
-        return Pairs(self.first.to(device), self.second.to(device))
-
 
 @dataclass(frozen=True)
 class View:

@@ -107,7 +107,8 @@ class Pretraining:
         self.listener = listener
         self.device = choose_device()
         self.data: JoinedTracks = build_tracks(config)
-        self.method = build_method(config).to(self.device)
+        # Convolutions over channels-last tensors are faster on CPUs and GPUs alike.
+        self.method = build_method(config).to(self.device, memory_format=torch.channels_last)
         self.position = Position()
         self.trained: set[str] = set()
         self.parent = ""
@@ -201,7 +202,7 @@ class Pretraining:
         noise = seeded("noise", self.config.seed, name, step)
         # Whatever a plugin draws from the global generator is tied to the step as well.
         torch.manual_seed(noise.initial_seed())
-        views = self.method(pairs.to(self.device), stage.cycle, objective.wanted, noise)
+        views = self.method(_on(pairs, self.device), stage.cycle, objective.wanted, noise)
         total, sums = objective(views)
         optimizer.zero_grad(set_to_none=True)
         total.backward()
@@ -295,6 +296,11 @@ class _Watch:
                 f"stage {self.stage}, step {step}: {names} is the same for every face of the batch; the "
                 "run has collapsed. Lower the learning rate, or train the direct path longer first."
             )
+
+
+def _on(pairs: Pairs, device: torch.device) -> Pairs:
+    first, second = (x.to(device, memory_format=torch.channels_last) for x in (pairs.first, pairs.second))
+    return Pairs(first, second)
 
 
 def _deviations(views: Views) -> dict[str, float]:

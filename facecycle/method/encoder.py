@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from torch import Tensor, nn
 
 from facecycle.api import Options as BaseOptions
@@ -55,7 +57,12 @@ class CodeEncoder(nn.Module):
         self.size = size
         self.encoder = encoder
         channels, stride = int(encoder.channels), int(encoder.stride)  # type: ignore[arg-type]
-        side = -(-size // stride)
+        if size % stride:
+            raise ConfigError(
+                f"size = {size} is not a multiple of the encoder's stride, {stride}",
+                hint=f"Set one that is, for example --set size={math.lcm(16, stride)}.",
+            )
+        side = size // stride
         self.head = nn.Sequential(
             nn.Linear(channels * side * side, 512), lrelu(), nn.Linear(512, CODE_SIZE)
         )

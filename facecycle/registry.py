@@ -1,0 +1,205 @@
+"""A name to a plugin to an object. Nothing is imported but the plugin that was chosen.
+
+Names: `name`, `dist/name`, `plugin:rest` for an open namespace such as `timm:resnet18`, and a plain
+`resnet18` where exactly one open namespace knows it.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from facecycle.api import API_VERSION, GROUPS, NAMESPACE_GROUP, Kind
+from facecycle.discovery import Found, canonical, scan
+from facecycle.errors import ConfigError, FacecycleError, PluginError, did_you_mean
+
+REQUIRED: dict[Kind, tuple[str, ...]] = {
+    "encoder": ("__call__",),
+    "warper": ("warp", "renormalize"),
+    "loss": ("__call__", "needs_target"),
+    "dataset": ("tracks", "labelled", "images", "fingerprint", "licence"),
+    "method": (
+        "assemble",
+        "trainable",
+        "__call__",
+        "features",
+        "translate",
+        "view_names",
+        "features_from",
+        "panels_from",
+    ),
+}
+"""What a class of each kind must offer, as far as a class can show it."""
+
+
+@dataclass(frozen=True)
+class Component:
+    """A plugin that a name stands for; `model` is what follows the colon of an open namespace."""
+
+    kind: Kind
+    plugin: str
+    model: str | None
+    distribution: str
+    version: str
+    entry_point: str
+
+    @property
+    def name(self) -> str:
+        """The name without abbreviation: `timm:resnet18`."""
+        return self.plugin if self.model is None else f"{self.plugin}:{self.model}"
+
+    @property
+    def origin(self) -> str:
+        """Where it comes from, for messages: distribution, version and entry point."""
+        return f"{self.distribution} {self.version} ({self.entry_point})".replace("  ", " ")
+
+
+def find(kind: Kind, name: str) -> Component:
+    """Find the plugin a name stands for. No plugin is imported.
+
+    Raises:
+        PluginError: nobody, or more than one distribution, claims the name.
+    """
+    if name.startswith((".", "/")) or name.endswith((".py", ".safetensors", ".pt", ".pth")):
+        raise PluginError(
+            f"{name!r} is a path, not the name of a {kind}",
+            hint="Name a registered plugin; `facecycle plugins list` shows them. "
+            "Weights are given with --from or --checkpoint.",
+        )
+    distribution, slash, local = name.rpartition("/")
+    plugin, colon, model = (local if slash else name).partition(":")
+    entries = [
+        e
+        for e in scan().in_group(GROUPS[kind])
+        if e.name == plugin and (not slash or e.distribution == canonical(distribution))
+    ]
+    if len(entries) > 1:
+        choices = " or ".join(f"{e.distribution}/{e.name}" for e in entries)
+        raise PluginError(f"more than one package offers the {kind} {plugin!r}", hint=f"Say which: {choices}.")
+    if entries:
+        return _component(kind, entries[0], model if colon else None)
+    if not colon and not slash:
+        owners = [owner for owner, names in _namespaces(kind).items() if name.split(".")[0] in names]
+        if len(owners) == 1:
+            return find(kind, f"{owners[0]}:{name}")
+        if owners:
+            choices = " or ".join(f"{owner}:{name}" for owner in owners)
+            raise PluginError(f"more than one plugin knows the {kind} {name!r}", hint=f"Say which: {choices}.")
+    raise PluginError(
+        f"there is no {kind} {name!r}",
+        hint=did_you_mean(name, _known(kind)) or f"`facecycle plugins list` shows every {kind}.",
+    )
+
+
+def _component(kind: Kind, entry: Found, model: str | None) -> Component:
+    return Component(kind, entry.name, model, entry.distribution, entry.version, entry.entry_point)
+
+
+def _namespaces(kind: Kind) -> dict[str, frozenset[str]]:
+    """Return, per open namespace of a kind, the names it answers to; a broken one answers to none."""
+    found: dict[str, frozenset[str]] = {}
+    for entry in scan().in_group(NAMESPACE_GROUP):
+        entry_kind, _, plugin = entry.name.partition(".")
+        if entry_kind == kind:
+            try:
+                found[plugin] = frozenset(_import(entry.entry_point)())
+            except (Exception, SystemExit):  # noqa: BLE001 - another package's fault breaks only its names
+                found[plugin] = frozenset()
+    return found
+
+
+def _known(kind: Kind) -> list[str]:
+    names = [entry.name for entry in scan().in_group(GROUPS[kind])]
+    return names + [name for names_ in _namespaces(kind).values() for name in sorted(names_)]
+
+
+def _import(entry_point: str) -> Any:
+    module, _, attributes = entry_point.partition(":")
+    found: Any = importlib.import_module(module)
+    for attribute in filter(None, attributes.split(".")):
+        found = getattr(found, attribute)
+    return found
+
+
+def load(component: Component) -> Any:
+    """Import a plugin's class and check what it offers.
+
+    Raises:
+        PluginError: names the distribution, its version, the entry point and the cause.
+    """
+    try:
+        plugin = _import(component.entry_point)
+    except (Exception, SystemExit) as error:  # a plugin may fail in any way at all
+        raise PluginError(
+            f"the {component.kind} {component.plugin!r} of {component.origin} cannot be imported: "
+            f"{type(error).__name__}: {error}"
+        ) from error
+    version = getattr(plugin, "facecycle_api", None)
+    if not isinstance(version, tuple) or not version:
+        raise PluginError(
+            f"the {component.kind} {component.plugin!r} of {component.origin} does not say which API it "
+            f"was written for",
+            hint=f"It needs an attribute facecycle_api = {API_VERSION}.",
+        )
+    if version[0] != API_VERSION[0]:
+        raise PluginError(
+            f"the {component.kind} {component.plugin!r} of {component.origin} was written for API "
+            f"{version}; this is {API_VERSION}",
+            hint=f"Install a version of {component.distribution} for this facecycle.",
+        )
+    options = getattr(plugin, "Options", None)
+    missing = [name for name in REQUIRED[component.kind] if isinstance(plugin, type) and not hasattr(plugin, name)]
+    if not (isinstance(options, type) and issubclass(options, BaseModel)):
+        missing.append("Options (a pydantic model)")
+    if missing:
+        raise PluginError(
+            f"the {component.kind} {component.plugin!r} of {component.origin} lacks {', '.join(missing)}",
+            hint="See docs/plugins.md for what a plugin offers.",
+        )
+    return plugin
+
+
+def build(kind: Kind, name: str, options: Mapping[str, Any] | None = None) -> Any:
+    """Find, load and instantiate a plugin.
+
+    Raises:
+        PluginError: it cannot be found or loaded.
+        ConfigError: an option is unknown or has a wrong value.
+    """
+    component = find(kind, name)
+    plugin = load(component)
+    values = dict(options or {})
+    if component.model is not None:
+        values["model"] = component.model
+    try:
+        validated = plugin.Options.model_validate(values)
+    except ValidationError as error:
+        known = list(plugin.Options.model_fields)
+        lines = [_explain(component, e, known) for e in error.errors()]
+        raise ConfigError("\n".join(lines), hint=f"`facecycle plugins show {component.plugin}` lists its options.") from error
+    try:
+        return plugin(validated)
+    except FacecycleError:
+        raise
+    except Exception as error:
+        # Our own failures keep their traceback; another package's are named.
+        if component.distribution == "facecycle":
+            raise
+        raise PluginError(
+            f"the {kind} {component.name!r} of {component.origin} cannot be created: {type(error).__name__}: {error}"
+        ) from error
+
+
+def _explain(component: Component, error: Any, known: list[str]) -> str:
+    key = ".".join(str(part) for part in error["loc"])
+    where = f"option {key!r} of the {component.kind} {component.name!r}"
+    if error["type"] == "extra_forbidden":
+        expected = f"It has {', '.join(known)}." if known else "It has no options."
+        return f"{where} does not exist. {did_you_mean(key, known) or expected}"
+    if error["type"] == "missing":
+        return f"{where} is required"
+    return f"{where} = {error['input']!r}: {error['msg']}"
