@@ -6,14 +6,10 @@ needs: `optimizer.safetensors` and `state.json`.
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
 import json
-import os
 import platform
-import shutil
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,6 +22,7 @@ from torch import Tensor, nn
 
 from facecycle.config import RunConfig
 from facecycle.errors import CheckpointError
+from facecycle.files import file_sha256, remove, write_atomically, write_text
 
 FORMAT = "facecycle/1"
 MODEL = "model.safetensors"
@@ -55,12 +52,6 @@ class Checkpoint:
         return file_sha256(self.path)
 
 
-def file_sha256(path: Path) -> str:
-    """Return the hex SHA-256 of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def environment() -> dict[str, str]:
     """Return the versions a checkpoint was made with."""
     return {
@@ -72,53 +63,6 @@ def environment() -> dict[str, str]:
 
 
 # --- writing ------------------------------------------------------------------------------------
-
-
-def write_atomically(path: Path, write: Callable[[Path], None]) -> None:
-    """Call `write` on a temporary name beside `path`, flush it to the disk, and rename it to `path`.
-
-    Raises:
-        CheckpointError: the disk refuses, for example because it is full; `path` is then untouched.
-    """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write(temporary)
-        _flush(temporary)
-        _replace(temporary, path)
-        _flush(path.parent)
-    except (OSError, SafetensorError) as error:
-        raise CheckpointError(f"cannot write {path}: {error}", hint="Is the disk full or read-only?") from error
-    finally:
-        _remove(temporary)
-
-
-def _flush(path: Path) -> None:
-    """Make sure that a file's or folder's contents are on the disk."""
-    targets = [*path.iterdir(), path] if path.is_dir() and not path.is_symlink() else [path]
-    for target in targets:
-        if target.is_dir() and target != path:
-            continue
-        descriptor = os.open(target, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-
-
-def _replace(temporary: Path, path: Path) -> None:
-    if path.is_dir():
-        # A folder cannot be renamed over a full one; the same step is being written again.
-        shutil.rmtree(path)
-    os.replace(temporary, path)
-
-
-def _remove(path: Path) -> None:
-    with contextlib.suppress(FileNotFoundError):
-        if path.is_dir():
-            shutil.rmtree(path)
-        else:
-            path.unlink()
 
 
 def save(
@@ -141,24 +85,23 @@ def save(
         The path of the model file.
 
     Raises:
-        CheckpointError: it cannot be written; earlier checkpoints are untouched.
+        RunError: it cannot be written; earlier checkpoints are untouched.
     """
 
     def write(temporary: Path) -> None:
-        _remove(temporary)
+        remove(temporary)
         temporary.mkdir()
         weights = {k: v.detach().cpu().contiguous() for k, v in method.state_dict().items()}
-        save_file(weights, temporary / MODEL, {"format": FORMAT, **metadata})
-        save_file(dict(optimizer), temporary / OPTIMIZER)
+        try:
+            save_file(weights, temporary / MODEL, {"format": FORMAT, **metadata})
+            save_file(dict(optimizer), temporary / OPTIMIZER)
+        except SafetensorError as error:
+            raise OSError(str(error)) from error  # safetensors reports a full disk as its own error
         (temporary / STATE).write_text(json.dumps(dict(state), indent=1))
 
     write_atomically(folder, write)
-    write_atomically(folder.parent / LATEST, lambda path: _write_text(path, folder.name + "\n"))
+    write_text(folder.parent / LATEST, folder.name + "\n")
     return folder / MODEL
-
-
-def _write_text(path: Path, text: str) -> None:
-    path.write_text(text)
 
 
 # --- finding and reading ------------------------------------------------------------------------

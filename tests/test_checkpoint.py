@@ -12,7 +12,7 @@ from torch import nn
 
 from facecycle import checkpoint
 from facecycle.config import preset_layers, resolve
-from facecycle.errors import CheckpointError
+from facecycle.errors import CheckpointError, RunError
 
 CONFIG = resolve(preset_layers("small"))
 METADATA = {"config": CONFIG.model_dump_json(), "trained": json.dumps(["expression"])}
@@ -56,7 +56,7 @@ def test_a_failed_write_leaves_the_previous_checkpoint(tmp_path: Path) -> None:
         def state_dict(self, *args: object, **kwargs: object) -> dict[str, torch.Tensor]:
             raise OSError(28, "No space left on device")
 
-    with pytest.raises(CheckpointError, match="No space left"):
+    with pytest.raises(RunError, match="No space left"):
         checkpoint.save(tmp_path / "checkpoints" / "step-2", Full(), {}, {}, METADATA)
     assert checkpoint.latest_folder(tmp_path).name == "step-1"
     assert {p.name for p in (tmp_path / "checkpoints").iterdir()} == {"step-1", "latest"}

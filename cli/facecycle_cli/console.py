@@ -79,3 +79,15 @@ def _metrics(metrics: dict[str, float], rate: float) -> str:
     hidden = {"lr", "gradient_norm", "images_per_second"}
     shown = [f"{k} {v:.3f}" for k, v in metrics.items() if k not in hidden and "/" not in k]
     return " ".join(shown) + f"  {rate:.0f} images/s"
+
+
+def show_table(title: str, titles: list[str], rows: list[list[str]]) -> None:
+    """Print a table; the first column is text, the others are right-aligned."""
+    from rich.table import Table
+
+    shown = Table(title=title, title_justify="left")
+    for number, text in enumerate(titles):
+        shown.add_column(text, justify="left" if number == 0 else "right", no_wrap=True)
+    for cells in rows:
+        shown.add_row(*(escape(cell) for cell in cells))
+    console.print(shown)

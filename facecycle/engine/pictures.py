@@ -11,8 +11,8 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 from torchvision.utils import flow_to_image
 
-from facecycle.checkpoint import write_atomically
 from facecycle.data.normalise import to_uint8
+from facecycle.files import write_atomically
 
 BACKGROUND = 255
 GAP = 4

@@ -6,9 +6,9 @@ import json
 from pathlib import Path
 from typing import IO, Any
 
-from facecycle.checkpoint import write_atomically
 from facecycle.config import RunConfig, file_layer, resolve
 from facecycle.errors import ConfigError, RunError
+from facecycle.files import write_text
 
 CONFIG = "config.json"
 METRICS = "metrics.jsonl"
@@ -37,8 +37,7 @@ class RunFolder:
             self.path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise RunError(f"cannot create the run folder {self.path}: {error.strerror}") from error
-        text = config.model_dump_json(indent=1) + "\n"
-        write_atomically(self.path / CONFIG, lambda path: _write(path, text))
+        write_text(self.path / CONFIG, config.model_dump_json(indent=1) + "\n")
 
     def config(self) -> RunConfig:
         """Read the configuration back."""
@@ -51,7 +50,7 @@ class RunFolder:
         path = self.path / METRICS
         if path.exists():
             kept = [line for line in path.read_text().splitlines() if _step_of(line) < step]
-            write_atomically(path, lambda temporary: _write(temporary, "".join(f"{x}\n" for x in kept)))
+            write_text(path, "".join(f"{line}\n" for line in kept))
         self._metrics = path.open("a")
         self._board = SummaryWriter(str(self.path / "tensorboard"), purge_step=step + 1)
 
@@ -69,10 +68,6 @@ class RunFolder:
         if self._metrics is not None:
             self._metrics.close()
             self._board.close()
-
-
-def _write(path: Path, text: str) -> None:
-    path.write_text(text)
 
 
 def _step_of(line: str) -> int:

@@ -1,0 +1,135 @@
+"""`facecycle plugins`: what is installed, where it comes from, whether it works, and how to start one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from facecycle import registry
+from facecycle.api import GROUPS, Kind
+from facecycle.discovery import scan
+from facecycle.errors import FacecycleError, PluginError
+
+app = typer.Typer(help="List, inspect, check and start plugins.", no_args_is_help=True)
+
+
+def _entries() -> list[tuple[Kind, Any]]:
+    inventory = scan()
+    return [(kind, entry) for kind, group in GROUPS.items() for entry in inventory.in_group(group)]
+
+
+@app.command("list")
+def list_plugins(
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+) -> None:
+    """List every plugin and the package it comes from; nothing is imported.
+
+    Example: facecycle plugins list
+    """
+    found = _entries()
+    if as_json:
+        import json
+
+        keys = ("kind", "name", "distribution", "version", "entry_point")
+        records = [(kind, e.name, e.distribution, e.version, e.entry_point) for kind, e in found]
+        typer.echo(json.dumps([dict(zip(keys, record, strict=True)) for record in records], indent=1))
+        return
+    from facecycle_cli.console import say, show_table
+
+    rows = [[kind, e.name, f"{e.distribution} {e.version}", e.entry_point] for kind, e in found]
+    show_table("plugins", ["kind", "name", "package", "entry point"], rows)
+    for problem in scan().problems:
+        say(f"unreadable: {problem.where}: {problem.reason}")
+
+
+def _resolve(name: str, kind: str | None) -> registry.Component:
+    """Find a name in the given kind, or in the one kind that has it."""
+    if kind is not None and kind not in GROUPS:
+        raise PluginError(f"there is no kind of plugin {kind!r}", hint=f"Kinds: {', '.join(GROUPS)}.")
+    found, failures = [], []
+    for each in GROUPS:
+        if kind in {None, each}:
+            try:
+                found.append(registry.find(each, name))
+            except PluginError as error:
+                failures.append(error)
+    if len(found) > 1:
+        kinds = " or ".join(f"--kind {c.kind}" for c in found)
+        raise PluginError(f"{name!r} is the name of several plugins", hint=f"Say which: {kinds}.")
+    if not found:
+        # The kind whose names come closest has something to suggest.
+        raise next((f for f in failures if f.hint and f.hint.startswith("Did")), failures[0])
+    return found[0]
+
+
+@app.command()
+def show(
+    name: Annotated[str, typer.Argument(help="A plugin's name, as resnet18 or hog.")],
+    kind: Annotated[str | None, typer.Option(help="encoder, warper, loss, dataset or method.")] = None,
+) -> None:
+    """Show where a plugin comes from and which options it has.
+
+    Example: facecycle plugins show tracks
+    """
+    from facecycle_cli.console import say, show_table
+
+    component = _resolve(name, kind)
+    plugin = registry.load(component)
+    say(f"{component.kind} {component.name}\nfrom {component.origin}")
+    summary = (plugin.__doc__ or "").strip().split("\n\n")[0]
+    if summary:
+        say(" ".join(summary.split()))
+    rows = []
+    for key, field in plugin.Options.model_fields.items():
+        default = "required" if field.is_required() else repr(field.default)
+        rows.append([key, str(getattr(field.annotation, "__name__", field.annotation)), default])
+    if rows:
+        show_table("options", ["option", "type", "default"], rows)
+
+
+@app.command()
+def check(
+    name: Annotated[str | None, typer.Argument(help="A plugin's name; all when left out.")] = None,
+) -> None:
+    """Import plugins and report the broken ones; exits with 2 when there are any.
+
+    Example: facecycle plugins check
+    """
+    from facecycle_cli.console import say
+
+    components = (
+        [registry.find(kind, f"{e.distribution}/{e.name}") for kind, e in _entries()]
+        if name is None
+        else [_resolve(name, None)]
+    )
+    broken = 0
+    for component in components:
+        try:
+            registry.load(component)
+            say(f"ok      {component.kind} {component.name} ({component.distribution})")
+        except FacecycleError as error:
+            broken += 1
+            say(f"broken  {component.kind} {component.name}: {error}")
+    for problem in scan().problems:
+        say(f"unreadable  {problem.where}: {problem.reason}")
+    if broken:
+        raise typer.Exit(2)
+
+
+@app.command()
+def new(
+    name: Annotated[str, typer.Argument(help="Name of the package and of its encoder: my-encoder.")],
+    out: Annotated[Path | None, typer.Option(help="Folder to create; ./NAME when left out.")] = None,
+) -> None:
+    """Write a complete plugin package with one encoder and its contract test.
+
+    Example: facecycle plugins new my-encoder
+    """
+    from facecycle_cli.console import say
+    from facecycle_cli.new_plugin import write_package
+
+    folder = write_package(name, out or Path(name))
+    say(f"wrote {folder}")
+    say(f"next: pip install -e {folder} && pytest {folder} && facecycle pretrain --encoder {name}")

@@ -1,0 +1,104 @@
+"""Image files as the frames of a data set: decoded in parallel, once, with bad files named."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from facecycle.api import BadFrame
+from facecycle.data.images import read_square
+from facecycle.errors import DataError
+
+CACHE_BYTES = 2 * 1024**3
+"""Decoded frames kept in memory; a larger data set is decoded anew whenever a frame is asked for."""
+THREADS = 4
+
+
+class FrameFiles:
+    """Frames stored one a file.
+
+    Args:
+        paths: the files; a frame's index is its place here.
+        root: names are shown relative to it.
+    """
+
+    def __init__(self, paths: Sequence[Path], root: Path) -> None:
+        self.paths = list(paths)
+        self.root = root
+        self._bad: dict[int, str] = {}
+        self._decoded: dict[int, tuple[Tensor, Tensor]] = {}
+
+    def name(self, frame: int) -> str:
+        """Return a frame's path below the root."""
+        path = self.paths[frame]
+        return str(path.relative_to(self.root)) if path.is_relative_to(self.root) else str(path)
+
+    def images(self, frames: Sequence[int], size: int) -> tuple[Tensor, list[BadFrame | None]]:
+        """Read frames as RGB uint8 (n, 3, size, size); a bad frame's pixels are zero and it is named."""
+        if len(self.paths) * 3 * size * size <= CACHE_BYTES:
+            pixels = self._from_cache(frames, size)
+        else:
+            pixels = torch.zeros(len(frames), 3, size, size, dtype=torch.uint8)
+            self._decode(list(frames), pixels, range(len(frames)), size)
+        bad = [BadFrame(self.name(f), self._bad[f]) if f in self._bad else None for f in frames]
+        return pixels, bad
+
+    def _from_cache(self, frames: Sequence[int], size: int) -> Tensor:
+        if size not in self._decoded:
+            store = torch.zeros(len(self.paths), 3, size, size, dtype=torch.uint8)
+            self._decoded[size] = (store, torch.zeros(len(self.paths), dtype=torch.bool))
+        store, known = self._decoded[size]
+        missing = sorted({frame for frame in frames if not known[frame]})
+        if missing:
+            self._decode(missing, store, missing, size)
+            known[missing] = True
+        return store[list(frames)]
+
+    def _decode(self, frames: list[int], into: Tensor, rows: Sequence[int], size: int) -> None:
+        def read(job: tuple[int, int]) -> None:
+            frame, row = job
+            try:
+                into[row] = read_square(self.paths[frame], size)
+            except DataError as error:
+                # The path is in the name already.
+                self._bad[frame] = error.message.removeprefix(f"{self.paths[frame]}: ")
+
+        with ThreadPoolExecutor(THREADS) as pool:
+            list(pool.map(read, zip(frames, rows, strict=True)))
+
+    def fingerprint(self) -> str:
+        """Return a digest of the files' names, sizes and times of change."""
+        digest = hashlib.sha256()
+        for frame, path in enumerate(self.paths):
+            try:
+                status = path.stat()
+                digest.update(f"{self.name(frame)}\0{status.st_size}\0{status.st_mtime_ns}\n".encode())
+            except OSError:
+                digest.update(f"{self.name(frame)}\0missing\n".encode())
+        return digest.hexdigest()
+
+
+class FileDataset:
+    """What data sets of image files share: their frames, and a plain refusal of what they do not hold."""
+
+    kind: str
+    files: FrameFiles
+
+    def images(self, frames: Sequence[int], size: int) -> tuple[Tensor, list[BadFrame | None]]:
+        """Read frames as RGB uint8 (n, 3, size, size); see `FrameFiles.images`."""
+        return self.files.images(frames, size)
+
+    def fingerprint(self) -> str:
+        """Return a digest that changes with the files."""
+        return self.files.fingerprint()
+
+    def refuse(self, what: str) -> DataError:
+        """Return the error for something this data set does not hold."""
+        return DataError(
+            f"the data set {self.kind!r} has no {what}", hint="Name another kind of data: --data KIND:PATH."
+        )

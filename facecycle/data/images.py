@@ -1,0 +1,130 @@
+"""Bytes to images: any format, mode and size to RGB uint8, cut to a square."""
+
+from __future__ import annotations
+
+import re
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps, UnidentifiedImageError
+from torch import Tensor
+
+from facecycle.errors import ConfigError, DataError
+
+IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".pgm", ".ppm", ".pbm"})
+MAX_PIXELS = 200_000_000
+"""Larger images are refused before they are decoded."""
+
+
+@dataclass(frozen=True)
+class Crop:
+    """A rectangle in pixels of the upright image."""
+
+    x: int
+    y: int
+    width: int
+    height: int
+
+
+def parse_crop(text: str) -> Crop:
+    """Parse `x,y,w,h`.
+
+    Raises:
+        ConfigError: not four integers, or an empty rectangle.
+    """
+    try:
+        crop = Crop(*(int(part) for part in text.split(",")))
+    except (ValueError, TypeError):
+        crop = Crop(0, 0, 0, 0)
+    if crop.width < 1 or crop.height < 1 or crop.x < 0 or crop.y < 0:
+        raise ConfigError(f"--crop {text!r} is not x,y,w,h in pixels", hint="Example: --crop 40,20,160,160")
+    return crop
+
+
+def natural_key(name: str) -> list[tuple[int, int, str]]:
+    """Return a sort key that puts `frame10` after `frame9`."""
+    parts = re.split(r"(\d+)", name)
+    return [(0, int(part), part) if part.isdigit() and part.isascii() else (1, 0, part) for part in parts]
+
+
+def is_image(path: Path) -> bool:
+    """Tell by the name alone whether a file should be an image; hidden files are none."""
+    return path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".")
+
+
+def list_images(folder: Path) -> list[Path]:
+    """Return the images below a folder, in natural order."""
+    return sorted((p for p in folder.rglob("*") if is_image(p) and p.is_file()), key=lambda p: natural_key(str(p)))
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    if image.mode.startswith(("I", "F")):
+        # 16 bit and floating point: Pillow's own conversion would clip instead of scale.
+        values = np.asarray(image, dtype=np.float64)
+        scale = 65535.0 if image.mode.startswith("I") and values.max(initial=0) > 255 else max(1.0, values.max(initial=1))
+        image = Image.fromarray((values / scale * 255).clip(0, 255).round().astype(np.uint8))
+    if image.mode in {"RGBA", "LA", "PA"} or "transparency" in image.info:
+        rgba = image.convert("RGBA")
+        white = Image.new("RGBA", rgba.size, (255, 255, 255, 255))
+        image = Image.alpha_composite(white, rgba)
+    return image.convert("RGB")
+
+
+def open_upright(path: Path, least: int | None = None) -> Image.Image:
+    """Decode an image file as upright RGB; of an animation, the first frame.
+
+    Args:
+        path: the file.
+        least: a side length that is enough; a larger JPEG is decoded at a smaller scale.
+
+    Raises:
+        DataError: missing, no image, cut short, or too large.
+    """
+    try:
+        with warnings.catch_warnings():
+            # Our own limit below replaces Pillow's warning.
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            with Image.open(path) as image:
+                if image.width * image.height > MAX_PIXELS:
+                    raise DataError(f"{path}: {image.width} x {image.height} pixels are more than {MAX_PIXELS:,}")
+                if least is not None:
+                    image.draft(None, (least, least))
+                return _to_rgb(ImageOps.exif_transpose(image))
+    except FileNotFoundError as error:
+        raise DataError(f"{path}: there is no such file") from error
+    except UnidentifiedImageError as error:
+        raise DataError(f"{path}: not an image in a format that can be read") from error
+    except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
+        raise DataError(f"{path}: the image is damaged or cut short ({error})") from error
+
+
+def read_square(path: Path, size: int, crop: Crop | None = None) -> Tensor:
+    """Read an image, cut out a square and resize it to RGB uint8 (3, size, size), antialiased.
+
+    Args:
+        path: the file.
+        size: side of the result in pixels.
+        crop: the rectangle to use; None takes the largest centred square. A rectangle that is no square
+            is cut to its own centred square.
+
+    Raises:
+        DataError: the file cannot be read, or the crop leaves the image.
+    """
+    # A crop counts in pixels of the full image, so only an uncropped one may be decoded smaller.
+    image = open_upright(path, None if crop else size)
+    left, top, width, height = 0, 0, image.width, image.height
+    if crop is not None:
+        if crop.x + crop.width > image.width or crop.y + crop.height > image.height:
+            raise DataError(
+                f"{path}: the crop {crop.x},{crop.y},{crop.width},{crop.height} leaves the image, "
+                f"which is {image.width} x {image.height}"
+            )
+        left, top, width, height = crop.x, crop.y, crop.width, crop.height
+    side = min(width, height)
+    left, top = left + (width - side) // 2, top + (height - side) // 2
+    box = (left, top, left + side, top + side)
+    resized = image.resize((size, size), Image.Resampling.BILINEAR, box=box)
+    return torch.from_numpy(np.array(resized)).permute(2, 0, 1).contiguous()

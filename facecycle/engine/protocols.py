@@ -1,0 +1,218 @@
+"""Evaluation protocols: features and labels to numbers. Nothing is ever selected on a test fold."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+C_GRID = tuple(float(c) for c in np.logspace(-4, 0, 5))
+"""Inverse regularisation of the logistic regression."""
+ALPHA_GRID = tuple(float(a) for a in np.logspace(0, 5, 11))
+"""Regularisation of the ridge regression."""
+INNER_FOLDS = 3
+ANGLES = ("pitch", "yaw", "roll")
+
+
+@dataclass
+class Scores:
+    """The outcome of a protocol for one feature.
+
+    Attributes:
+        metrics: over all tested samples, or the mean over folds; see the protocol.
+        folds: fold number to the metrics of that fold.
+        chosen: fold number to the value selected for it on its training part.
+        tested: indices of the samples that were tested.
+        predictions: per tested sample a class id, three angles, or a similarity.
+    """
+
+    metrics: dict[str, float]
+    folds: dict[int, dict[str, float]]
+    chosen: dict[int, float]
+    tested: np.ndarray = field(repr=False, default_factory=lambda: np.zeros(0, int))
+    predictions: np.ndarray = field(repr=False, default_factory=lambda: np.zeros(0))
+
+
+def standardise(train: np.ndarray, *others: np.ndarray) -> list[np.ndarray]:
+    """Scale features (n, D) to mean 0 and deviation 1 on the training samples, in float64."""
+    mean = train.mean(axis=0, dtype=np.float64)
+    deviation = train.std(axis=0, dtype=np.float64)
+    deviation[deviation < 1e-8] = 1
+    return [(x - mean) / deviation for x in (train, *others)]
+
+
+def rotate(train: np.ndarray, *others: np.ndarray) -> list[np.ndarray]:
+    """Express features (n, D) in an orthonormal basis of the training samples' span, at most n dimensions.
+
+    The weights of an L2-regularised linear model lie in that span, and a rotation does not change their
+    norm: predictions stay the same, while D shrinks from tens of thousands to n.
+    """
+    if train.shape[1] <= train.shape[0]:
+        return [train, *others]
+    values, vectors = np.linalg.eigh(train @ train.T)
+    kept = values > values[-1] * 1e-10
+    basis = train.T @ (vectors[:, kept] / np.sqrt(values[kept]))
+    return [x @ basis for x in (train, *others)]
+
+
+def _inner_splits(targets: np.ndarray, groups: np.ndarray, stratify: bool) -> list[tuple[np.ndarray, np.ndarray]]:
+    from sklearn.model_selection import GroupKFold, StratifiedGroupKFold
+
+    count = min(INNER_FOLDS, len(set(groups.tolist())))
+    if stratify:
+        splitter = StratifiedGroupKFold(count, shuffle=True, random_state=0)
+    else:
+        splitter = GroupKFold(count)
+    return list(splitter.split(targets, targets if stratify else None, groups))
+
+
+def linear(features: np.ndarray, targets: np.ndarray, folds: np.ndarray, groups: np.ndarray) -> Scores:
+    """Multinomial logistic regression on standardised features (protocol `linear`).
+
+    Args:
+        features: (n, D).
+        targets: (n,) class ids.
+        folds: (n,) fold in which a sample is tested; -1 is training only.
+        groups: (n,) never split by the cross-validation that chooses C.
+
+    Returns:
+        Accuracy over all tested samples, and per fold.
+    """
+    from sklearn.linear_model import LogisticRegression
+
+    def fit(c: float, x: np.ndarray, y: np.ndarray) -> Any:
+        return LogisticRegression(C=c, max_iter=200, tol=1e-3).fit(x, y)
+
+    def score(model: Any, x: np.ndarray, y: np.ndarray) -> float:
+        return float((model.predict(x) == y).mean())
+
+    return _cross_validate(
+        features, targets, folds, groups, C_GRID, fit, score, _accuracy, stratify=True
+    )
+
+
+def linear_pose(features: np.ndarray, targets: np.ndarray, folds: np.ndarray, groups: np.ndarray) -> Scores:
+    """Ridge regression to degrees on standardised features (protocol `linear-pose`).
+
+    Args:
+        features: (n, D).
+        targets: (n, 3) pitch, yaw, roll in degrees.
+        folds: (n,) fold in which a sample is tested; -1 is training only.
+        groups: (n,) never split by the cross-validation that chooses alpha.
+
+    Returns:
+        Mean absolute error per angle and their mean, over all tested samples, and per fold.
+    """
+    from sklearn.linear_model import Ridge
+
+    def fit(alpha: float, x: np.ndarray, y: np.ndarray) -> Any:
+        return Ridge(alpha).fit(x, y)
+
+    def score(model: Any, x: np.ndarray, y: np.ndarray) -> float:
+        return -float(np.abs(model.predict(x) - y).mean())
+
+    return _cross_validate(
+        features, targets, folds, groups, ALPHA_GRID, fit, score, _angle_errors, stratify=False
+    )
+
+
+def _accuracy(predicted: np.ndarray, targets: np.ndarray) -> dict[str, float]:
+    return {"accuracy": float((predicted == targets).mean())}
+
+
+def _angle_errors(predicted: np.ndarray, targets: np.ndarray) -> dict[str, float]:
+    errors = np.abs(predicted - targets).mean(axis=0)
+    named = {angle: float(error) for angle, error in zip(ANGLES, errors, strict=True)}
+    return {**named, "mean": float(errors.mean())}
+
+
+def _cross_validate(
+    features: np.ndarray,
+    targets: np.ndarray,
+    folds: np.ndarray,
+    groups: np.ndarray,
+    grid: tuple[float, ...],
+    fit: Any,
+    score: Any,
+    metrics: Any,
+    *,
+    stratify: bool,
+) -> Scores:
+    """Test every fold with a model whose regularisation was chosen inside its own training part."""
+    per_fold: dict[int, dict[str, float]] = {}
+    chosen: dict[int, float] = {}
+    tested, predictions = [], []
+    for fold in sorted(set(folds[folds >= 0].tolist())):
+        train, test = np.flatnonzero(folds != fold), np.flatnonzero(folds == fold)
+        x, x_test = rotate(*standardise(features[train], features[test]))
+        y = targets[train]
+        splits = _inner_splits(y, groups[train], stratify)
+        results = [
+            np.mean([score(fit(value, x[a], y[a]), x[b], y[b]) for a, b in splits]) for value in grid
+        ]
+        chosen[fold] = grid[int(np.argmax(results))]
+        predicted = fit(chosen[fold], x, y).predict(x_test)
+        per_fold[fold] = metrics(predicted, targets[test])
+        tested.append(test)
+        predictions.append(predicted)
+    order = np.concatenate(tested)
+    joined = np.concatenate(predictions)
+    return Scores(metrics(joined, targets[order]), per_fold, chosen, order, joined)
+
+
+def cosine_folds(
+    first: np.ndarray, second: np.ndarray, same: np.ndarray, folds: np.ndarray
+) -> Scores:
+    """Cosine similarity of mean-centred features against one threshold per fold (protocol `cosine-10fold`).
+
+    Args:
+        first, second: (n, D) features of the two images of each pair.
+        same: (n,) whether a pair shows one person.
+        folds: (n,) fold in which a pair is tested. Mean and threshold come from the other folds.
+
+    Returns:
+        Mean accuracy over the folds and its deviation, and the ROC AUC over all pairs.
+    """
+    from sklearn.metrics import roc_auc_score
+
+    per_fold: dict[int, dict[str, float]] = {}
+    chosen: dict[int, float] = {}
+    similarities = np.zeros(len(same))
+    for fold in sorted(set(folds.tolist())):
+        train, test = folds != fold, folds == fold
+        mean = np.concatenate([first[train], second[train]]).mean(axis=0)
+        scores = _cosine(first - mean, second - mean)
+        chosen[fold] = best_threshold(scores[train], same[train])
+        similarities[test] = scores[test]
+        per_fold[fold] = {"accuracy": float(((scores[test] >= chosen[fold]) == same[test]).mean())}
+    accuracies = np.array([m["accuracy"] for m in per_fold.values()])
+    metrics = {
+        "accuracy": float(accuracies.mean()),
+        "deviation": float(accuracies.std()),
+        "auc": float(roc_auc_score(same, similarities)),
+    }
+    return Scores(metrics, per_fold, chosen, np.arange(len(same)), similarities)
+
+
+def _cosine(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    norms = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
+    return (a * b).sum(axis=1) / np.maximum(norms, 1e-12)
+
+
+def best_threshold(scores: np.ndarray, same: np.ndarray) -> float:
+    """Return the threshold with the most correct decisions `score >= threshold`, half way between scores."""
+    order = np.argsort(-scores)
+    ranked, labels = scores[order], same[order].astype(int)
+    # Accepting the first k pairs is right for the same ones among them and the different ones after.
+    correct = np.concatenate([[0], np.cumsum(labels)]) + np.concatenate(
+        [np.cumsum((1 - labels)[::-1])[::-1], [0]]
+    )
+    # A cut between equal scores cannot be made.
+    possible = np.concatenate([[True], ranked[1:] != ranked[:-1], [True]])
+    best = int(np.argmax(np.where(possible, correct, -1)))
+    if best == 0:
+        return float(ranked[0]) + 1
+    if best == len(ranked):
+        return float(ranked[-1])
+    return float(ranked[best - 1] + ranked[best]) / 2

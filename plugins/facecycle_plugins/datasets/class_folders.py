@@ -1,0 +1,97 @@
+"""The data set `class-folders`: one folder a class, for any emotion set, split by subject."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+from pydantic import Field
+from sklearn.model_selection import StratifiedGroupKFold
+
+from facecycle.api import Labelled, Task, Track, Verification
+from facecycle.api import Options as BaseOptions
+from facecycle.data.frames import FileDataset, FrameFiles
+from facecycle.data.images import list_images, natural_key
+from facecycle.errors import ConfigError, DataError
+
+AUTOMATIC = r"^([A-Za-z]*\d+)_"
+
+
+class ClassFolderOptions(BaseOptions):
+    """Options of the data set `class-folders`."""
+
+    path: Path
+    """Folder with one sub-folder a class."""
+    subject: str | None = None
+    """Regular expression whose first group, in a file's name, is the subject. Left out, the part before
+    the first underscore where every name starts like `S012_`, else every image is its own subject."""
+    folds: int = Field(5, ge=2)
+    """Folds of the cross-validation."""
+
+
+class ClassFolders(FileDataset):
+    """`<class>/*`; a subject's images are all in one fold."""
+
+    facecycle_api = (1, 0)
+    Options = ClassFolderOptions
+    kind = "class-folders"
+    licence = "as the images' own terms say"
+
+    def __init__(self, options: ClassFolderOptions) -> None:
+        self.options = options
+        root = options.path
+        if not root.is_dir():
+            raise DataError(f"there is no folder {root}", hint="Expected one sub-folder a class.")
+        found = {
+            folder.name: list_images(folder)
+            for folder in sorted(root.iterdir(), key=lambda p: natural_key(p.name))
+            if folder.is_dir() and not folder.name.startswith(".")
+        }
+        classes = {name: files for name, files in found.items() if files}
+        if len(classes) < 2:
+            raise DataError(
+                f"{root} holds {len(classes)} sub-folders with images; a class each, at least 2, are expected"
+            )
+        self.classes = tuple(classes)
+        self.files = FrameFiles([file for files in classes.values() for file in files], root)
+        self._targets = np.repeat(np.arange(len(classes)), [len(files) for files in classes.values()])
+
+    def tracks(self) -> list[Track]:
+        """Every image is a track of one frame."""
+        return [Track(self.files.name(f), self.files.name(f), (f,)) for f in range(len(self.files.paths))]
+
+    def labelled(self, task: Task) -> Labelled | Verification:
+        """Return all images with their class, in folds that split subjects.
+
+        Raises:
+            DataError: another task than emotion, or fewer subjects than folds.
+        """
+        if task != "emotion":
+            raise self.refuse(f"labels for {task}")
+        subjects, how = self._subjects()
+        if len(set(subjects)) < self.options.folds:
+            raise DataError(
+                f"{self.options.path} shows {len(set(subjects))} subjects, fewer than {self.options.folds} folds",
+                hint="Lower the option folds, or set subject to another expression.",
+            )
+        folds = np.zeros(len(subjects), dtype=int)
+        splitter = StratifiedGroupKFold(self.options.folds, shuffle=True, random_state=0)
+        for number, (_, test) in enumerate(splitter.split(subjects, self._targets, subjects)):
+            folds[test] = number
+        note = f"{self.options.folds} folds by subject: {len(set(subjects))} subjects, {how}"
+        return Labelled(np.arange(len(subjects)), self._targets, folds, subjects, self.classes, note)
+
+    def _subjects(self) -> tuple[np.ndarray, str]:
+        names = [path.name for path in self.files.paths]
+        try:
+            pattern = re.compile(self.options.subject or AUTOMATIC)
+        except re.error as error:
+            raise ConfigError(f"option 'subject' = {self.options.subject!r} is no regular expression: {error}") from error
+        matches = [pattern.search(name) for name in names]
+        if all(m is not None and m.groups() for m in matches):
+            return np.array([m.group(1) for m in matches if m]), f"from file names by {pattern.pattern}"
+        if self.options.subject is not None:
+            wrong = next(name for name, m in zip(names, matches, strict=True) if m is None or not m.groups())
+            raise DataError(f"the option subject = {self.options.subject!r} finds no subject in {wrong}")
+        return np.array(names), "each image taken for a subject of its own"

@@ -1,0 +1,70 @@
+"""The data set `identity-folders`: one folder a person, for verification."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import Field
+
+from facecycle.api import Labelled, Task, Track, Verification
+from facecycle.api import Options as BaseOptions
+from facecycle.data.frames import FileDataset, FrameFiles
+from facecycle.data.images import list_images, natural_key
+from facecycle.data.verification import pairs_by_identity
+from facecycle.errors import DataError
+
+
+class IdentityFolderOptions(BaseOptions):
+    """Options of the data set `identity-folders`."""
+
+    path: Path
+    """Folder with one sub-folder a person, as `s1/1.pgm`."""
+    folds: int = Field(10, ge=2)
+    """Folds by identity."""
+    seed: int = 0
+    """Seed of the folds and of the different pairs."""
+
+
+class IdentityFolders(FileDataset):
+    """All pairs of one person, and as many of two people, in folds that share no person."""
+
+    facecycle_api = (1, 0)
+    Options = IdentityFolderOptions
+    kind = "identity-folders"
+    licence = "as the images' own terms say"
+
+    def __init__(self, options: IdentityFolderOptions) -> None:
+        self.options = options
+        root = options.path
+        if not root.is_dir():
+            raise DataError(f"there is no folder {root}", hint="Expected one sub-folder a person.")
+        folders = sorted((p for p in root.iterdir() if p.is_dir()), key=lambda p: natural_key(p.name))
+        people = {folder.name: list_images(folder) for folder in folders}
+        self.people = {name: files for name, files in people.items() if files}
+        if len(self.people) < 2 * options.folds:
+            raise DataError(
+                f"{root} shows {len(self.people)} people; {options.folds} folds need 2 each, "
+                f"{2 * options.folds} in all",
+                hint="Lower the option folds.",
+            )
+        self.files = FrameFiles([file for files in self.people.values() for file in files], root)
+
+    def tracks(self) -> list[Track]:
+        """A person's images are one track."""
+        tracks, start = [], 0
+        for name, files in self.people.items():
+            tracks.append(Track(name, name, tuple(range(start, start + len(files)))))
+            start += len(files)
+        return tracks
+
+    def labelled(self, task: Task) -> Labelled | Verification:
+        """Return the pairs.
+
+        Raises:
+            DataError: another task than verification.
+        """
+        if task != "verify":
+            raise self.refuse(f"labels for {task}")
+        return pairs_by_identity(
+            [track.frames for track in self.tracks()], self.options.folds, self.options.seed
+        )

@@ -1,0 +1,110 @@
+"""The data set `pose-csv`: head pose in degrees, one image a line."""
+
+from __future__ import annotations
+
+import csv
+import math
+from pathlib import Path
+
+import numpy as np
+from pydantic import Field
+from sklearn.model_selection import GroupKFold
+
+from facecycle.api import Labelled, Task, Track, Verification
+from facecycle.api import Options as BaseOptions
+from facecycle.data.frames import FileDataset, FrameFiles
+from facecycle.errors import DataError
+
+ANGLES = ("pitch_deg", "yaw_deg", "roll_deg")
+FOLDS = ("fold", "person_fold")
+
+
+class PoseCsvOptions(BaseOptions):
+    """Options of the data set `pose-csv`."""
+
+    path: Path
+    """File with the columns file, pitch_deg, yaw_deg, roll_deg and, if given, fold or person_fold."""
+    folds: int = Field(5, ge=2)
+    """Folds by person where the file names none."""
+
+
+class PoseCsv(FileDataset):
+    """Images named relative to the file; a person is the first component of an image's path."""
+
+    facecycle_api = (1, 0)
+    Options = PoseCsvOptions
+    kind = "pose-csv"
+    licence = "as the images' own terms say"
+
+    def __init__(self, options: PoseCsvOptions) -> None:
+        self.options = options
+        names, poses, folds = _read(options.path)
+        self._poses = np.array(poses)
+        self._groups = np.array([Path(name).parts[0] for name in names])
+        self._folds = np.array(folds) if folds else None
+        self.files = FrameFiles([options.path.parent / name for name in names], options.path.parent)
+
+    def tracks(self) -> list[Track]:
+        """Every image is a track of one frame."""
+        return [Track(self.files.name(f), g, (f,)) for f, g in enumerate(self._groups.tolist())]
+
+    def labelled(self, task: Task) -> Labelled | Verification:
+        """Return all images with pitch, yaw and roll in degrees.
+
+        Raises:
+            DataError: another task than pose, or fewer people than folds.
+        """
+        if task != "pose":
+            raise self.refuse(f"labels for {task}")
+        people = len(set(self._groups.tolist()))
+        folds, how = self._folds, "folds as the file gives them"
+        if folds is None:
+            if people < self.options.folds:
+                raise DataError(f"{self.options.path} shows {people} people, fewer than {self.options.folds} folds")
+            folds = np.zeros(len(self._groups), dtype=int)
+            splitter = GroupKFold(self.options.folds)
+            for number, (_, test) in enumerate(splitter.split(self._poses, groups=self._groups)):
+                folds[test] = number
+            how = f"{self.options.folds} folds by person"
+        note = f"{how}: {people} people; angles as accurate as the file they come from"
+        return Labelled(np.arange(len(folds)), self._poses, folds, self._groups, note=note)
+
+
+def _read(path: Path) -> tuple[list[str], list[list[float]], list[int]]:
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise DataError(f"cannot read {path}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path} is not a text file: {error}") from error
+    rows = csv.DictReader(text.splitlines(), skipinitialspace=True)
+    columns = [name.strip() for name in rows.fieldnames or []]
+    rows.fieldnames = columns
+    missing = [name for name in ("file", *ANGLES) if name not in columns]
+    if missing:
+        raise DataError(
+            f"{path}, line 1: the columns {', '.join(missing)} are missing",
+            hint="Expected: file,pitch_deg,yaw_deg,roll_deg[,fold]",
+        )
+    fold_column = next((name for name in FOLDS if name in columns), None)
+    names, poses, folds = [], [], []
+    for row in rows:
+        where = f"{path}, line {rows.line_num}"
+        try:
+            pose = [float(row[name]) for name in ANGLES]
+            if fold_column:
+                folds.append(int(row[fold_column]))
+        except (TypeError, ValueError):
+            raise DataError(
+                f"{where}: expected three angles in degrees{' and a fold number' if fold_column else ''}, "
+                f"got {', '.join(str(v) for v in row.values())}"
+            ) from None
+        if not all(math.isfinite(angle) and abs(angle) <= 360 for angle in pose):
+            raise DataError(f"{where}: angles must be finite degrees, got {pose}")
+        names.append((row["file"] or "").strip())
+        poses.append(pose)
+        if not names[-1]:
+            raise DataError(f"{where}: the file name is empty")
+    if not names:
+        raise DataError(f"{path} holds no rows")
+    return names, poses, folds
