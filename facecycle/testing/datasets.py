@@ -1,0 +1,82 @@
+"""The contract of data sets."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import numpy as np
+import pytest
+import torch
+
+from facecycle.api import Labelled, Task, Verification
+from facecycle.errors import DataError
+from facecycle.testing.common import Contract
+
+TASKS: tuple[Task, ...] = ("emotion", "pose", "verify")
+
+
+class DatasetContract(Contract):
+    """A data set yields tracks of readable frames, or labels for at least one task.
+
+    Attributes:
+        tasks: what it has labels for.
+    """
+
+    kind = "dataset"
+    tasks: ClassVar[tuple[Task, ...]] = ()
+
+    def test_tracks_do_not_share_frames(self) -> None:
+        tracks = self.build().tracks()
+        assert tracks
+        frames = [frame for track in tracks for frame in track.frames]
+        assert len(set(frames)) == len(frames)
+        assert len({track.name for track in tracks}) == len(tracks)
+        assert all(track.frames for track in tracks)
+
+    def test_frames_are_uint8_rgb_of_the_asked_size(self) -> None:
+        dataset = self.build()
+        frames = [track.frames[0] for track in dataset.tracks()[:3]]
+        for size in (16, 40):
+            pixels, bad = dataset.images(frames, size)
+            assert pixels.shape == (len(frames), 3, size, size)
+            assert pixels.dtype == torch.uint8
+            assert bad == [None] * len(frames)
+
+    def test_a_frame_does_not_depend_on_what_it_is_read_with(self) -> None:
+        dataset = self.build()
+        frames = [frame for track in dataset.tracks()[:4] for frame in track.frames][:4]
+        together, _ = dataset.images(frames, 32)
+        backwards, _ = self.build().images(frames[::-1], 32)
+        assert torch.equal(together, backwards.flip(0))
+
+    def test_its_fingerprint_is_stable(self) -> None:
+        assert self.build().fingerprint() == self.build().fingerprint()
+
+    def test_it_states_its_terms(self) -> None:
+        assert self.build().licence
+
+    @pytest.mark.parametrize("task", TASKS)
+    def test_labels_fit_their_task_or_are_refused(self, task: Task) -> None:
+        dataset = self.build()
+        if task not in self.tasks:
+            with pytest.raises(DataError):
+                dataset.labelled(task)
+            return
+        labels = dataset.labelled(task)
+        if task == "verify":
+            assert isinstance(labels, Verification)
+            assert len(labels.first) == len(labels.second) == len(labels.same) == len(labels.folds) > 0
+            assert labels.same.dtype == np.bool_
+            assert 0 < labels.same.mean() < 1
+            return
+        assert isinstance(labels, Labelled)
+        assert len(labels.frames) == len(labels.targets) == len(labels.folds) == len(labels.groups) > 0
+        assert (labels.folds >= 0).any()
+        for fold in set(labels.folds[labels.folds >= 0].tolist()):
+            tested = set(labels.groups[labels.folds == fold].tolist())
+            assert not tested & set(labels.groups[labels.folds != fold].tolist())
+        if task == "emotion":
+            assert set(labels.targets.tolist()) <= set(range(len(labels.classes)))
+        else:
+            assert labels.targets.shape[1] == 3
+            assert np.isfinite(labels.targets).all()

@@ -1,0 +1,68 @@
+"""The contract of methods."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import torch
+
+from facecycle import registry
+from facecycle.api import Pairs, Parts
+from facecycle.testing.common import Contract, random
+
+SIZE = 64
+
+
+class MethodContract(Contract):
+    """A method computes the views, features and panels it names.
+
+    Attributes:
+        encoder: name of the encoder it is assembled with.
+        warper: name of the warper.
+    """
+
+    kind = "method"
+    encoder: ClassVar[str] = "facecycle"
+    warper: ClassVar[str] = "reference"
+
+    def assembled(self) -> Any:
+        """Build the method and its networks."""
+        method = self.build()
+        method.assemble(
+            Parts(
+                encoder=lambda: registry.build("encoder", self.encoder),
+                warper=registry.build("warper", self.warper),
+                size=SIZE,
+                pretrained_encoder=lambda name: registry.build("encoder", name, {"pretrained": True}),
+            )
+        )
+        return method
+
+    def test_every_cycle_gives_its_views_and_trains_something(self) -> None:
+        method = self.assembled()
+        pairs = Pairs(random(2, 3, SIZE, SIZE), random(2, 3, SIZE, SIZE, seed=1))
+        for cycle, names in method.view_names.items():
+            views = method(pairs, cycle, names, torch.Generator().manual_seed(0))
+            assert set(views.views) == names
+            assert all(view.target in views.targets for view in views.views.values())
+            parameters = [p for module in method.trainable(cycle) for p in module.parameters()]
+            total = sum(view.prediction.square().mean() for view in views.views.values())
+            assert any(g is not None for g in torch.autograd.grad(total, parameters, allow_unused=True))
+
+    def test_only_wanted_views_are_returned(self) -> None:
+        method = self.assembled()
+        pairs = Pairs(random(2, 3, SIZE, SIZE), random(2, 3, SIZE, SIZE, seed=1))
+        for cycle, names in method.view_names.items():
+            one = frozenset({min(names)})
+            assert set(method(pairs, cycle, one, torch.Generator().manual_seed(0)).views) == one
+
+    def test_features_and_panels_have_a_row_an_image(self) -> None:
+        method = self.assembled().eval()
+        images = random(2, 3, SIZE, SIZE)
+        with torch.no_grad():
+            for name, cycle in method.features_from.items():
+                assert cycle in method.view_names
+                assert method.features(images, name).shape[0] == 2
+            panels = method.translate(images, images.flip(0), torch.Generator().manual_seed(0))
+        assert set(panels) == set(method.panels_from)
+        assert all(panel.shape[0] == 2 for panel in panels.values())

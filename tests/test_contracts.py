@@ -1,0 +1,160 @@
+"""Every registered first-party component keeps the promises of its kind."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+from conftest import picture
+
+from facecycle.api import GROUPS
+from facecycle.discovery import FIRST_PARTY, scan
+from facecycle.testing import DatasetContract, EncoderContract, LossContract, MethodContract, WarperContract
+
+
+class TestResnet(EncoderContract):
+    name = "resnet18"
+
+
+class TestMobileNet(EncoderContract):
+    name = "timm:mobilenetv3_small_050"
+
+
+class TestConvNext(EncoderContract):
+    name = "timm:convnext_atto"
+
+
+class TestVit(EncoderContract):
+    name = "timm:vit_tiny_patch16_224"
+
+
+class TestPaperEncoder(EncoderContract):
+    name = "facecycle"
+
+
+class TestHog(EncoderContract):
+    name = "hog"
+    trainable = False
+
+
+class TestLbp(EncoderContract):
+    name = "lbp"
+    trainable = False
+
+
+class TestPixels(EncoderContract):
+    name = "pixels"
+    trainable = False
+
+
+class TestReferenceWarper(WarperContract):
+    name = "reference"
+
+
+class TestL1(LossContract):
+    name = "l1"
+
+
+class TestSsim(LossContract):
+    name = "ssim"
+
+
+class TestSymmetry(LossContract):
+    name = "symmetry"
+
+
+class TestMargin(LossContract):
+    name = "margin"
+
+
+class TestPerceptual(LossContract):
+    name = "perceptual"
+    options: ClassVar[dict[str, Any]] = {"network": "resnet18", "pretrained": False}
+
+
+class TestFaceCycle(MethodContract):
+    name = "facecycle"
+    options: ClassVar[dict[str, Any]] = {
+        "width": 8,
+        "motion_width": 16,
+        "generator_blocks": 1,
+        "renormalizer_blocks": 1,
+    }
+
+
+class TestSynthetic(DatasetContract):
+    name = "synthetic"
+    tasks = ("emotion", "pose", "verify")
+    options: ClassVar[dict[str, Any]] = {"identities": 5, "test_identities": 20, "frames_per_identity": 3}
+
+
+class FileContract(DatasetContract):
+    """A data set over files that the test writes."""
+
+    @pytest.fixture(autouse=True)
+    def _files(self, tmp_path: Path) -> None:
+        type(self).options = {"path": str(self.write(tmp_path))}
+
+    def write(self, folder: Path) -> Path:
+        raise AssertionError("each data set writes its own files")
+
+
+class TestTracks(FileContract):
+    name = "tracks"
+
+    def write(self, folder: Path) -> Path:
+        for number in range(6):
+            picture(folder / f"id{number // 4}" / f"clip{number // 2}" / f"{number}.jpg", number)
+        return folder
+
+
+class TestClassFolders(FileContract):
+    name = "class-folders"
+    tasks = ("emotion",)
+
+    def write(self, folder: Path) -> Path:
+        for number in range(20):
+            picture(folder / ("happy", "sad")[number % 2] / f"S{number // 2:03d}_{number}.png", number)
+        return folder
+
+
+class TestPoseCsv(FileContract):
+    name = "pose-csv"
+    tasks = ("pose",)
+
+    def write(self, folder: Path) -> Path:
+        lines = ["file,pitch_deg,yaw_deg,roll_deg"]
+        for number in range(10):
+            picture(folder / f"p{number}" / "0.jpg", number)
+            lines.append(f"p{number}/0.jpg,{number},{-number},{0.5 * number}")
+        (folder / "pose.csv").write_text("\n".join(lines))
+        return folder / "pose.csv"
+
+
+class TestIdentityFolders(FileContract):
+    name = "identity-folders"
+    tasks = ("verify",)
+
+    def write(self, folder: Path) -> Path:
+        for person in range(20):
+            for number in range(2):
+                picture(folder / f"s{person}" / f"{number}.pgm", 2 * person + number)
+        return folder
+
+
+def test_every_first_party_component_is_under_contract() -> None:
+    contracts = (DatasetContract, EncoderContract, LossContract, MethodContract, WarperContract)
+    covered = {
+        (value.kind, value.name.partition(":")[0].replace("resnet18", "timm"))
+        for value in globals().values()
+        if isinstance(value, type) and issubclass(value, contracts) and hasattr(value, "name")
+    }
+    inventory = scan()
+    registered = {
+        (kind, entry.name)
+        for kind, group in GROUPS.items()
+        for entry in inventory.in_group(group)
+        if entry.distribution == FIRST_PARTY
+    }
+    assert covered == registered

@@ -1,0 +1,117 @@
+"""Who may import whom, and what stays out of a command's start."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import ROOT
+
+PACKAGES = {
+    "facecycle": ROOT / "facecycle",
+    "facecycle_kernels": ROOT / "kernels" / "facecycle_kernels",
+    "facecycle_plugins": ROOT / "plugins" / "facecycle_plugins",
+    "facecycle_cli": ROOT / "cli" / "facecycle_cli",
+}
+OURS = tuple(PACKAGES)
+# What a module may import of ours, by the longest prefix of its own name.
+ALLOWED: dict[str, tuple[str, ...]] = {
+    "facecycle.errors": (),
+    "facecycle.api": (),
+    "facecycle.files": ("facecycle.errors",),
+    "facecycle.discovery": ("facecycle.api",),
+    "facecycle.registry": ("facecycle.api", "facecycle.discovery", "facecycle.errors"),
+    "facecycle.config": ("facecycle.errors",),
+    "facecycle.checkpoint": ("facecycle.config", "facecycle.errors", "facecycle.files"),
+    "facecycle.data": ("facecycle.api", "facecycle.config", "facecycle.data", "facecycle.errors"),
+    "facecycle.method": ("facecycle.api", "facecycle.errors", "facecycle.method"),
+    "facecycle.testing": ("facecycle.api", "facecycle.errors", "facecycle.registry", "facecycle.testing"),
+    "facecycle.engine": (
+        "facecycle.api",
+        "facecycle.checkpoint",
+        "facecycle.config",
+        "facecycle.data",
+        "facecycle.engine",
+        "facecycle.errors",
+        "facecycle.files",
+        "facecycle.registry",
+    ),
+    "facecycle_kernels": ("facecycle_kernels",),
+    "facecycle_plugins": (
+        "facecycle.api",
+        "facecycle.data",
+        "facecycle.errors",
+        "facecycle.files",
+        "facecycle_kernels",
+        "facecycle_plugins",
+    ),
+    "facecycle_cli": ("facecycle", "facecycle_cli"),
+}
+# Libraries that only the named packages may import.
+RESERVED = {
+    "entrypoints": ("facecycle.discovery",),
+    "timm": ("facecycle_plugins",),
+    "typer": ("facecycle_cli",),
+    "rich": ("facecycle_cli",),
+    "triton": ("facecycle_kernels",),
+    "pytest": ("facecycle.testing",),
+}
+
+
+def modules() -> list[tuple[str, Path]]:
+    found = []
+    for package, folder in PACKAGES.items():
+        for file in sorted(folder.rglob("*.py")):
+            parts = file.relative_to(folder).with_suffix("").parts
+            found.append((".".join([package, *(p for p in parts if p != "__init__")]), file))
+    return found
+
+
+def imports(file: Path) -> set[str]:
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.Import):
+            found.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{file}: relative import"
+            module = node.module or ""
+            # `from facecycle import registry` imports a module.
+            found.update(f"{module}.{alias.name}" if module == "facecycle" else module for alias in node.names)
+    return found
+
+
+def within(name: str, prefixes: tuple[str, ...]) -> bool:
+    return any(name == prefix or name.startswith(prefix + ".") for prefix in prefixes)
+
+
+@pytest.mark.parametrize(("module", "file"), modules(), ids=lambda value: str(value) if isinstance(value, str) else "")
+def test_modules_import_only_what_lies_below_them(module: str, file: Path) -> None:
+    rule = next((ALLOWED[p] for p in sorted(ALLOWED, key=len, reverse=True) if within(module, (p,))), ())
+    for name in imports(file):
+        if name.split(".")[0] in OURS:
+            assert within(name, rule), f"{module} may not import {name}"
+        if name.split(".")[0] in RESERVED:
+            assert within(module, RESERVED[name.split(".")[0]]), f"{module} may not import {name}"
+
+
+def test_nothing_sits_directly_in_the_source_roots() -> None:
+    for folder in ("kernels", "plugins", "cli", "tests"):
+        assert not (ROOT / folder / "__init__.py").exists()
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "import facecycle.api, facecycle.discovery, facecycle.registry, facecycle.config, facecycle.errors",
+        "import facecycle_cli.main",
+        "import facecycle_cli.plugins as p; p.list_plugins()",
+    ],
+)
+def test_the_start_of_a_command_imports_nothing_heavy(statement: str) -> None:
+    heavy = ("torch", "torchvision", "timm", "numpy", "sklearn", "skimage", "matplotlib", "facecycle_plugins")
+    code = f"import sys\n{statement}\nprint('heavy', [m for m in {heavy} if m in sys.modules])"
+    output = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert output.rstrip().endswith("heavy []")
