@@ -1,0 +1,133 @@
+"""The layouts of the file data sets, and what is said of malformed ones."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import picture
+
+from facecycle.api import Labelled, Verification
+from facecycle.errors import DataError
+from facecycle.registry import build
+
+
+def tree(root: Path, *names: str) -> Path:
+    for number, name in enumerate(names):
+        picture(root / name, number)
+    return root
+
+
+def tracks(path: Path, **options: object) -> dict[str, list[str]]:
+    dataset = build("dataset", "tracks", {"path": str(path), **options})
+    return {t.name: [Path(dataset.files.name(f)).name for f in t.frames] for t in dataset.tracks()}
+
+
+def test_a_voxceleb_tree_gives_tracks_in_natural_order(tmp_path: Path) -> None:
+    root = tree(tmp_path, *(f"id10001/1.6/video/{t}/{f}.jpg" for t in (1, 2) for f in (10, 9, 1)))
+    assert tracks(root) == {f"id10001/1.6/video/{t}": ["1.jpg", "9.jpg", "10.jpg"] for t in (1, 2)}
+    dataset = build("dataset", "tracks", {"path": str(root / "id10001")})
+    assert {t.identity for t in dataset.tracks()} == {"1.6"}
+    assert {t.identity for t in build("dataset", "tracks", {"path": str(root)}).tracks()} == {"id10001"}
+
+
+def test_short_tracks_are_left_out(tmp_path: Path) -> None:
+    root = tree(tmp_path, "a/1.jpg", "b/1.jpg", "b/2.jpg")
+    assert list(tracks(root)) == ["b"]
+    assert list(tracks(root, min_frames=1)) == ["a", "b"]
+    with pytest.raises(DataError, match="holds 9 images or more"):
+        tracks(root, min_frames=9)
+
+
+def test_a_flat_folder_is_a_folder_of_stills(tmp_path: Path) -> None:
+    assert tracks(tree(tmp_path, "2.png", "10.png")) == {"2.png": ["2.png"], "10.png": ["10.png"]}
+
+
+def test_a_list_file_names_track_directories(tmp_path: Path) -> None:
+    tree(tmp_path, "a/1.jpg", "a/2.jpg", "b/1.jpg", "b/2.jpg")
+    listing = tmp_path / "list.txt"
+    listing.write_text("\ufeffb\r\n\r\n# comment\r\n", encoding="utf-8")
+    assert list(tracks(listing)) == ["b"]
+    listing.write_text("b\nmissing\n")
+    with pytest.raises(DataError, match=r"list\.txt, line 2: there is no directory"):
+        tracks(listing)
+
+
+def test_the_index_follows_changes_of_the_tree(tmp_path: Path) -> None:
+    root = tree(tmp_path / "t", "a/1.jpg", "a/2.jpg")
+    assert tracks(root) == {"a": ["1.jpg", "2.jpg"]}
+    time.sleep(0.01)
+    tree(root, "a/3.jpg", "b/c/1.jpg", "b/c/2.jpg")
+    assert tracks(root) == {"a": ["1.jpg", "2.jpg", "3.jpg"], "b/c": ["1.jpg", "2.jpg"]}
+    (root / "a" / "1.jpg").unlink()
+    assert tracks(root)["a"] == ["2.jpg", "3.jpg"]
+
+
+@pytest.mark.parametrize("kind", ["tracks", "class-folders", "pose-csv", "identity-folders"])
+def test_missing_and_empty_paths_are_refused(tmp_path: Path, kind: str) -> None:
+    with pytest.raises(DataError, match=r"gone"):
+        build("dataset", kind, {"path": str(tmp_path / "gone")})
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DataError, match="empty"):
+        build("dataset", kind, {"path": str(tmp_path / "empty")})
+
+
+def test_classes_are_split_by_subject(tmp_path: Path) -> None:
+    names = [f"{c}/S{s:03d}_{c}{n}.png" for c in ("happy", "sad") for s in range(10) for n in range(2)]
+    labels = build("dataset", "class-folders", {"path": str(tree(tmp_path, *names))}).labelled("emotion")
+    assert isinstance(labels, Labelled)
+    assert labels.classes == ("happy", "sad")
+    assert set(labels.folds.tolist()) == {0, 1, 2, 3, 4}
+    for subject in set(labels.groups.tolist()):
+        assert len(set(labels.folds[labels.groups == subject].tolist())) == 1
+    custom = build("dataset", "class-folders", {"path": str(tmp_path), "subject": r"(\d\.png)$"})
+    with pytest.raises(DataError, match="2 subjects, fewer than 5 folds"):
+        custom.labelled("emotion")
+
+
+def test_pose_is_read_with_its_folds(tmp_path: Path) -> None:
+    tree(tmp_path, "a/1.jpg", "b/1.jpg")
+    text = "\ufefffile, pitch_deg,yaw_deg,roll_deg,person_fold\r\na/1.jpg,1.5,-2,0,3\r\nb/1.jpg,4,5,6,1\r\n"
+    (tmp_path / "p.csv").write_text(text, encoding="utf-8", newline="")
+    labels = build("dataset", "pose-csv", {"path": str(tmp_path / "p.csv")}).labelled("pose")
+    assert labels.targets.tolist() == [[1.5, -2, 0], [4, 5, 6]]
+    assert labels.folds.tolist() == [3, 1]
+    assert labels.groups.tolist() == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("file,pitch_deg,yaw_deg\na.jpg,1,2\n", "line 1: the columns roll_deg are missing"),
+        ("file,pitch_deg,yaw_deg,roll_deg\na.jpg,1,2,3\nb.jpg,1,x,3\n", "line 3: expected three angles"),
+        ("file,pitch_deg,yaw_deg,roll_deg\na.jpg,1,2\n", "line 2: expected three angles"),
+        ("file,pitch_deg,yaw_deg,roll_deg\na.jpg,1,nan,3\n", "line 2: angles must be finite"),
+        ("file,pitch_deg,yaw_deg,roll_deg\n,1,2,3\n", "line 2: the file name is empty"),
+        ("file,pitch_deg,yaw_deg,roll_deg\n", "holds no rows"),
+    ],
+)
+def test_a_malformed_pose_file_names_the_line(tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "p.csv").write_text(text)
+    with pytest.raises(DataError, match=message):
+        build("dataset", "pose-csv", {"path": str(tmp_path / "p.csv")})
+
+
+def test_verification_folds_share_no_person(tmp_path: Path) -> None:
+    root = tree(tmp_path, *(f"s{p}/{n}.png" for p in range(20) for n in range(3)))
+    dataset = build("dataset", "identity-folders", {"path": str(root)})
+    pairs = dataset.labelled("verify")
+    assert isinstance(pairs, Verification)
+    person = {f: t.identity for t in dataset.tracks() for f in t.frames}
+    of_fold: dict[int, set[str]] = {}
+    for a, b, same, fold in zip(pairs.first, pairs.second, pairs.same, pairs.folds, strict=True):
+        assert (person[a] == person[b]) == same
+        assert a != b
+        of_fold.setdefault(int(fold), set()).update((person[a], person[b]))
+    assert len(of_fold) == 10
+    assert sum(map(len, of_fold.values())) == len(set().union(*of_fold.values()))
+    for fold in of_fold:
+        assert pairs.same[pairs.folds == fold].mean() == 0.5
+    again = build("dataset", "identity-folders", {"path": str(root)}).labelled("verify")
+    assert np.array_equal(again.first, pairs.first)

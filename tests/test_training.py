@@ -1,0 +1,205 @@
+"""Training learns, repeats bit for bit, survives being stopped, and gets past bad images."""
+
+from __future__ import annotations
+
+import json
+import signal
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import picture
+from safetensors.torch import load_file
+
+from facecycle import checkpoint
+from facecycle.config import RunConfig, preset_layers, resolve, set_layer
+from facecycle.data.batches import Batches, JoinedTracks
+from facecycle.engine.load import load
+from facecycle.engine.pretrain import Pretraining
+from facecycle.engine.run_folder import RunFolder
+from facecycle.errors import ConfigError, DataError, RunError
+from facecycle.registry import build
+
+TINY = [
+    "method.options={width=4, motion_width=16, generator_blocks=1, renormalizer_blocks=1}",
+    "encoder.name='timm:mobilenetv3_small_050'",
+    "pairs=2",
+    "size=32",
+    "log_every=1",
+    "checkpoint_every=3",
+    "data=[{name='synthetic', options={identities=8, test_identities=20, frames_per_identity=2}}]",
+    "stages.direct.steps=4",
+    "stages.expression.steps=3",
+    "stages.identity.steps=2",
+]
+
+
+def tiny(*more: str) -> RunConfig:
+    return resolve([*preset_layers("small"), set_layer(TINY), set_layer(more)])
+
+
+class Quiet:
+    """A listener that can send a signal after so many steps."""
+
+    def __init__(self, stop_after: int | None = None) -> None:
+        self.notes: list[str] = []
+        self.left = stop_after
+
+    def stage(self, name: str, first: int, total: int) -> None:
+        pass
+
+    def step(self, name: str, done: int, metrics: dict[str, float]) -> None:
+        if self.left is not None:
+            self.left -= 1
+            if self.left == 0:
+                signal.raise_signal(signal.SIGTERM)
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
+
+
+def train(config: RunConfig, out: Path, listener: Quiet | None = None) -> Pretraining:
+    run = Pretraining(config, RunFolder(out), listener or Quiet())
+    run.folder.create(config)
+    run.outcome = run.run()  # type: ignore[attr-defined]
+    return run
+
+
+def weights(run: Path) -> dict[str, torch.Tensor]:
+    return load_file(checkpoint.find(run))
+
+
+def test_a_run_writes_everything_it_promises(tmp_path: Path) -> None:
+    run = train(tiny(), tmp_path / "run")
+    records = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    assert [r["step"] for r in records] == list(range(9))
+    assert [r["stage"] for r in records] == ["direct"] * 4 + ["expression"] * 3 + ["identity"] * 2
+    assert all(r["deviation/flow"] > 0 for r in records[:7])
+    assert resolve([("file", json.loads((tmp_path / "run" / "config.json").read_text()))]) == run.config
+    assert len(list((tmp_path / "run" / "samples").glob("*.png"))) == 3
+    assert list((tmp_path / "run" / "tensorboard").glob("events*"))
+    found = checkpoint.read(tmp_path / "run")
+    assert found.trained == {"expression", "identity"}
+    components = json.loads(found.metadata["components"])
+    assert components["encoder:timm:mobilenetv3_small_050"]["distribution"] == "facecycle"
+    loaded = load(tmp_path / "run")
+    assert not any(p.requires_grad for p in loaded.method.parameters())
+
+
+def test_one_seed_gives_one_run_and_stopping_changes_nothing(tmp_path: Path) -> None:
+    train(tiny(), tmp_path / "whole")
+    for stop_after in (2, 5):
+        out = tmp_path / f"stopped{stop_after}"
+        stopped = train(tiny(), out, Quiet(stop_after))
+        assert stopped.outcome.stopped_by == signal.SIGTERM  # type: ignore[attr-defined]
+        resumed = Pretraining(tiny(), RunFolder(out), Quiet())
+        resumed.resume()
+        resumed.run()
+        whole, parts = weights(tmp_path / "whole"), weights(out)
+        assert all(torch.equal(whole[name], parts[name]) for name in whole)
+        lines = [(tmp_path / name / "metrics.jsonl").read_text().splitlines() for name in ("whole", out.name)]
+        totals = [[json.loads(line)["total"] for line in each] for each in lines]
+        assert totals[0] == totals[1]
+
+
+def test_another_seed_gives_another_run(tmp_path: Path) -> None:
+    short = ["stages.expression=none", "stages.identity=none"]
+    train(tiny(*short), tmp_path / "a")
+    train(tiny(*short, "seed=1"), tmp_path / "b")
+    a, b = weights(tmp_path / "a"), weights(tmp_path / "b")
+    assert any(not torch.equal(a[name], b[name]) for name in a)
+
+
+def test_training_lowers_the_loss(tmp_path: Path) -> None:
+    only_direct = ["stages.expression=none", "stages.identity=none", "stages.direct.steps=60", "pairs=8"]
+    train(tiny(*only_direct, "stages.direct.optimizer.lr=1e-3"), tmp_path / "run")
+    records = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    first, last = records[:10], records[-10:]
+    assert sum(r["symmetry"] for r in last) < 0.97 * sum(r["symmetry"] for r in first)
+
+
+def test_the_identity_stage_leaves_the_expression_networks_alone(tmp_path: Path) -> None:
+    train(tiny("stages.identity=none"), tmp_path / "one")
+    run = Pretraining(tiny("stages.direct=none", "stages.expression=none"), RunFolder(tmp_path / "two"), Quiet())
+    run.start_from(tmp_path / "one")
+    run.folder.create(run.config)
+    run.run()
+    before, after = weights(tmp_path / "one"), weights(tmp_path / "two")
+    moved = {name.split(".")[0] for name in before if not torch.equal(before[name], after[name])}
+    assert moved == {"identity", "renormalizer"}
+    assert checkpoint.read(tmp_path / "two").metadata["parent"] == checkpoint.read(tmp_path / "one").sha256()
+
+
+def test_bad_images_are_replaced_and_named(tmp_path: Path) -> None:
+    for number in range(8):
+        picture(tmp_path / "t" / f"{number // 2}" / f"{number}.jpg", number)
+    (tmp_path / "t" / "0" / "0.jpg").write_text("no image")
+    broken = tmp_path / "t" / "1"
+    for path in broken.iterdir():
+        path.write_bytes(path.read_bytes()[:100])
+    data = JoinedTracks([build("dataset", "tracks", {"path": str(tmp_path / "t")})])
+    config = tiny("pairs=4")
+    batches = Batches(data, config, "direct", config.stages["direct"])
+    for step in range(12):
+        batch = batches.batch(step)
+        for image in (*batch.first, *batch.second):
+            assert image.std() > 0.01
+    assert set(batches.bad_frames) == {"0/0.jpg", "1/2.jpg", "1/3.jpg"}
+
+
+def test_nothing_readable_is_an_error(tmp_path: Path) -> None:
+    for name in ("1.jpg", "2.jpg"):
+        (tmp_path / name).write_text("no image")
+    config = tiny()
+    data = JoinedTracks([build("dataset", "tracks", {"path": str(tmp_path)})])
+    with pytest.raises(DataError, match="none of the 4 images"):
+        Batches(data, config, "direct", config.stages["direct"]).batch(0)
+
+
+def test_several_data_sets_are_joined_frame_by_frame(tmp_path: Path) -> None:
+    for number in range(3):
+        picture(tmp_path / "stills" / f"{number}.png", number)
+        picture(tmp_path / "clips" / "a" / f"{number}.png", 10 + number)
+    sets = [build("dataset", "tracks", {"path": str(tmp_path / name)}) for name in ("stills", "clips")]
+    joined = JoinedTracks(sets)
+    assert [t.frames for t in joined.tracks] == [(0,), (1,), (2,), (3, 4, 5)]
+    pixels, _ = joined.images([4, 1], 16)
+    assert torch.equal(pixels[0], sets[1].images([1], 16)[0][0])
+    assert torch.equal(pixels[1], sets[0].images([1], 16)[0][0])
+
+
+def test_a_loss_that_stays_non_finite_stops_the_run(tmp_path: Path) -> None:
+    config = tiny("stages.direct.steps=30", "stages.direct.losses.photometric.weight=inf")
+    listener = Quiet()
+    with pytest.raises(RunError, match="not finite for 10 steps in a row"):
+        train(config, tmp_path / "run", listener)
+    assert len(listener.notes) >= 9
+
+
+def test_a_collapsed_code_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("facecycle.engine.pretrain.COLLAPSED", 1e9)
+    monkeypatch.setattr("facecycle.engine.pretrain.COLLAPSE_PATIENCE", 1)
+    listener = Quiet()
+    train(tiny("stages.expression=none", "stages.identity=none"), tmp_path / "run", listener)
+    assert len([note for note in listener.notes if "collapsed" in note]) == 1
+
+
+def test_a_folder_that_holds_a_run_is_not_overwritten(tmp_path: Path) -> None:
+    RunFolder(tmp_path).create(tiny())
+    with pytest.raises(ConfigError, match="already holds a run"):
+        RunFolder(tmp_path).create(tiny())
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("stages.direct.losses.photometric.views={neutrall=1.0}", "Did you mean neutral"),
+        ("stages.direct.losses.photometric.name=l2", "there is no loss 'l2'"),
+        ("stages.direct.cycle=expresion", "Did you mean expression"),
+        ("encoder.name=resnt18", "Did you mean resnet18"),
+        ("warper.name=fusd", "there is no warper"),
+    ],
+)
+def test_wrong_names_in_a_configuration_are_explained(tmp_path: Path, setting: str, message: str) -> None:
+    with pytest.raises(Exception, match=message):
+        train(tiny(setting), tmp_path / "run")
