@@ -86,7 +86,7 @@ class TestFaceCycle(MethodContract):
 class TestSynthetic(DatasetContract):
     name = "synthetic"
     tasks = ("emotion", "pose", "verify")
-    options: ClassVar[dict[str, Any]] = {"identities": 5, "test_identities": 20, "frames_per_identity": 3}
+    options: ClassVar[dict[str, Any]] = {"identities": 5, "test_identities": 20, "takes": 2, "frames": 2}
 
 
 class FileContract(DatasetContract):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -14,8 +15,9 @@ from facecycle_plugins.datasets.synthetic import SyntheticDataset, SyntheticOpti
 from facecycle_plugins.datasets.synthetic.faces import (
     EXPRESSIONS,
     Faces,
+    draw_frame,
     draw_identity,
-    draw_take,
+    draw_scene,
     mirrored,
     motion_of,
     neutral,
@@ -27,7 +29,7 @@ from facecycle_plugins.datasets.synthetic.render import render
 def faces(count: int = 6) -> Faces:
     """Different people, straight ahead, without expression."""
     people = [draw_identity(0, n) for n in range(count)]
-    drawn = neutral(stack(people, [draw_take(0, n, 0) for n in range(count)]))
+    drawn = neutral(stack([{**people[n], **draw_scene(0, n, 0), **draw_frame(0, n, 0)} for n in range(count)]))
     return dataclasses.replace(drawn, place=torch.tensor([[0.0, 0.0, 0.74]]).expand(count, 3))
 
 
@@ -43,13 +45,13 @@ def change(a: Tensor, b: Tensor) -> Tensor:
 
 def small(**options: int) -> SyntheticDataset:
     return SyntheticDataset(
-        SyntheticOptions(**{"identities": 6, "test_identities": 20, "frames_per_identity": 3, **options})
+        SyntheticOptions(**{"identities": 6, "test_identities": 20, "takes": 2, "frames": 2, **options})
     )
 
 
 def test_one_seed_gives_one_picture_whatever_is_rendered_with_it() -> None:
     dataset = small()
-    together, _ = dataset.images(range(78), 48)
+    together, _ = dataset.images(range(104), 48)
     alone, _ = small().images([40], 48)
     assert torch.equal(together[40], alone[0])
     assert not torch.equal(small(seed=1).images([40], 48)[0][0], alone[0])
@@ -58,7 +60,7 @@ def test_one_seed_gives_one_picture_whatever_is_rendered_with_it() -> None:
 def test_training_and_test_people_differ_whatever_the_sizes() -> None:
     def people(dataset: SyntheticDataset, first: int, count: int) -> set[bytes]:
         shapes, _ = dataset._drawn
-        per = dataset.options.frames_per_identity
+        per = dataset.options.takes * dataset.options.frames
         return {shapes.shape[p * per].numpy().tobytes() for p in range(first, first + count)}
 
     few, many = small(), small(identities=30)
@@ -71,12 +73,22 @@ def test_training_and_test_people_differ_whatever_the_sizes() -> None:
 
 
 def test_mirrored_parameters_give_the_mirror_image() -> None:
-    people = [draw_identity(0, n) for n in range(4)]
-    drawn = stack(people, [draw_take(0, n, 3) for n in range(4)])
+    drawn = stack([{**draw_identity(0, n), **draw_scene(0, n, 1), **draw_frame(0, n, 3)} for n in range(4)])
     # Shading along the hair's strands is the one thing that is not symmetric.
     picture = render(drawn, 64)
     as_parameters = change(render(mirrored(drawn), 64), picture.flip(-1)).mean()
     assert as_parameters < 0.1 * change(picture, picture.flip(-1)).mean()
+
+
+def test_a_take_keeps_its_scene_and_verification_never_pairs_frames_of_one() -> None:
+    dataset = small()
+    pixels, _ = dataset.images([0, 1, 2], 64)
+    corner = pixels[:, :, :4, :4].float()
+    assert (corner[0] - corner[1]).abs().max() <= 1
+    assert (corner[0] - corner[2]).abs().mean() > 5
+    pairs = dataset.labelled("verify")
+    takes = np.stack([pairs.first, pairs.second]) // dataset.options.frames  # type: ignore[union-attr]
+    assert (takes[0] != takes[1]).all()
 
 
 def eye_column(pixels: Tensor) -> Tensor:
@@ -144,9 +156,9 @@ def test_true_neutral_faces_keep_person_and_scene() -> None:
     assert straight.shape == (3, 3, 64, 64)
     # Three takes of one person: the faces agree but for light and place.
     crop = straight[:, :, 20:44, 20:44].float()
-    others = dataset.neutral_images([3, 6, 9], 64)[:, :, 20:44, 20:44].float()
+    others = dataset.neutral_images([4, 8, 12], 64)[:, :, 20:44, 20:44].float()
     assert (crop[0] - crop[1]).abs().mean() < (crop[0] - others).abs().mean(dim=(1, 2, 3)).max()
 
 
 def test_the_registered_default_is_large_enough_to_train_on() -> None:
-    assert len(build("dataset", "synthetic").tracks()) == 400
+    assert len(build("dataset", "synthetic").tracks()) == 1200

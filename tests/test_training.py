@@ -27,7 +27,7 @@ TINY = [
     "size=32",
     "log_every=1",
     "checkpoint_every=3",
-    "data=[{name='synthetic', options={identities=8, test_identities=20, frames_per_identity=2}}]",
+    "data=[{name='synthetic', options={identities=8, test_identities=20, takes=2, frames=2}}]",
     "stages.direct.steps=4",
     "stages.expression.steps=3",
     "stages.identity.steps=2",

@@ -38,8 +38,8 @@ def list_plugins(
         return
     from facecycle_cli.console import say, show_table
 
-    rows = [[kind, e.name, f"{e.distribution} {e.version}", e.entry_point] for kind, e in found]
-    show_table("plugins", ["kind", "name", "package", "entry point"], rows)
+    rows = [[f"{kind}  {e.name}", f"{e.distribution} {e.version}"] for kind, e in found]
+    show_table("plugins", ["kind and name", "package"], rows)
     for problem in scan().problems:
         say(f"unreadable: {problem.where}: {problem.reason}")
 

@@ -62,4 +62,4 @@ def _needs(found: Checkpoint) -> str:
         needed = sorted({f"{c['distribution']} {c['version']}" for c in components.values()})
     except (ValueError, TypeError, KeyError, AttributeError):
         return ""
-    return "It was made with " + ", ".join(needed) + "."
+    return f"It was made with {', '.join(needed)}; install what is missing."

@@ -171,7 +171,7 @@ class Pretraining:
             self.position = Position(self.position.stage, step + 1, self.position.total_steps + 1)
             last = step + 1 == total
             if (step + 1) % self.config.sample_every == 0 or last:
-                self._write_samples(name, batches)
+                self._write_samples(name, batches, objective.wanted)
             if received or ((step + 1) % self.config.checkpoint_every == 0 and not last):
                 self._save(optimizer)
             if received:
@@ -215,8 +215,11 @@ class Pretraining:
         metrics.update(_deviations(views))
         return metrics
 
-    def _write_samples(self, name: str, batches: Batches) -> None:
-        """Write a grid of the first faces of the stage's first batch, so that grids can be compared."""
+    def _write_samples(self, name: str, batches: Batches, wanted: frozenset[str]) -> None:
+        """Write a grid of the first faces of the stage's first batch, so that grids can be compared.
+
+        Panels of cycles not trained yet, and views that this stage does not train, are left out.
+        """
         pairs = batches.batch(0)
         images = pairs.first[:SAMPLES].to(self.device)
         was_training = [m for m in self.method.modules() if m.training]
@@ -226,7 +229,10 @@ class Pretraining:
         for module in was_training:
             module.training = True
         shown = {"input": images}
-        shown.update({k: v for k, v in panels.items() if self.method.panels_from[k] in self.trained})
+        left_out = self.method.view_names[batches.stage.cycle] - wanted
+        shown.update(
+            {k: v for k, v in panels.items() if self.method.panels_from[k] in self.trained and k not in left_out}
+        )
         size = self.config.size
         columns = [(k, panel_pixels(k, v.cpu(), size)) for k, v in shown.items()]
         path = self.folder.path / "samples" / f"{self.position.total_steps:06d}-{name}.png"

@@ -14,7 +14,7 @@ from torch import Tensor
 from facecycle.api import BadFrame, Labelled, Task, Track, Verification
 from facecycle.api import Options as BaseOptions
 from facecycle.data.verification import pairs_by_identity
-from facecycle_plugins.datasets.synthetic.faces import EXPRESSIONS, Faces, draw_identity, draw_take, neutral, stack
+from facecycle_plugins.datasets.synthetic.faces import EXPRESSIONS, Faces, draw_frame, draw_identity, draw_scene, neutral, stack
 from facecycle_plugins.datasets.synthetic.render import render
 
 VERSION = 1
@@ -29,14 +29,16 @@ class SyntheticOptions(BaseOptions):
     """People to train on."""
     test_identities: int = Field(100, ge=2 * FOLDS)
     """Further people, whom only probes are tested on."""
-    frames_per_identity: int = Field(12, ge=2)
-    """Frames of each person."""
+    takes: int = Field(3, ge=2)
+    """Takes of each person, each with its own light and background; a take is a track."""
+    frames: int = Field(4, ge=1)
+    """Frames of each take."""
     seed: int = Field(0, ge=0)
     """Seed of everything."""
 
 
 class SyntheticDataset:
-    """Frame f shows person f // frames_per_identity; the people of probes' tests come last.
+    """Frames are numbered person by person and take by take; the people of probes' tests come last.
 
     Pose is pitch, yaw, roll in degrees, positive when the face looks up, turns to the right of the image
     and tilts clockwise.
@@ -51,37 +53,43 @@ class SyntheticDataset:
 
     @cached_property
     def _drawn(self) -> tuple[Faces, np.ndarray]:
-        """Every face's parameters and expression; a few thousand faces take under a second."""
+        """Every face's parameters and expression; a few thousand faces take about a second."""
         options = self.options
-        people, takes = [], []
+        rows = []
         for person in range(options.identities + options.test_identities):
-            # Training and test people count from opposite ends, so that no choice of sizes mixes them.
+            # Training people have even numbers, test people odd ones: no choice of sizes mixes them.
             test = person - options.identities
             number = 2 * person if test < 0 else 2 * test + 1
             identity = draw_identity(options.seed, number)
-            for frame in range(options.frames_per_identity):
-                people.append(identity)
-                takes.append(draw_take(options.seed, number, frame))
-        expressions = np.array([int(take["expression"]) for take in takes])
-        return stack(people, takes), expressions
+            for take in range(options.takes):
+                scene = draw_scene(options.seed, number, take)
+                for frame in range(take * options.frames, (take + 1) * options.frames):
+                    rows.append({**identity, **scene, **draw_frame(options.seed, number, frame)})
+        return stack(rows), np.array([int(row["expression"]) for row in rows])
 
-    def _frames(self, first: int, count: int) -> list[tuple[int, ...]]:
-        per = self.options.frames_per_identity
-        return [tuple(range(person * per, (person + 1) * per)) for person in range(first, first + count)]
+    def _take(self, person: int, take: int) -> tuple[int, ...]:
+        start = (person * self.options.takes + take) * self.options.frames
+        return tuple(range(start, start + self.options.frames))
 
     def tracks(self) -> list[Track]:
-        """One track a training person."""
-        people = self._frames(0, self.options.identities)
-        return [Track(f"person{i:05d}", f"person{i:05d}", frames) for i, frames in enumerate(people)]
+        """One track a take of a training person."""
+        return [
+            Track(f"person{person:05d}/{take}", f"person{person:05d}", self._take(person, take))
+            for person in range(self.options.identities)
+            for take in range(self.options.takes)
+        ]
 
     def labelled(self, task: Task) -> Labelled | Verification:
         """Return labels: trained on the people of `tracks`, tested on others."""
         options = self.options
         if task == "verify":
-            return pairs_by_identity(self._frames(options.identities, options.test_identities), FOLDS, options.seed)
+            # One frame a take: within a take the background would give the person away.
+            tested = range(options.identities, options.identities + options.test_identities)
+            people = [tuple(self._take(person, take)[0] for take in range(options.takes)) for person in tested]
+            return pairs_by_identity(people, FOLDS, options.seed)
         faces, expressions = self._drawn
         frames = np.arange(len(faces))
-        groups = frames // options.frames_per_identity
+        groups = frames // (options.takes * options.frames)
         folds = np.where(groups < options.identities, -1, 0)
         note = f"rendered faces; trained on {options.identities} people, tested on {options.test_identities} others"
         if task == "emotion":

@@ -126,27 +126,13 @@ def motion_of(expression: int, intensity: float) -> Tensor:
     return torch.lerp(_EXPRESSION_TABLE[0], _EXPRESSION_TABLE[expression], intensity)
 
 
-def draw_take(seed: int, person: int, frame: int) -> dict[str, Tensor]:
-    """Draw what changes from frame to frame: expression, gaze, pose, place, light and background.
-
-    Head angles are normal with deviations of 12 (pitch), 25 (yaw) and 8 (roll) degrees, cut at 30, 60
-    and 25. `expression` is the class id.
-    """
-    rng = np.random.default_rng([seed, 2, person, frame])
-    expression = int(rng.integers(len(EXPRESSIONS)))
-    motion = motion_of(expression, float(rng.uniform(0.65, 1.0)))
-    pose = torch.from_numpy(rng.normal(0, [12, 25, 8]).astype(np.float32))
-    limit = torch.tensor([30.0, 60.0, 25.0])
-    angle = rng.uniform(0, 2 * np.pi)
-    tilt = rng.uniform(0.1, 0.9)
+def draw_scene(seed: int, person: int, take: int) -> dict[str, Tensor]:
+    """Draw what stays through a take: light and background."""
+    rng = np.random.default_rng([seed, 2, person, take])
+    angle, tilt = rng.uniform(0, 2 * np.pi), rng.uniform(0.1, 0.9)
     light = torch.tensor([np.cos(angle) * tilt, abs(np.sin(angle)) * tilt, np.sqrt(1 - tilt**2)]).float()
     blobs = torch.cat([_uniform(rng, -1, 1, 2, 2), _uniform(rng, 0.2, 0.6, 2, 1), _uniform(rng, 0, 1, 2, 3)], 1)
     return {
-        "expression": torch.tensor(expression),
-        "motion": motion,
-        "gaze": _uniform(rng, -0.25, 0.25, 1)[0],
-        "pose": torch.maximum(torch.minimum(pose, limit), -limit),
-        "place": torch.cat([_uniform(rng, -0.05, 0.05, 2), _uniform(rng, 0.70, 0.78, 1)]),
         "light": light,
         "ambient": _uniform(rng, 0.45, 0.7, 1)[0],
         "ground": _uniform(rng, 0.05, 0.95, 2, 3),
@@ -154,9 +140,28 @@ def draw_take(seed: int, person: int, frame: int) -> dict[str, Tensor]:
     }
 
 
-def stack(people: list[dict[str, Tensor]], takes: list[dict[str, Tensor]]) -> Faces:
-    """Combine identities and takes, one of each a face."""
-    rows = [{**person, **take} for person, take in zip(people, takes, strict=True)]
+def draw_frame(seed: int, person: int, frame: int) -> dict[str, Tensor]:
+    """Draw what changes from frame to frame: expression, gaze, pose and place.
+
+    Head angles are normal with deviations of 12 (pitch), 25 (yaw) and 8 (roll) degrees, cut at 30, 60
+    and 25. `expression` is the class id.
+    """
+    rng = np.random.default_rng([seed, 3, person, frame])
+    expression = int(rng.integers(len(EXPRESSIONS)))
+    motion = motion_of(expression, float(rng.uniform(0.65, 1.0)))
+    pose = torch.from_numpy(rng.normal(0, [12, 25, 8]).astype(np.float32))
+    limit = torch.tensor([30.0, 60.0, 25.0])
+    return {
+        "expression": torch.tensor(expression),
+        "motion": motion,
+        "gaze": _uniform(rng, -0.25, 0.25, 1)[0],
+        "pose": torch.maximum(torch.minimum(pose, limit), -limit),
+        "place": torch.cat([_uniform(rng, -0.05, 0.05, 2), _uniform(rng, 0.70, 0.78, 1)]),
+    }
+
+
+def stack(rows: list[dict[str, Tensor]]) -> Faces:
+    """Combine faces, each an identity, a scene and a frame in one."""
     return Faces(**{f.name: torch.stack([row[f.name] for row in rows]) for f in dataclasses.fields(Faces)})
 
 

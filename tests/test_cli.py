@@ -1,0 +1,270 @@
+"""The command as a process: the three commands on small data, and one clear message for each mistake."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import ROOT, Command, picture
+from PIL import Image
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+from sites import install_source
+
+from facecycle import checkpoint
+
+SMALL = [
+    "--set=method.options={width=4, motion_width=16, generator_blocks=1, renormalizer_blocks=1}",
+    "--set=pairs=2",
+    "--steps=2",
+]
+
+
+@pytest.fixture(scope="module")
+def faces(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Pictures in tracks of two, in folders as every task wants them."""
+    root = tmp_path_factory.mktemp("faces")
+    for number in range(8):
+        picture(root / "tracks" / f"p{number // 2}" / f"{number}.jpg", number, (80, 60))
+    for number in range(20):
+        picture(root / "classes" / ("happy", "sad")[number % 2] / f"S{number // 2:03d}_{number % 2}.png", number)
+        picture(root / "people" / f"s{number}" / "1.png", number)
+        picture(root / "people" / f"s{number}" / "2.png", number)
+    # Four people make no five folds, so the file says which fold a row is in.
+    rows = (f"p{n // 2}/{n}.jpg,{n},{-n},1,{n // 4}" for n in range(8))
+    lines = ["file,pitch_deg,yaw_deg,roll_deg,fold", *rows]
+    (root / "tracks" / "pose.csv").write_text("\n".join(lines))
+    return root
+
+
+@pytest.fixture(scope="module")
+def run(faces: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A trained run: `runs/one` in a working folder."""
+    work = tmp_path_factory.mktemp("work")
+    subprocess.run(
+        [
+            *(sys.executable, "-m", "facecycle_cli", "pretrain", "--encoder", "timm:mobilenetv3_small_050"),
+            *("--data", str(faces / "tracks"), "--out", "runs/one", *SMALL),
+        ],
+        cwd=work,
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    return work / "runs" / "one"
+
+
+def refused(result: subprocess.CompletedProcess[str], *expected: str) -> None:
+    """A mistake ends with exit code 2 and one message, without a traceback."""
+    assert result.returncode == 2, result.stdout + result.stderr
+    assert "Traceback" not in result.stderr
+    for text in expected:
+        assert text in result.stderr
+    assert result.stderr.count("error:") <= 1
+
+
+def test_translate_writes_panels_and_a_sheet(command: Command, run: Path, faces: Path, tmp_path: Path) -> None:
+    image, other = faces / "tracks/p0/0.jpg", faces / "tracks/p1/2.jpg"
+    result = command("translate", image, "--out", tmp_path / "alone", cwd=run.parent.parent)
+    assert result.returncode == 0, result.stderr
+    names = {p.name for p in (tmp_path / "alone").iterdir()}
+    assert names == {"contact_sheet.png", *(f"0-{p}.png" for p in ("frontal", "neutral", "mean_face", "flow"))}
+    for seed, folder in ((0, "a"), (0, "b"), (1, "c")):
+        command("translate", image, "--driver", other, "--checkpoint", run, "--seed", seed, "--out", tmp_path / folder)
+    names = {p.name for p in (tmp_path / "a").iterdir()}
+    panels = ("frontal", "neutral", "mean_face", "expression_swap", "identity_swap")
+    assert names == {"contact_sheet.png", *(f"{pair}-{p}.png" for pair in ("0+2", "2+0") for p in panels)}
+    read = [(tmp_path / f / "0+2-neutral.png").read_bytes() for f in "abc"]
+    assert read[0] == read[1] != read[2]
+
+
+def test_translate_takes_folders_crops_and_odd_images(command: Command, run: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "in"
+    picture(folder / "rgb.png", 1, (100, 70))
+    Image.open(folder / "rgb.png").convert("L").save(folder / "grey.png")
+    Image.open(folder / "rgb.png").convert("RGBA").save(folder / "alpha.png")
+    (folder / "text.jpg").write_text("no image")
+    result = command("translate", folder, "--checkpoint", run, "--out", tmp_path / "out", "--crop", "5,5,40,40")
+    assert result.returncode == 0, result.stderr
+    assert "text.jpg" in result.stdout
+    assert len(list((tmp_path / "out").glob("*-neutral.png"))) == 3
+
+
+def test_a_driver_of_two_images_in_two_folders_with_one_name(command: Command, run: Path, tmp_path: Path) -> None:
+    one, two = picture(tmp_path / "a" / "x.png", 1), picture(tmp_path / "b" / "x.png", 2)
+    result = command("translate", one, two, "--checkpoint", run, "--out", tmp_path / "out")
+    assert result.returncode == 0, result.stderr
+    assert {"x-neutral.png", "x-2-neutral.png"} <= {p.name for p in (tmp_path / "out").iterdir()}
+
+
+@pytest.mark.parametrize(
+    ("task", "data", "metric"),
+    [
+        ("pose", "tracks/pose.csv", "pitch MAE"),
+        ("emotion", "classes", "accuracy"),
+        ("verify", "people", "AUC"),
+    ],
+)
+def test_probe_reports_features_twins_and_baselines(
+    command: Command, run: Path, faces: Path, tmp_path: Path, task: str, data: str, metric: str
+) -> None:
+    result = command("probe", "--task", task, "--data", faces / data, "--checkpoint", run, "--out", tmp_path)
+    assert result.returncode == 0, result.stderr
+    for text in (metric, "random twin", "hog", "lbp", "pixels"):
+        assert text in result.stdout
+    report = json.loads((tmp_path / "result.json").read_text())
+    assert report["sha256"] == checkpoint.read(run).sha256()
+    labels = [row["feature"] for row in report["rows"]]
+    assert any(label.endswith("random twin") for label in labels)
+    page = (tmp_path / "report.md").read_text()
+    assert report["protocol"] in page
+    assert Image.open(tmp_path / f"{task}.png").width > 300
+
+
+def test_resume_refuses_another_configuration_and_continues_its_own(
+    command: Command, faces: Path, tmp_path: Path
+) -> None:
+    arguments = ["pretrain", "--data", faces / "tracks", "--out", "r", "--encoder", "timm:mobilenetv3_small_050", *SMALL]
+    assert command(*arguments).returncode == 0
+    refused(command(*arguments), "already holds a run", "--resume")
+    assert command(*arguments, "--resume").returncode == 0
+    refused(command(*arguments, "--resume", "--seed", 5), "other settings of seed")
+
+
+def test_the_same_command_runs_with_every_part_swapped(command: Command, faces: Path, tmp_path: Path) -> None:
+    site = tmp_path / "site"
+    site.mkdir()
+    install_source(site, ROOT / "plugins" / "facecycle-plugin-example")
+    env = {"PYTHONPATH": str(site)}
+    base = ["pretrain", "--data", faces / "tracks", *SMALL]
+    charbonnier = "--set=stages.expression.losses.photometric.name=charbonnier"
+    variants: dict[str, list[str]] = {
+        "conv": ["--encoder", "timm:mobilenetv3_small_050"],
+        "vit": ["--encoder", "timm:vit_tiny_patch16_224"],
+        "paper": ["--encoder", "facecycle"],
+        "removed": ["--set=stages.expression.losses.ssim=none"],
+        "plugin": ["--encoder", "example-conv", "--warper", "example-bicubic", charbonnier],
+    }
+    for name, flags in variants.items():
+        result = command(*base, "--out", name, *flags, env=env)
+        assert result.returncode == 0, f"{name}: {result.stderr}"
+    # Without the package, its checkpoint says what is missing and where it came from.
+    result = command("translate", faces / "tracks/p0/0.jpg", "--checkpoint", "plugin")
+    refused(result, "there is no warper 'example-bicubic'", "facecycle-plugin-example 1.0")
+
+
+def test_bad_images_are_skipped_and_named_at_the_end(command: Command, tmp_path: Path) -> None:
+    for number in range(6):
+        picture(tmp_path / "t" / f"p{number // 2}" / f"{number}.jpg", number)
+    cut = tmp_path / "t" / "p0" / "0.jpg"
+    cut.write_bytes(cut.read_bytes()[: cut.stat().st_size // 2])
+    (tmp_path / "t" / "p1" / "2.jpg").write_text("text")
+    result = command("pretrain", "--data", "t", *SMALL, "--steps", 8, "--stage", "expression", "--out", "r")
+    assert result.returncode == 0, result.stderr
+    assert "p0/0.jpg" in result.stdout
+    assert "p1/2.jpg" in result.stdout
+    assert "2 images could not be read" in result.stdout
+
+
+MISTAKES = {
+    "missing data": (["pretrain", "--data", "gone"], ["no file or folder"]),
+    "empty folder": (["pretrain", "--data", "empty"], ["no images below empty"]),
+    "unknown encoder": (["pretrain", "--encoder", "resnt18"], ["no encoder 'resnt18'", "Did you mean resnet18"]),
+    "unknown preset": (["pretrain", "--preset", "smal"], ["Did you mean small"]),
+    "wrong key": (["pretrain", "--set", "pears=3"], ["pears: unknown key", "Did you mean pairs"]),
+    "wrong type": (["pretrain", "--set", "pairs=many"], ["pairs = 'many'"]),
+    "no value": (["pretrain", "--set", "pairs"], ["key=value"]),
+    "unknown warper": (["pretrain", "--warper", "referense"], ["Did you mean reference"]),
+    "identity alone": (["pretrain", "--stage", "identity"], ["--from"]),
+    "resume nothing": (["pretrain", "--resume"], ["no run below"]),
+    "weights from nowhere": (["pretrain", "--from", "gone"], ["no checkpoint at gone"]),
+    "no checkpoint": (["translate", "a.png"], ["facecycle pretrain"]),
+    "no image": (["translate", "gone.png"], ["no file or folder gone.png"]),
+    "no number": (["translate", "a.png", "--crop", "1,2"], ["x,y,w,h"]),
+    "not a checkpoint": (["translate", "a.png", "--checkpoint", "text.safetensors"], ["not a safetensors checkpoint"]),
+    "no labels": (["probe", "--task", "pose", "--data", "gone.csv"], ["no file or folder"]),
+    "unknown plugin": (["plugins", "show", "resnt18"], ["Did you mean resnet18"]),
+    "package name": (["plugins", "new", "Not A Name"], ["cannot name a package"]),
+}
+
+
+@pytest.mark.parametrize("case", MISTAKES)
+def test_a_mistake_gets_one_clear_message(command: Command, tmp_path: Path, case: str) -> None:
+    arguments, expected = MISTAKES[case]
+    (tmp_path / "empty").mkdir()
+    picture(tmp_path / "a.png")
+    (tmp_path / "text.safetensors").write_text("no checkpoint at all")
+    refused(command(*arguments), *expected)
+
+
+def test_checkpoints_of_other_shape_or_format_are_refused(
+    command: Command, run: Path, faces: Path, tmp_path: Path
+) -> None:
+    model = checkpoint.find(run)
+    with safe_open(model, "pt") as file:
+        metadata = file.metadata()
+    tensors = load_file(model)
+    save_file(tensors, tmp_path / "later.safetensors", {**metadata, "format": "facecycle/9"})
+    name = next(name for name, tensor in tensors.items() if tensor.dim() == 4)
+    save_file({**tensors, name: tensors[name][..., :1].contiguous()}, tmp_path / "shape.safetensors", metadata)
+    image = faces / "tracks/p0/0.jpg"
+    refused(command("translate", image, "--checkpoint", "later.safetensors"), "facecycle/9", "facecycle/1")
+    refused(command("translate", image, "--checkpoint", "shape.safetensors"), name, "does not fit")
+
+
+def test_a_traceback_is_shown_on_request(command: Command) -> None:
+    result = command("pretrain", "--data", "gone", env={"FACECYCLE_DEBUG": "1"})
+    assert "Traceback" in result.stderr
+
+
+def test_every_command_has_help_with_an_example(command: Command) -> None:
+    for name in (["pretrain"], ["translate"], ["probe"], *(["plugins", c] for c in ("list", "show", "check", "new"))):
+        result = command(*name, "--help")
+        assert result.returncode == 0
+        assert re.search(r"Example: facecycle", result.stdout), name
+
+
+def test_plugins_are_listed_shown_and_checked(command: Command) -> None:
+    listed = json.loads(command("plugins", "list", "--json").stdout)
+    assert ("encoder", "timm") in {(entry["kind"], entry["name"]) for entry in listed}
+    assert "class-folders" in command("plugins", "list").stdout
+    shown = command("plugins", "show", "resnet18").stdout
+    assert "timm:resnet18" in shown
+    assert "max_stride" in shown
+    checked = command("plugins", "check")
+    assert checked.returncode == 0, checked.stdout
+    assert "broken" not in checked.stdout
+
+
+def test_a_new_package_installs_and_passes_its_own_test(command: Command, tmp_path: Path) -> None:
+    assert command("plugins", "new", "my-encoder").returncode == 0
+    refused(command("plugins", "new", "my-encoder"), "exists and is not empty")
+    subprocess.run(
+        [
+            *(sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation"),
+            *("--target", str(tmp_path / "site"), str(tmp_path / "my-encoder")),
+        ],
+        check=True,
+        capture_output=True,
+    )
+    env = {**os.environ, "PYTHONPATH": str(tmp_path / "site")}
+    tests = [sys.executable, "-m", "pytest", "-q", str(tmp_path / "my-encoder")]
+    result = subprocess.run(tests, capture_output=True, text=True, env=env, cwd=tmp_path)
+    assert result.returncode == 0, result.stdout
+    assert "my-encoder" in command("plugins", "list", env={"PYTHONPATH": str(tmp_path / "site")}).stdout
+
+
+def test_the_example_package_passes_its_own_tests(tmp_path: Path) -> None:
+    package = ROOT / "plugins" / "facecycle-plugin-example"
+    site = tmp_path / "site"
+    site.mkdir()
+    install_source(site, package)
+    env = {**os.environ, "PYTHONPATH": str(site)}
+    tests = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(package)]
+    result = subprocess.run(tests, capture_output=True, text=True, env=env, cwd=tmp_path)
+    assert result.returncode == 0, result.stdout
