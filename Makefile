@@ -9,8 +9,8 @@ STAMP := $(VENV)/installed
 demo: $(STAMP)
 	rm -rf demo
 	$(BIN)/facecycle pretrain --encoder resnet18 --out demo/run
-	$(BIN)/python benchmarks/demo_faces.py demo/faces
-	$(BIN)/facecycle translate demo/faces/a.png --driver demo/faces/b.png --checkpoint demo/run --out demo/swaps
+	$(BIN)/python -m facecycle_plugins.datasets.synthetic demo/faces 8
+	$(BIN)/facecycle translate demo/faces/face01.png --driver demo/faces/face02.png --checkpoint demo/run --out demo/swaps
 	$(BIN)/facecycle translate demo/faces --checkpoint demo/run --out demo/translations
 	$(BIN)/facecycle probe --task pose --checkpoint demo/run --out demo/probe-pose
 	$(BIN)/facecycle probe --task emotion --checkpoint demo/run --out demo/probe-emotion

@@ -251,9 +251,7 @@ class Method(Protocol):
         """The modules that a cycle trains; all others are frozen and in evaluation mode."""
         ...
 
-    def __call__(
-        self, pairs: Pairs, cycle: str, wanted: frozenset[str], generator: torch.Generator | None
-    ) -> Views:
+    def __call__(self, pairs: Pairs, cycle: str, wanted: frozenset[str], generator: torch.Generator | None) -> Views:
         """Compute the `wanted` views of a cycle, and no network that they do not need."""
         ...
 
@@ -261,9 +259,7 @@ class Method(Protocol):
         """Map normalised images (B, 3, H, W) to features (B, D)."""
         ...
 
-    def translate(
-        self, images: Tensor, drivers: Tensor | None, generator: torch.Generator | None
-    ) -> dict[str, Tensor]:
+    def translate(self, images: Tensor, drivers: Tensor | None, generator: torch.Generator | None) -> dict[str, Tensor]:
         """Map normalised images (B, 3, S, S) to named images, and `flow` (B, 2, h, w).
 
         With `drivers` of the same shape, the swaps between images and drivers are among them.

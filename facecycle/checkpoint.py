@@ -116,9 +116,7 @@ def find(path: Path) -> Path:
     if path.is_file():
         return path
     if not path.exists():
-        raise CheckpointError(
-            f"there is no checkpoint at {path}", hint="Give a run folder or a .safetensors file."
-        )
+        raise CheckpointError(f"there is no checkpoint at {path}", hint="Give a run folder or a .safetensors file.")
     if (path / MODEL).is_file():
         return path / MODEL
     return latest_folder(path) / MODEL
@@ -136,7 +134,8 @@ def latest_folder(run: Path) -> Path:
         if (folder / MODEL).is_file():
             return folder
     raise CheckpointError(
-        f"{run} holds no checkpoint", hint="A run writes its first one at the end of its first stage, or earlier."
+        f"{run} holds no checkpoint",
+        hint="A run writes its first one at the end of its first stage, or earlier.",
     )
 
 

@@ -180,7 +180,9 @@ def build(kind: Kind, name: str, options: Mapping[str, Any] | None = None) -> An
     except ValidationError as error:
         known = list(plugin.Options.model_fields)
         lines = [_explain(component, e, known) for e in error.errors()]
-        raise ConfigError("\n".join(lines), hint=f"`facecycle plugins show {component.plugin}` lists its options.") from error
+        raise ConfigError(
+            "\n".join(lines), hint=f"`facecycle plugins show {component.plugin}` lists its options."
+        ) from error
     try:
         return plugin(validated)
     except FacecycleError:

@@ -7,13 +7,13 @@ import zlib
 
 import numpy as np
 import torch
+from facecycle_plugins.warpers.reference import ReferenceWarper
 from torch import Tensor, nn
 
 from facecycle.api import Parts
 from facecycle.method.encoder import FaceCycleEncoder
 from facecycle.method.facecycle import FaceCycle, FaceCycleOptions
 from facecycle.method.released import released_name
-from facecycle_plugins.warpers.reference import ReferenceWarper
 
 
 def filled(name: str, shape: tuple[int, ...]) -> Tensor:
@@ -30,10 +30,7 @@ def images(count: int, phase: float) -> Tensor:
     line = np.linspace(-1, 1, 64)
     y, x = np.meshgrid(line, line, indexing="ij")
     planes = [
-        [
-            np.sin((2 + c) * 1.3 * x + phase + i) + np.cos((3 - c) * 1.7 * y - 0.5 * phase + 0.3 * i)
-            for c in range(3)
-        ]
+        [np.sin((2 + c) * 1.3 * x + phase + i) + np.cos((3 - c) * 1.7 * y - 0.5 * phase + 0.3 * i) for c in range(3)]
         for i in range(count)
     ]
     return torch.from_numpy(np.asarray(planes).astype(np.float32))

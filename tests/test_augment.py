@@ -9,9 +9,7 @@ from facecycle.config import AugmentationConfig
 from facecycle.data.augment import augment, colour_jitter, mirror, random_crop
 from facecycle.data.normalise import denormalise, from_uint8, to_uint8
 
-NOTHING = AugmentationConfig(
-    crop_scale=(1, 1), crop_ratio=(1, 1), jitter_probability=0.0, mirror_probability=0.0
-)
+NOTHING = AugmentationConfig(crop_scale=(1, 1), crop_ratio=(1, 1), jitter_probability=0.0, mirror_probability=0.0)
 
 
 def pixels(count: int, size: int = 16) -> torch.Tensor:

@@ -22,9 +22,7 @@ def saved(run: Path, step: int = 1) -> nn.Linear:
     torch.manual_seed(step)
     network = nn.Linear(3, 2)
     state = {"position": {"step": step}}
-    checkpoint.save(
-        run / "checkpoints" / f"step-{step}", network, {"0.step": torch.ones(1)}, state, METADATA
-    )
+    checkpoint.save(run / "checkpoints" / f"step-{step}", network, {"0.step": torch.ones(1)}, state, METADATA)
     return network
 
 

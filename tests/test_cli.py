@@ -73,9 +73,23 @@ def test_translate_writes_panels_and_a_sheet(command: Command, run: Path, faces:
     result = command("translate", image, "--out", tmp_path / "alone", cwd=run.parent.parent)
     assert result.returncode == 0, result.stderr
     names = {p.name for p in (tmp_path / "alone").iterdir()}
-    assert names == {"contact_sheet.png", *(f"0-{p}.png" for p in ("frontal", "neutral", "mean_face", "flow"))}
+    assert names == {
+        "contact_sheet.png",
+        *(f"0-{p}.png" for p in ("frontal", "neutral", "mean_face", "flow")),
+    }
     for seed, folder in ((0, "a"), (0, "b"), (1, "c")):
-        command("translate", image, "--driver", other, "--checkpoint", run, "--seed", seed, "--out", tmp_path / folder)
+        command(
+            "translate",
+            image,
+            "--driver",
+            other,
+            "--checkpoint",
+            run,
+            "--seed",
+            seed,
+            "--out",
+            tmp_path / folder,
+        )
     names = {p.name for p in (tmp_path / "a").iterdir()}
     panels = ("frontal", "neutral", "mean_face", "expression_swap", "identity_swap")
     assert names == {"contact_sheet.png", *(f"{pair}-{p}.png" for pair in ("0+2", "2+0") for p in panels)}
@@ -129,7 +143,16 @@ def test_probe_reports_features_twins_and_baselines(
 def test_resume_refuses_another_configuration_and_continues_its_own(
     command: Command, faces: Path, tmp_path: Path
 ) -> None:
-    arguments = ["pretrain", "--data", faces / "tracks", "--out", "r", "--encoder", "timm:mobilenetv3_small_050", *SMALL]
+    arguments = [
+        "pretrain",
+        "--data",
+        faces / "tracks",
+        "--out",
+        "r",
+        "--encoder",
+        "timm:mobilenetv3_small_050",
+        *SMALL,
+    ]
     assert command(*arguments).returncode == 0
     refused(command(*arguments), "already holds a run", "--resume")
     assert command(*arguments, "--resume").returncode == 0
@@ -174,7 +197,10 @@ def test_bad_images_are_skipped_and_named_at_the_end(command: Command, tmp_path:
 MISTAKES = {
     "missing data": (["pretrain", "--data", "gone"], ["no file or folder"]),
     "empty folder": (["pretrain", "--data", "empty"], ["no images below empty"]),
-    "unknown encoder": (["pretrain", "--encoder", "resnt18"], ["no encoder 'resnt18'", "Did you mean resnet18"]),
+    "unknown encoder": (
+        ["pretrain", "--encoder", "resnt18"],
+        ["no encoder 'resnt18'", "Did you mean resnet18"],
+    ),
     "unknown preset": (["pretrain", "--preset", "smal"], ["Did you mean small"]),
     "wrong key": (["pretrain", "--set", "pears=3"], ["pears: unknown key", "Did you mean pairs"]),
     "wrong type": (["pretrain", "--set", "pairs=many"], ["pairs = 'many'"]),
@@ -186,7 +212,10 @@ MISTAKES = {
     "no checkpoint": (["translate", "a.png"], ["facecycle pretrain"]),
     "no image": (["translate", "gone.png"], ["no file or folder gone.png"]),
     "no number": (["translate", "a.png", "--crop", "1,2"], ["x,y,w,h"]),
-    "not a checkpoint": (["translate", "a.png", "--checkpoint", "text.safetensors"], ["not a safetensors checkpoint"]),
+    "not a checkpoint": (
+        ["translate", "a.png", "--checkpoint", "text.safetensors"],
+        ["not a safetensors checkpoint"],
+    ),
     "no labels": (["probe", "--task", "pose", "--data", "gone.csv"], ["no file or folder"]),
     "unknown plugin": (["plugins", "show", "resnt18"], ["Did you mean resnet18"]),
     "package name": (["plugins", "new", "Not A Name"], ["cannot name a package"]),
@@ -223,7 +252,12 @@ def test_a_traceback_is_shown_on_request(command: Command) -> None:
 
 
 def test_every_command_has_help_with_an_example(command: Command) -> None:
-    for name in (["pretrain"], ["translate"], ["probe"], *(["plugins", c] for c in ("list", "show", "check", "new"))):
+    for name in (
+        ["pretrain"],
+        ["translate"],
+        ["probe"],
+        *(["plugins", c] for c in ("list", "show", "check", "new")),
+    ):
         result = command(*name, "--help")
         assert result.returncode == 0
         assert re.search(r"Example: facecycle", result.stdout), name

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import golden
 import pytest
 import torch
+from facecycle_plugins.losses.perceptual import PerceptualLoss
 from torch import Tensor, nn
 
 from facecycle.api import Pairs
@@ -16,7 +16,6 @@ from facecycle.config import preset_layers, resolve, set_layer
 from facecycle.engine.objective import Objective
 from facecycle.method.facecycle import FaceCycle
 from facecycle.method.motion import backflow
-from facecycle_plugins.losses.perceptual import PerceptualLoss
 
 GOLDEN = json.loads((Path(__file__).parent / "golden_values.json").read_text())
 VGG19_CONVOLUTIONS = ("1_1", "1_2", "2_1", "2_2", "3_1", "3_2", "3_3", "3_4", "4_1")
@@ -74,7 +73,7 @@ def fill_perceptual(loss: PerceptualLoss) -> None:
 
 
 @pytest.fixture(scope="module", params=["expression", "identity"])
-def step(request: pytest.FixtureRequest, method: FaceCycle) -> Iterator[tuple[str, Tensor, dict[str, Tensor]]]:
+def step(request: pytest.FixtureRequest, method: FaceCycle) -> tuple[str, Tensor, dict[str, Tensor]]:
     """One training step of the `paper` preset on formula images, with filled VGG19 weights."""
     cycle = request.param
     layers = [
@@ -88,7 +87,7 @@ def step(request: pytest.FixtureRequest, method: FaceCycle) -> Iterator[tuple[st
     full = golden.images(4, 0.25) * 0.5
     views = method(Pairs(full[:2], full[2:]), cycle, objective.wanted, None)
     total, sums = objective(views)
-    yield cycle, total, sums
+    return cycle, total, sums
 
 
 # Our loss names to those of the recorded values.

@@ -84,7 +84,11 @@ def test_files_that_are_no_images_say_so(tmp_path: Path) -> None:
     (tmp_path / "empty.jpg").touch()
     cut = picture(tmp_path / "cut.jpg", size=(200, 200))
     cut.write_bytes(cut.read_bytes()[:600])
-    for name, reason in (("text", "not an image"), ("empty", "not an image"), ("cut", "damaged or cut short")):
+    for name, reason in (
+        ("text", "not an image"),
+        ("empty", "not an image"),
+        ("cut", "damaged or cut short"),
+    ):
         with pytest.raises(DataError, match=rf"{name}\.jpg: .*{reason}"):
             read_square(tmp_path / f"{name}.jpg", 8)
     with pytest.raises(DataError, match="no such file"):

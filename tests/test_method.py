@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from facecycle_plugins.warpers.reference import ReferenceWarper
 from torch import nn
 
 from facecycle.api import Pairs, Parts
@@ -13,14 +14,11 @@ from facecycle.errors import ConfigError
 from facecycle.method.encoder import CodeEncoder, FaceCycleEncoder
 from facecycle.method.facecycle import FaceCycle, FaceCycleOptions, swap_halves
 from facecycle.method.generator import Stem
-from facecycle_plugins.warpers.reference import ReferenceWarper
 
 
 def small_method(size: int = 32) -> FaceCycle:
     torch.manual_seed(0)
-    method = FaceCycle(
-        FaceCycleOptions(width=8, motion_width=16, generator_blocks=1, renormalizer_blocks=1)
-    )
+    method = FaceCycle(FaceCycleOptions(width=8, motion_width=16, generator_blocks=1, renormalizer_blocks=1))
     method.assemble(
         Parts(
             encoder=lambda: FaceCycleEncoder(FaceCycleEncoder.Options()),
@@ -61,9 +59,7 @@ def test_every_view_exists_and_has_the_batch_shape(method: FaceCycle, pairs: Pai
         assert view.target in views.targets
 
 
-def test_the_direct_path_runs_no_generator(
-    method: FaceCycle, pairs: Pairs, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_direct_path_runs_no_generator(method: FaceCycle, pairs: Pairs, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(method.generator, "forward", lambda *_: pytest.fail("the generator ran"))
     views = method(pairs, "expression", frozenset({"direct", "direct_neutral"}), noise())
     assert set(views.views) == {"direct", "direct_neutral"}

@@ -24,9 +24,7 @@ def test_zero_flow_is_the_identity(height: int, width: int, h: int, w: int) -> N
 
 
 @given(st.integers(2, 9), st.integers(2, 9), st.integers(-2, 2), st.integers(-2, 2))
-def test_a_flow_of_whole_pixels_shifts_and_reads_zeros_outside(
-    height: int, width: int, dx: int, dy: int
-) -> None:
+def test_a_flow_of_whole_pixels_shifts_and_reads_zeros_outside(height: int, width: int, dx: int, dy: int) -> None:
     x = random(1, 2, height, width)
     flow = torch.empty(1, 2, 1, 1, dtype=x.dtype)
     flow[:, 0] = dx * 2 / (width - 1)
@@ -94,7 +92,5 @@ def test_ssim_agrees_with_windows_written_out() -> None:
             ma, mb = (window * a).sum(), (window * b).sum()
             va, vb = (window * a * a).sum() - ma**2, (window * b * b).sum() - mb**2
             cov = (window * a * b).sum() - ma * mb
-            total += float(
-                (2 * ma * mb + 1e-4) * (2 * cov + 9e-4) / ((ma**2 + mb**2 + 1e-4) * (va + vb + 9e-4))
-            )
+            total += float((2 * ma * mb + 1e-4) * (2 * cov + 9e-4) / ((ma**2 + mb**2 + 1e-4) * (va + vb + 9e-4)))
     assert ssim(x[None], y)[0].item() == pytest.approx(total / 63, rel=1e-9)

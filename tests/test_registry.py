@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 import timm
+from facecycle_plugins.encoders.timm_names import names
 from sites import API, GOOD, distribution
 
 from facecycle import registry
 from facecycle.discovery import scan
 from facecycle.errors import ConfigError, PluginError
-from facecycle_plugins.encoders.timm_names import names
 
 LOSSES = "facecycle.losses"
 

@@ -8,9 +8,6 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from torch import Tensor
-
-from facecycle.registry import build
 from facecycle_plugins.datasets.synthetic import SyntheticDataset, SyntheticOptions
 from facecycle_plugins.datasets.synthetic.faces import (
     EXPRESSIONS,
@@ -24,6 +21,9 @@ from facecycle_plugins.datasets.synthetic.faces import (
     stack,
 )
 from facecycle_plugins.datasets.synthetic.render import render
+from torch import Tensor
+
+from facecycle.registry import build
 
 
 def faces(count: int = 6) -> Faces:

@@ -102,7 +102,8 @@ def write_package(name: str, folder: Path) -> Path:
     """
     if not re.fullmatch(r"[a-z][a-z0-9]*(-[a-z0-9]+)*", name):
         raise ConfigError(
-            f"{name!r} cannot name a package", hint="Use lower-case letters, digits and single hyphens: my-encoder."
+            f"{name!r} cannot name a package",
+            hint="Use lower-case letters, digits and single hyphens: my-encoder.",
         )
     if canonical(name) == "facecycle":
         raise ConfigError(f"{name!r} is this package's own name", hint="Choose another.")

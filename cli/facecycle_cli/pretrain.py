@@ -21,7 +21,9 @@ class Stage(StrEnum):
 
 
 def pretrain(
-    encoder: Annotated[str | None, typer.Option(help="Backbone: resnet18, timm:vit_tiny_patch16_224, facecycle.")] = None,
+    encoder: Annotated[
+        str | None, typer.Option(help="Backbone: resnet18, timm:vit_tiny_patch16_224, facecycle.")
+    ] = None,
     data: Annotated[
         list[str] | None, typer.Option(help="Folder of tracks or stills, list file, or KIND:PATH. Repeats.")
     ] = None,
@@ -29,7 +31,8 @@ def pretrain(
     preset: Annotated[str | None, typer.Option(help=f"Start from: {', '.join(preset_names())}.")] = None,
     config: Annotated[Path | None, typer.Option(help="A .toml or .json file laid over the preset.")] = None,
     assignments: Annotated[
-        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Set any configuration key. Repeats.")
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Set any configuration key. Repeats."),
     ] = None,
     warper: Annotated[str | None, typer.Option(help="Implementation of the warps: reference.")] = None,
     perceptual: Annotated[
@@ -86,7 +89,7 @@ def _late_flags(config: RunConfig, stage: Stage, steps: int | None, perceptual: 
             continue
         if steps is not None:
             layers.append((f"--steps {steps}", {"stages": {name: {"steps": steps}}}))
-        losses = {label: _perceptual(perceptual) for label, l in each.losses.items() if l.name == "perceptual"}
+        losses = {label: _perceptual(perceptual) for label, loss in each.losses.items() if loss.name == "perceptual"}
         if perceptual is not None and losses:
             layers.append((f"--perceptual {perceptual}", {"stages": {name: {"losses": losses}}}))
     if perceptual not in {None, "none"} and not any("--perceptual" in origin for origin, _ in layers):

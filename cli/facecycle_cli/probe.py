@@ -34,9 +34,7 @@ def probe(
     feature: Annotated[
         list[str] | None, typer.Option(help="Feature of the checkpoint: code, conv, code+identity. Repeats.")
     ] = None,
-    out: Annotated[
-        Path | None, typer.Option(help="Folder for the report; probes/TASK when left out.")
-    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder for the report; probes/TASK when left out.")] = None,
 ) -> None:
     """Probe frozen features with a linear model, beside their random twins, HoG, LBP and pixels.
 

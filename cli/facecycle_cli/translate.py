@@ -10,15 +10,14 @@ import typer
 
 def translate(
     images: Annotated[list[Path], typer.Argument(help="Image files, or folders of images.")],
-    driver: Annotated[
-        Path | None, typer.Option(help="A second face: swap expressions and identities with it.")
-    ] = None,
+    driver: Annotated[Path | None, typer.Option(help="A second face: swap expressions and identities with it.")] = None,
     checkpoint: Annotated[
         Path | None, typer.Option(help="Run folder or .safetensors file; the newest run when left out.")
     ] = None,
     out: Annotated[Path, typer.Option(help="Folder for the pictures.")] = Path("translations"),
     crop: Annotated[
-        str | None, typer.Option(metavar="X,Y,W,H", help="Face region in pixels; the centre square when left out.")
+        str | None,
+        typer.Option(metavar="X,Y,W,H", help="Face region in pixels; the centre square when left out."),
     ] = None,
     seed: Annotated[int, typer.Option(help="Seed of the generator's noise.")] = 0,
 ) -> None:

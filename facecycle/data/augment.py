@@ -45,7 +45,10 @@ def random_crop(
 
 
 def colour_jitter(
-    images: Tensor, strength: tuple[float, float, float, float], probability: float, generator: torch.Generator
+    images: Tensor,
+    strength: tuple[float, float, float, float],
+    probability: float,
+    generator: torch.Generator,
 ) -> Tensor:
     """Change brightness, contrast, saturation and hue of each image (B, 3, H, W) in [0, 1], in this order.
 

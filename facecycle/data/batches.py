@@ -68,9 +68,7 @@ class Batches:
         config = self.config
         generator = seeded("batch", config.seed, self.stage_name, step)
         chosen = epoch_tracks(len(self.data.tracks), config.pairs, step, config.seed, self.stage_name)
-        index = sample_pairs(
-            self.data.tracks, chosen, self.stage.pairing, self.stage.mirror_pair, generator
-        )
+        index = sample_pairs(self.data.tracks, chosen, self.stage.pairing, self.stage.mirror_pair, generator)
         pixels, bad = self.data.images([*index.first, *index.second], config.size)
         source, mirrored = self._replace_bad(bad, index.mirrored)
         images = augment(pixels[source], config.augmentation, generator)
@@ -89,9 +87,7 @@ class Batches:
         good = [row for row, problem in enumerate(bad) if problem is None]
         if not good:
             name, reason = next(iter(self.bad_frames.items()))
-            raise DataError(
-                f"none of the {len(bad)} images of a batch can be read; the first is {name}: {reason}"
-            )
+            raise DataError(f"none of the {len(bad)} images of a batch can be read; the first is {name}: {reason}")
         mirrored = mirrored.clone()
         pairs = len(bad) // 2
         for row in range(pairs):

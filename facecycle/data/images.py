@@ -64,7 +64,9 @@ def _to_rgb(image: Image.Image) -> Image.Image:
     if image.mode.startswith(("I", "F")):
         # 16 bit and floating point: Pillow's own conversion would clip instead of scale.
         values = np.asarray(image, dtype=np.float64)
-        scale = 65535.0 if image.mode.startswith("I") and values.max(initial=0) > 255 else max(1.0, values.max(initial=1))
+        scale = (
+            65535.0 if image.mode.startswith("I") and values.max(initial=0) > 255 else max(1.0, values.max(initial=1))
+        )
         image = Image.fromarray((values / scale * 255).clip(0, 255).round().astype(np.uint8))
     if image.mode in {"RGBA", "LA", "PA"} or "transparency" in image.info:
         rgba = image.convert("RGBA")

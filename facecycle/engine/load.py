@@ -49,7 +49,8 @@ def load(path: Path | None) -> Loaded:
         method = build_method(found.config)
     except PluginError as error:
         raise CheckpointError(
-            f"{found.path} needs a plugin that cannot be used here. {error.message}", hint=_needs(found) or error.hint
+            f"{found.path} needs a plugin that cannot be used here. {error.message}",
+            hint=_needs(found) or error.hint,
         ) from error
     checkpoint.load_weights(method, found)
     return Loaded(method.requires_grad_(False).eval(), found)

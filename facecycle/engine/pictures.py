@@ -42,9 +42,7 @@ def write_png(path: Path, image: Image.Image) -> None:
     write_atomically(path, lambda temporary: image.save(temporary, format="PNG"))
 
 
-def contact_sheet(
-    columns: Sequence[tuple[str, Tensor]], rows: Sequence[str] = (), cell: int = 128
-) -> Image.Image:
+def contact_sheet(columns: Sequence[tuple[str, Tensor]], rows: Sequence[str] = (), cell: int = 128) -> Image.Image:
     """Lay out named columns of images as one labelled picture.
 
     Args:

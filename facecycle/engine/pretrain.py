@@ -206,7 +206,9 @@ class Pretraining:
         total, sums = objective(views)
         optimizer.zero_grad(set_to_none=True)
         total.backward()
-        norm = nn.utils.get_total_norm(p.grad for g in optimizer.param_groups for p in g["params"] if p.grad is not None)
+        norm = nn.utils.get_total_norm(
+            p.grad for g in optimizer.param_groups for p in g["params"] if p.grad is not None
+        )
         if not (math.isfinite(total.item()) and math.isfinite(norm.item())):
             return None
         optimizer.step()
@@ -265,9 +267,7 @@ class _Watch:
         self.images = 0
         self.since = time.monotonic()
 
-    def after_step(
-        self, step: int, metrics: dict[str, float] | None, optimizer: torch.optim.Optimizer
-    ) -> None:
+    def after_step(self, step: int, metrics: dict[str, float] | None, optimizer: torch.optim.Optimizer) -> None:
         """Log the metrics of a step.
 
         Raises:

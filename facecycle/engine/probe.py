@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from facecycle import registry
-from facecycle.api import Dataset, Labelled, Task, Verification
+from facecycle.api import BadFrame, Dataset, Labelled, Method, Task, Verification
 from facecycle.data.pairs import seeded
 from facecycle.engine import protocols
 from facecycle.engine.build import build_method
@@ -80,10 +82,13 @@ def checkpoint_rows(loaded: Loaded, task: Task, names: Sequence[str] = ()) -> li
     for name in (part for names_ in names for part in names_.split("+")):
         if name not in known:
             raise ConfigError(
-                f"there is no feature {name!r}", hint=did_you_mean(name, known) or f"Features: {', '.join(known)}."
+                f"there is no feature {name!r}",
+                hint=did_you_mean(name, known) or f"Features: {', '.join(known)}.",
             )
         if known[name] not in checkpoint.trained:
-            raise ConfigError(f"the feature {name!r} needs the {known[name]} cycle, which {checkpoint.path} did not train")
+            raise ConfigError(
+                f"the feature {name!r} needs the {known[name]} cycle, which {checkpoint.path} did not train"
+            )
     if not names:
         names = [n for n in DEFAULT_FEATURES[task] if known.get(n) in checkpoint.trained] or [
             n for n, cycle in known.items() if cycle in checkpoint.trained
@@ -98,11 +103,9 @@ def checkpoint_rows(loaded: Loaded, task: Task, names: Sequence[str] = ()) -> li
     return rows
 
 
-def _extractor(method: object, name: str):  # type: ignore[no-untyped-def]
-    import torch
-
+def _extractor(method: Method, name: str) -> Callable[[Tensor], Tensor]:
     parts = name.split("+")
-    return lambda images: torch.cat([method.features(images, part) for part in parts], dim=1)  # type: ignore[attr-defined]
+    return lambda images: torch.cat([method.features(images, part) for part in parts], dim=1)
 
 
 def encoder_row(name: str) -> FeatureRow:
@@ -148,10 +151,23 @@ def run_probe(
     for row in rows:
         found = features(row, pixels, mark)
         scored.append(Row(row.label, found.shape[1], protocol(found, targets, folds, groups)))
-    counts = {"samples": len(good), "tested": int((folds >= 0).sum()), "training only": int((folds < 0).sum())}
+    counts = {
+        "samples": len(good),
+        "tested": int((folds >= 0).sum()),
+        "training only": int((folds < 0).sum()),
+    }
     problems = {problem.name: problem.reason for problem in bad.values()}
     return ProbeResult(
-        task, PROTOCOLS[task], SELECTION[task], labels.note, counts, facts, problems, scored, targets, labels.classes
+        task,
+        PROTOCOLS[task],
+        SELECTION[task],
+        labels.note,
+        counts,
+        facts,
+        problems,
+        scored,
+        targets,
+        labels.classes,
     )
 
 
@@ -160,13 +176,16 @@ def _limited(labels: Labelled, limit: int | None) -> Labelled:
     extra = np.flatnonzero(labels.folds < 0)
     if limit is None or len(extra) <= limit:
         return labels
-    import torch
-
     order = torch.randperm(len(extra), generator=seeded("limit", 0)).numpy()[:limit]
     kept = np.sort(np.concatenate([extra[order], np.flatnonzero(labels.folds >= 0)]))
     note = f"{labels.note}; {limit} of {len(extra)} training samples"
     return Labelled(
-        labels.frames[kept], labels.targets[kept], labels.folds[kept], labels.groups[kept], labels.classes, note
+        labels.frames[kept],
+        labels.targets[kept],
+        labels.folds[kept],
+        labels.groups[kept],
+        labels.classes,
+        note,
     )
 
 
@@ -202,7 +221,7 @@ def _mark(dataset: Dataset, frames: np.ndarray) -> str:
     return f"{dataset.fingerprint()}:{hashlib.sha256(frames.astype(np.int64).tobytes()).hexdigest()}"
 
 
-def _require(count: int, bad: dict) -> None:  # type: ignore[type-arg]
+def _require(count: int, bad: dict[int, BadFrame]) -> None:
     if count == 0:
         first = next(iter(bad.values()))
         raise DataError(f"none of the images can be read; the first is {first.name}: {first.reason}")

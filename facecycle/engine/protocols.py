@@ -60,10 +60,7 @@ def _inner_splits(targets: np.ndarray, groups: np.ndarray, stratify: bool) -> li
     from sklearn.model_selection import GroupKFold, StratifiedGroupKFold
 
     count = min(INNER_FOLDS, len(set(groups.tolist())))
-    if stratify:
-        splitter = StratifiedGroupKFold(count, shuffle=True, random_state=0)
-    else:
-        splitter = GroupKFold(count)
+    splitter = StratifiedGroupKFold(count, shuffle=True, random_state=0) if stratify else GroupKFold(count)
     return list(splitter.split(targets, targets if stratify else None, groups))
 
 
@@ -87,9 +84,7 @@ def linear(features: np.ndarray, targets: np.ndarray, folds: np.ndarray, groups:
     def score(model: Any, x: np.ndarray, y: np.ndarray) -> float:
         return float((model.predict(x) == y).mean())
 
-    return _cross_validate(
-        features, targets, folds, groups, C_GRID, fit, score, _accuracy, stratify=True
-    )
+    return _cross_validate(features, targets, folds, groups, C_GRID, fit, score, _accuracy, stratify=True)
 
 
 def linear_pose(features: np.ndarray, targets: np.ndarray, folds: np.ndarray, groups: np.ndarray) -> Scores:
@@ -112,9 +107,7 @@ def linear_pose(features: np.ndarray, targets: np.ndarray, folds: np.ndarray, gr
     def score(model: Any, x: np.ndarray, y: np.ndarray) -> float:
         return -float(np.abs(model.predict(x) - y).mean())
 
-    return _cross_validate(
-        features, targets, folds, groups, ALPHA_GRID, fit, score, _angle_errors, stratify=False
-    )
+    return _cross_validate(features, targets, folds, groups, ALPHA_GRID, fit, score, _angle_errors, stratify=False)
 
 
 def _accuracy(predicted: np.ndarray, targets: np.ndarray) -> dict[str, float]:
@@ -148,9 +141,7 @@ def _cross_validate(
         x, x_test = rotate(*standardise(features[train], features[test]))
         y = targets[train]
         splits = _inner_splits(y, groups[train], stratify)
-        results = [
-            np.mean([score(fit(value, x[a], y[a]), x[b], y[b]) for a, b in splits]) for value in grid
-        ]
+        results = [np.mean([score(fit(value, x[a], y[a]), x[b], y[b]) for a, b in splits]) for value in grid]
         chosen[fold] = grid[int(np.argmax(results))]
         predicted = fit(chosen[fold], x, y).predict(x_test)
         per_fold[fold] = metrics(predicted, targets[test])
@@ -161,9 +152,7 @@ def _cross_validate(
     return Scores(metrics(joined, targets[order]), per_fold, chosen, order, joined)
 
 
-def cosine_folds(
-    first: np.ndarray, second: np.ndarray, same: np.ndarray, folds: np.ndarray
-) -> Scores:
+def cosine_folds(first: np.ndarray, second: np.ndarray, same: np.ndarray, folds: np.ndarray) -> Scores:
     """Cosine similarity of mean-centred features against one threshold per fold (protocol `cosine-10fold`).
 
     Args:
@@ -205,9 +194,7 @@ def best_threshold(scores: np.ndarray, same: np.ndarray) -> float:
     order = np.argsort(-scores)
     ranked, labels = scores[order], same[order].astype(int)
     # Accepting the first k pairs is right for the same ones among them and the different ones after.
-    correct = np.concatenate([[0], np.cumsum(labels)]) + np.concatenate(
-        [np.cumsum((1 - labels)[::-1])[::-1], [0]]
-    )
+    correct = np.concatenate([[0], np.cumsum(labels)]) + np.concatenate([np.cumsum((1 - labels)[::-1])[::-1], [0]])
     # A cut between equal scores cannot be made.
     possible = np.concatenate([[True], ranked[1:] != ranked[:-1], [True]])
     best = int(np.argmax(np.where(possible, correct, -1)))

@@ -31,7 +31,10 @@ def _cells(result: ProbeResult, row: Row) -> list[str]:
         folds = [100 * fold["accuracy"] for fold in row.scores.folds.values()]
         values = [f"{100 * metrics['accuracy']:.1f}", f"{min(folds):.1f} - {max(folds):.1f}"]
     else:
-        values = [f"{100 * metrics['accuracy']:.1f} ± {100 * metrics['deviation']:.1f}", f"{metrics['auc']:.3f}"]
+        values = [
+            f"{100 * metrics['accuracy']:.1f} ± {100 * metrics['deviation']:.1f}",
+            f"{metrics['auc']:.3f}",
+        ]
     return [row.label, str(row.dimension or "-"), *values]
 
 

@@ -31,7 +31,8 @@ class RunFolder:
         """
         if (self.path / CONFIG).exists():
             raise ConfigError(
-                f"{self.path} already holds a run", hint="Add --resume to continue it, or choose another --out."
+                f"{self.path} already holds a run",
+                hint="Add --resume to continue it, or choose another --out.",
             )
         try:
             self.path.mkdir(parents=True, exist_ok=True)

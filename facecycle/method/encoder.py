@@ -28,9 +28,7 @@ class FaceCycleEncoder(nn.Module):
         super().__init__()
         self.conv1 = nn.Sequential(conv(3, 64, 7, 2), lrelu(), conv(64, 64), lrelu())
         self.layer1 = nn.Sequential(conv(64, 64), lrelu(), Attention(64), conv(64, 64), lrelu())
-        self.layer2_1 = nn.Sequential(
-            conv(64, 128, 3, 2), lrelu(), Attention(128), conv(128, 128), lrelu()
-        )
+        self.layer2_1 = nn.Sequential(conv(64, 128, 3, 2), lrelu(), Attention(128), conv(128, 128), lrelu())
         self.resblock1 = ResBlock(128)
         self.resblock2 = ResBlock(128)
         self.layer2_2 = nn.Sequential(conv(128, 128, 3, 2), lrelu(), conv(128, 128), lrelu())
@@ -63,9 +61,7 @@ class CodeEncoder(nn.Module):
                 hint=f"Set one that is, for example --set size={math.lcm(16, stride)}.",
             )
         side = size // stride
-        self.head = nn.Sequential(
-            nn.Linear(channels * side * side, 512), lrelu(), nn.Linear(512, CODE_SIZE)
-        )
+        self.head = nn.Sequential(nn.Linear(channels * side * side, 512), lrelu(), nn.Linear(512, CODE_SIZE))
         initialise(self.head)
 
     def conv_feature(self, images: Tensor) -> Tensor:

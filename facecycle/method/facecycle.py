@@ -32,7 +32,7 @@ class FaceCycleOptions(BaseOptions):
     renormalizer_blocks: int = Field(6, ge=1)
     """Residual blocks of the renormalizer."""
     stem: str = TRAINED
-    """`trained`, or an encoder whose pretrained first five convolutions become the frozen stem: `timm:vgg19.tv_in1k`."""
+    """`trained`, or the encoder whose pretrained first five convolutions become the frozen stem."""
 
 
 def swap_halves(x: Tensor) -> Tensor:
@@ -103,9 +103,7 @@ class FaceCycle(nn.Module):
         frozen = self.options.stem != TRAINED
         return [child for name, child in network.named_children() if not (frozen and name == "stem")]
 
-    def forward(
-        self, pairs: Pairs, cycle: str, wanted: frozenset[str], generator: torch.Generator | None
-    ) -> Views:
+    def forward(self, pairs: Pairs, cycle: str, wanted: frozenset[str], generator: torch.Generator | None) -> Views:
         """Compute the wanted views of a cycle on `full`, both halves of the pairs (2P, 3, H, W).
 
         Args:
@@ -119,9 +117,7 @@ class FaceCycle(nn.Module):
             return self._expression_cycle(full, wanted, generator)
         return self._identity_cycle(full, wanted, generator)
 
-    def _expression_cycle(
-        self, full: Tensor, wanted: frozenset[str], noise: torch.Generator | None
-    ) -> Views:
+    def _expression_cycle(self, full: Tensor, wanted: frozenset[str], noise: torch.Generator | None) -> Views:
         """Neutralise, swap the neutral faces within each pair, restore (section 3.1)."""
         code = self.expression(full)
         flow = self.motion(code)
@@ -164,9 +160,7 @@ class FaceCycle(nn.Module):
         if "reconstruction" in wanted:
             images["reconstruction"] = self.generator(images["rec_neutral"], back, self.warper, noise)
         target = {"mean_face": "neutral", "rec_neutral": "neutral"}
-        views = {
-            name: View(image, target.get(name, "full")) for name, image in images.items() if name in wanted
-        }
+        views = {name: View(image, target.get(name, "full")) for name, image in images.items() if name in wanted}
         return Views(views, {"full": full, "neutral": neutral}, {"identity_code": code, "mean_face": mean_faces})
 
     def features(self, images: Tensor, name: str) -> Tensor:
@@ -178,9 +172,7 @@ class FaceCycle(nn.Module):
         network = self.expression if self.features_from[name] == "expression" else self.identity
         return network.conv_feature(images) if name.endswith("conv") else network(images)
 
-    def translate(
-        self, images: Tensor, drivers: Tensor | None, generator: torch.Generator | None
-    ) -> dict[str, Tensor]:
+    def translate(self, images: Tensor, drivers: Tensor | None, generator: torch.Generator | None) -> dict[str, Tensor]:
         """Map normalised images (B, 3, S, S) to the panels named in `panels_from`.
 
         `frontal` is the image warped to its neutral pose, `neutral` the generator's, `mean_face` per
@@ -199,9 +191,7 @@ class FaceCycle(nn.Module):
         if drivers is not None:
             driver_back, _, driver_neutral = self._neutralise(drivers, generator)
             driver_mean = self.renormalizer(driver_neutral, self.identity(drivers), "denorm", self.warper)
-            panels["expression_swap"] = self.generator(
-                neutral, driver_back, self.warper, generator, shared_noise=True
-            )
+            panels["expression_swap"] = self.generator(neutral, driver_back, self.warper, generator, shared_noise=True)
             panels["identity_swap"] = self.renormalizer(driver_mean, identity, "renorm", self.warper)
         return panels
 

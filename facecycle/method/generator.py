@@ -80,12 +80,8 @@ class Generator(nn.Module):
         self.stem = Stem(width)
         self.redconv = _conv_relu(deep, deep)
         self.cnn = nn.Sequential(*(ResBlock(deep) for _ in range(blocks)))
-        self.up = nn.Sequential(
-            nn.ConvTranspose2d(deep, mid, 4, 2, 1), nn.ReLU(), conv(mid, mid), nn.ReLU()
-        )
-        self.up2 = nn.Sequential(
-            nn.ConvTranspose2d(2 * mid, mid, 4, 2, 1), nn.ReLU(), conv(mid, mid), nn.ReLU()
-        )
+        self.up = nn.Sequential(nn.ConvTranspose2d(deep, mid, 4, 2, 1), nn.ReLU(), conv(mid, mid), nn.ReLU())
+        self.up2 = nn.Sequential(nn.ConvTranspose2d(2 * mid, mid, 4, 2, 1), nn.ReLU(), conv(mid, mid), nn.ReLU())
         self.torgb = conv(mid, 3)
         self.noise_encoding1 = nn.Sequential(conv(mid, mid), nn.ReLU(), conv(mid, mid), nn.ReLU())
         self.noise_encoding0 = nn.Sequential(conv(deep, deep), nn.ReLU(), conv(deep, deep), nn.ReLU())

@@ -30,7 +30,12 @@ class MotionDecoder(nn.Module):
         super().__init__()
         half, quarter = width // 2, width // 4
         self.motiongen1 = nn.Sequential(
-            conv(CODE_SIZE, 16 * width, 1), nn.PixelShuffle(4), lrelu(), Attention(width), conv(width, width), lrelu()
+            conv(CODE_SIZE, 16 * width, 1),
+            nn.PixelShuffle(4),
+            lrelu(),
+            Attention(width),
+            conv(width, width),
+            lrelu(),
         )
         self.motiongen2 = nn.Sequential(
             _Double(), conv(width, half), lrelu(), Attention(half), conv(half, half), lrelu()
@@ -39,8 +44,9 @@ class MotionDecoder(nn.Module):
         self.resblock2 = ResBlock(half)
         self.toflow4 = nn.Sequential(_Double(), conv(half, quarter), lrelu(), conv(quarter, 2, 1, bias=False))
         initialise(self)
-        for layer in (self.toflow4[1], self.toflow4[3]):
-            nn.init.normal_(layer.weight, 0, 0.05)
+        for layer in self.toflow4:
+            if isinstance(layer, nn.Conv2d):
+                nn.init.normal_(layer.weight, 0, 0.05)
 
     def forward(self, code: Tensor) -> Tensor:
         """Map codes (B, 256) to flows (B, 2, 16, 16), channel 0 = x, 1 = y, in grid units."""

@@ -1,9 +1,9 @@
 """The contract kit: what every plugin of a kind must do, as tests to subclass.
 
-    from facecycle.testing import EncoderContract
+from facecycle.testing import EncoderContract
 
-    class TestMine(EncoderContract):
-        name = "my-encoder"
+class TestMine(EncoderContract):
+    name = "my-encoder"
 """
 
 from facecycle.testing.datasets import DatasetContract

@@ -23,9 +23,9 @@ class EncoderContract(Contract):
 
     def test_it_is_a_module_with_a_shape(self) -> None:
         encoder = self.build()
-        assert isinstance(encoder, nn.Module)
         assert encoder.channels > 0
         assert encoder.stride > 0
+        assert isinstance(encoder, nn.Module)
 
     @pytest.mark.parametrize("cells", [(4, 4), (6, 6), (4, 8)])
     def test_its_map_has_the_announced_channels_and_stride(self, cells: tuple[int, int]) -> None:

@@ -87,7 +87,9 @@ class ClassFolders(FileDataset):
         try:
             pattern = re.compile(self.options.subject or AUTOMATIC)
         except re.error as error:
-            raise ConfigError(f"option 'subject' = {self.options.subject!r} is no regular expression: {error}") from error
+            raise ConfigError(
+                f"option 'subject' = {self.options.subject!r} is no regular expression: {error}"
+            ) from error
         matches = [pattern.search(name) for name in names]
         if all(m is not None and m.groups() for m in matches):
             return np.array([m.group(1) for m in matches if m]), f"from file names by {pattern.pattern}"

@@ -65,6 +65,4 @@ class IdentityFolders(FileDataset):
         """
         if task != "verify":
             raise self.refuse(f"labels for {task}")
-        return pairs_by_identity(
-            [track.frames for track in self.tracks()], self.options.folds, self.options.seed
-        )
+        return pairs_by_identity([track.frames for track in self.tracks()], self.options.folds, self.options.seed)

@@ -40,9 +40,7 @@ class HogEncoder(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """Map normalised images (B, 3, H, W) to (B, 36, H/8, W/8)."""
         padded = F.pad(images, (0, self.stride, 0, self.stride), mode="replicate")
-        maps = [
-            hog(image, 9, (8, 8), (2, 2), block_norm="L2-Hys", feature_vector=False) for image in grey(padded)
-        ]
+        maps = [hog(image, 9, (8, 8), (2, 2), block_norm="L2-Hys", feature_vector=False) for image in grey(padded)]
         grid = np.stack(maps).reshape(len(maps), *maps[0].shape[:2], self.channels)
         return torch.from_numpy(grid).permute(0, 3, 1, 2).to(images)
 

@@ -26,7 +26,7 @@ class TimmOptions(BaseOptions):
     """Size position embeddings and windows are laid out for, in models that have them."""
 
 
-def _create(options: TimmOptions, **extra: Any) -> nn.Module:
+def _create(options: TimmOptions, **extra: Any) -> Any:
     """Create the features-only model, telling models with a fixed input size ours."""
     # Transformers take a size and can interpolate to others; convolutional models refuse the keywords.
     attempts: list[dict[str, Any]] = [
@@ -67,19 +67,22 @@ class TimmEncoder(nn.Module):
                 f"timm's {options.model!r} gives no feature maps: {error}",
                 hint="Choose another model: python -c 'import timm; print(timm.list_models())'",
             ) from error
-        indices = [i for i, stride in zip(table.out_indices, table.reduction(), strict=True) if stride <= options.max_stride]
+        indices = [
+            i for i, stride in zip(table.out_indices, table.reduction(), strict=True) if stride <= options.max_stride
+        ]
         if not indices:
             raise ConfigError(
                 f"encoder.options.max_stride = {options.max_stride}: the maps of {options.model!r} have "
                 f"strides {table.reduction()}",
                 hint=f"Set it to {min(table.reduction())} or more.",
             )
-        self.body = self._with_weights(options, indices[-1])
-        self.channels = int(self.body.feature_info.channels()[-1])
-        self.stride = int(self.body.feature_info.reduction()[-1])
+        body = self._with_weights(options, indices[-1])
+        self.body = body
+        self.channels = int(body.feature_info.channels()[-1])
+        self.stride = int(body.feature_info.reduction()[-1])
 
     @staticmethod
-    def _with_weights(options: TimmOptions, index: int) -> nn.Module:
+    def _with_weights(options: TimmOptions, index: int) -> Any:
         try:
             return _create(options, out_indices=(index,), pretrained=options.pretrained)
         except (OSError, RuntimeError) as error:
@@ -87,7 +90,7 @@ class TimmEncoder(nn.Module):
                 raise
             raise ConfigError(
                 f"the pretrained weights of timm's {options.model!r} cannot be loaded: {error}",
-                hint="They come from the Hugging Face hub: connect once, or set pretrained=false to train from scratch.",
+                hint="They come from the Hugging Face hub: connect once, or set pretrained=false.",
             ) from error
 
     def forward(self, images: Tensor) -> Tensor:

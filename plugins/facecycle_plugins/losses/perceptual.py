@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import timm
 import torch
 from torch import Tensor, nn
@@ -45,7 +47,8 @@ def _network(options: PerceptualOptions) -> nn.Module:
     name = options.network.removeprefix("timm:")
     try:
         if name.split(".")[0] == "vgg19":
-            return _Vgg19(timm.create_model(name, pretrained=options.pretrained).features)
+            network: Any = timm.create_model(name, pretrained=options.pretrained)
+            return _Vgg19(network.features)
         return timm.create_model(name, pretrained=options.pretrained, features_only=True, out_indices=(0, 1, 2))
     except (OSError, RuntimeError) as error:
         raise ConfigError(

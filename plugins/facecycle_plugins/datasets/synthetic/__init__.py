@@ -14,7 +14,15 @@ from torch import Tensor
 from facecycle.api import BadFrame, Labelled, Task, Track, Verification
 from facecycle.api import Options as BaseOptions
 from facecycle.data.verification import pairs_by_identity
-from facecycle_plugins.datasets.synthetic.faces import EXPRESSIONS, Faces, draw_frame, draw_identity, draw_scene, neutral, stack
+from facecycle_plugins.datasets.synthetic.faces import (
+    EXPRESSIONS,
+    Faces,
+    draw_frame,
+    draw_identity,
+    draw_scene,
+    neutral,
+    stack,
+)
 from facecycle_plugins.datasets.synthetic.render import render
 
 VERSION = 1
