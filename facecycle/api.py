@@ -221,13 +221,14 @@ class Parts:
         encoder: builds a new instance of the chosen encoder.
         warper: the chosen warper.
         size: side of the square training images, in pixels.
-        pretrained_encoder: builds another encoder, by name, with its pretrained weights (for a frozen stem).
+        pretrained_encoder: builds another encoder, by name, with its pretrained weights (for a frozen
+            stem); None when a checkpoint's weights follow, so that nothing is fetched to be overwritten.
     """
 
     encoder: Callable[[], nn.Module]
     warper: Warper
     size: int
-    pretrained_encoder: Callable[[str], nn.Module]
+    pretrained_encoder: Callable[[str], nn.Module] | None = None
 
 
 class Method(Protocol):

@@ -8,7 +8,7 @@ import zlib
 import numpy as np
 import torch
 from facecycle_plugins.warpers.reference import ReferenceWarper
-from torch import Tensor, nn
+from torch import Tensor
 
 from facecycle.api import Parts
 from facecycle.method.encoder import FaceCycleEncoder
@@ -44,7 +44,6 @@ def paper_networks() -> FaceCycle:
             encoder=lambda: FaceCycleEncoder(FaceCycleEncoder.Options()),
             warper=ReferenceWarper(ReferenceWarper.Options()),
             size=64,
-            pretrained_encoder=lambda name: nn.Identity(),
         )
     )
     method.load_state_dict({k: filled(released_name(k), tuple(v.shape)) for k, v in method.state_dict().items()})

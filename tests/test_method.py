@@ -8,7 +8,8 @@ from facecycle_plugins.warpers.reference import ReferenceWarper
 from torch import nn
 
 from facecycle.api import Pairs, Parts
-from facecycle.config import OptimizerConfig
+from facecycle.config import OptimizerConfig, preset_layers, resolve
+from facecycle.engine.build import build_method
 from facecycle.engine.schedule import learning_rate
 from facecycle.errors import ConfigError
 from facecycle.method.encoder import CodeEncoder, FaceCycleEncoder
@@ -24,7 +25,6 @@ def small_method(size: int = 32) -> FaceCycle:
             encoder=lambda: FaceCycleEncoder(FaceCycleEncoder.Options()),
             warper=ReferenceWarper(ReferenceWarper.Options()),
             size=size,
-            pretrained_encoder=lambda name: nn.Identity(),
         )
     )
     return method
@@ -126,20 +126,33 @@ def test_a_code_exists_at_the_training_size_only() -> None:
             encoder(torch.zeros(1, 3, 128, 128))
 
 
-def test_a_stem_copies_vgg19_in_order_and_freezes() -> None:
+def test_a_stem_copies_vgg19_in_order() -> None:
     import timm
 
     vgg = timm.create_model("vgg19", pretrained=False)
     stem = Stem(64)
-    stem.freeze_from(vgg)
-    assert not any(p.requires_grad for p in stem.parameters())
+    stem.copy_from(vgg)
     images = torch.randn(1, 3, 32, 32)
     with torch.no_grad():
         mid, deep = stem(images)
         assert torch.allclose(mid, vgg.features[:7](images), atol=1e-6)
         assert torch.allclose(deep, vgg.features[:12](images), atol=1e-6)
     with pytest.raises(ConfigError, match="width=64"):
-        Stem(32).freeze_from(vgg)
+        Stem(32).copy_from(vgg)
+
+
+def test_the_paper_networks_have_the_published_sizes_and_a_frozen_stem() -> None:
+    # Weights of a checkpoint follow, so nothing is downloaded.
+    method = build_method(resolve(preset_layers("paper")), weights_follow=True)
+
+    def count(network: nn.Module, frozen: bool = False) -> int:
+        return sum(p.numel() for p in network.parameters() if not (frozen and p.requires_grad))
+
+    sizes = [count(n) for n in (method.expression, method.motion, method.generator, method.renormalizer)]
+    assert sizes == [4_240_000, 2_996_544, 13_409_475, 10_014_275]
+    assert count(method.generator, frozen=True) == count(method.renormalizer, frozen=True) == 555_328
+    trained = {id(p) for cycle in method.view_names for m in method.trainable(cycle) for p in m.parameters()}
+    assert not trained & {id(p) for p in method.generator.stem.parameters()}
 
 
 def test_the_paper_rates_change_at_their_epochs() -> None:

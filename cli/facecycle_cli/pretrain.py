@@ -132,7 +132,7 @@ def _run(config: RunConfig, stage: Stage, start: Path | None, out: Path | None, 
     if all(d.name == "synthetic" for d in config.data):
         say("No --data given: training on the built-in synthetic faces.")
     with Progress() as progress:
-        run = Pretraining(config, folder, progress)
+        run = Pretraining(config, folder, progress, weights_follow=resume or start is not None)
         if resume:
             run.resume()
         else:

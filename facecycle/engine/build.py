@@ -14,15 +14,22 @@ from facecycle.data.batches import JoinedTracks
 from facecycle.engine.objective import check_cycles
 
 
-def build_method(config: RunConfig) -> Any:
+def build_method(config: RunConfig, *, weights_follow: bool = False) -> Any:
     """Build the method's networks with freshly initialised weights, seeded by the configuration.
+
+    Args:
+        config: names the components.
+        weights_follow: a checkpoint's weights will be loaded, so no pretrained ones are fetched.
 
     Raises:
         PluginError, ConfigError: a component cannot be found, loaded or configured.
     """
 
     def encoder() -> nn.Module:
-        return registry.build("encoder", config.encoder.name, config.encoder.options)
+        options = config.encoder.options
+        if weights_follow and "pretrained" in options:
+            options = {**options, "pretrained": False}
+        return registry.build("encoder", config.encoder.name, options)
 
     def pretrained_encoder(name: str) -> nn.Module:
         return registry.build("encoder", name, {"pretrained": True})
@@ -32,7 +39,7 @@ def build_method(config: RunConfig) -> Any:
     warper = registry.build("warper", config.warper.name, config.warper.options)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
-        method.assemble(Parts(encoder, warper, config.size, pretrained_encoder))
+        method.assemble(Parts(encoder, warper, config.size, None if weights_follow else pretrained_encoder))
     return method
 
 

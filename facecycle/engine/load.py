@@ -46,7 +46,7 @@ def load(path: Path | None) -> Loaded:
     """
     found = checkpoint.read(path or default_checkpoint())
     try:
-        method = build_method(found.config)
+        method = build_method(found.config, weights_follow=True)
     except PluginError as error:
         raise CheckpointError(
             f"{found.path} needs a plugin that cannot be used here. {error.message}",

@@ -99,16 +99,20 @@ def _stop_requests() -> Iterator[list[int]]:
 
 
 class Pretraining:
-    """One run over its stages."""
+    """One run over its stages; `weights_follow` says that `resume` or `start_from` comes next."""
 
-    def __init__(self, config: RunConfig, folder: RunFolder, listener: Listener) -> None:
+    def __init__(
+        self, config: RunConfig, folder: RunFolder, listener: Listener, *, weights_follow: bool = False
+    ) -> None:
         self.config = config
         self.folder = folder
         self.listener = listener
         self.device = choose_device()
         self.data: JoinedTracks = build_tracks(config)
         # Convolutions over channels-last tensors are faster on CPUs and GPUs alike.
-        self.method = build_method(config).to(self.device, memory_format=torch.channels_last)
+        self.method = build_method(config, weights_follow=weights_follow).to(
+            self.device, memory_format=torch.channels_last
+        )
         self.position = Position()
         self.trained: set[str] = set()
         self.parent = ""

@@ -94,7 +94,8 @@ def checkpoint_rows(loaded: Loaded, task: Task, names: Sequence[str] = ()) -> li
             n for n, cycle in known.items() if cycle in checkpoint.trained
         ]
     seed = checkpoint.config.seed + 1
-    twin = build_method(checkpoint.config.model_copy(update={"seed": seed})).requires_grad_(False).eval()
+    random = checkpoint.config.model_copy(update={"seed": seed})
+    twin = build_method(random, weights_follow=True).requires_grad_(False).eval()
     rows = []
     for name in names:
         rows.append(FeatureRow(name, f"{checkpoint.sha256()}:{name}", _extractor(method, name)))

@@ -89,9 +89,11 @@ class FaceCycle(nn.Module):
         self.identity = CodeEncoder(parts.encoder(), parts.size)
         self.renormalizer = Renormalizer(options.width, options.renormalizer_blocks)
         if options.stem != TRAINED:
-            pretrained = parts.pretrained_encoder(options.stem)
-            self.generator.stem.freeze_from(pretrained)
-            self.renormalizer.stem.freeze_from(pretrained)
+            pretrained = parts.pretrained_encoder(options.stem) if parts.pretrained_encoder else None
+            for stem in (self.generator.stem, self.renormalizer.stem):
+                if pretrained is not None:
+                    stem.copy_from(pretrained)
+                stem.requires_grad_(False)
 
     def trainable(self, cycle: str) -> list[nn.Module]:
         """The networks a cycle trains, without their stem where that is frozen."""

@@ -36,8 +36,8 @@ class Stem(nn.Module):
         deep = self.conv3_1(F.max_pool2d(self.conv2_2(mid), 2))
         return mid, deep
 
-    def freeze_from(self, pretrained: nn.Module) -> None:
-        """Copy the first five convolutions of a VGG19 in their order, and freeze them.
+    def copy_from(self, pretrained: nn.Module) -> None:
+        """Copy the first five convolutions of a VGG19, in their order.
 
         Raises:
             ConfigError: the network's convolutions have other shapes than this stem's.
@@ -52,7 +52,6 @@ class Stem(nn.Module):
                     hint="Set method.options.width=64 for VGG19's stem, or method.options.stem=trained to train it.",
                 )
             mine.load_state_dict(other.state_dict())
-        self.requires_grad_(False)
 
 
 def draw_noise(x: Tensor, generator: torch.Generator | None, shared: bool) -> Tensor:
