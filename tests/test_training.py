@@ -177,8 +177,8 @@ def test_a_loss_that_stays_non_finite_stops_the_run(tmp_path: Path) -> None:
 
 
 def test_a_collapsed_code_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("facecycle.engine.pretrain.COLLAPSED", 1e9)
-    monkeypatch.setattr("facecycle.engine.pretrain.COLLAPSE_PATIENCE", 1)
+    monkeypatch.setattr("facecycle.engine.watch.COLLAPSED", 1e9)
+    monkeypatch.setattr("facecycle.engine.watch.COLLAPSE_PATIENCE", 1)
     listener = Quiet()
     train(tiny("stages.expression=none", "stages.identity=none"), tmp_path / "run", listener)
     assert len([note for note in listener.notes if "collapsed" in note]) == 1

@@ -7,17 +7,16 @@ import json
 import math
 import signal
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import nn
 
 from facecycle import checkpoint
-from facecycle.api import Pairs, Views
+from facecycle.api import Pairs
 from facecycle.config import RunConfig, StageConfig
 from facecycle.data.batches import Batches, JoinedTracks
 from facecycle.data.pairs import seeded, steps_per_epoch
@@ -32,25 +31,9 @@ from facecycle.engine.schedule import (
     restore_optimizer,
     stage_steps,
 )
-from facecycle.errors import RunError
+from facecycle.engine.watch import Listener, Watch, deviations
 
-NON_FINITE_LIMIT = 10
-"""Steps in a row whose loss may be non-finite before the run stops."""
-COLLAPSED = 1e-3
-"""A code or flow whose deviation over the batch is below this no longer tells faces apart."""
-COLLAPSE_PATIENCE = 100
-"""Steps a stage is given before it can be called collapsed."""
 SAMPLES = 8
-
-
-class Listener(Protocol):
-    """What a run tells whoever watches it."""
-
-    def stage(self, name: str, first: int, total: int) -> None: ...
-
-    def step(self, name: str, done: int, metrics: dict[str, float]) -> None: ...
-
-    def note(self, text: str) -> None: ...
 
 
 @dataclasses.dataclass
@@ -167,10 +150,11 @@ class Pretraining:
         batches = Batches(self.data, self.config, name, stage)
         batches.bad_frames = self.bad_frames
         self.listener.stage(name, self.position.step, total)
-        watch = _Watch(self, name)
+        watch = Watch(name, self.config, self.folder, self.listener)
         for step, pairs in batches.iterate(self.position.step, total):
             optimizer.param_groups[0]["lr"] = learning_rate(stage.optimizer, step, total, epoch)
-            watch.after_step(step, self._step(step, name, stage, objective, optimizer, pairs), optimizer)
+            metrics = self._step(step, name, stage, objective, optimizer, pairs)
+            watch.after_step(step, self.position.total_steps, metrics)
             self.trained.add(stage.cycle)
             self.position = Position(self.position.stage, step + 1, self.position.total_steps + 1)
             last = step + 1 == total
@@ -216,9 +200,9 @@ class Pretraining:
         if not (math.isfinite(total.item()) and math.isfinite(norm.item())):
             return None
         optimizer.step()
-        metrics = {"total": total.item(), "gradient_norm": norm.item()}
+        metrics = {"total": total.item(), "gradient_norm": norm.item(), "lr": optimizer.param_groups[0]["lr"]}
         metrics.update({label: value.item() for label, value in sums.items()})
-        metrics.update(_deviations(views))
+        metrics.update(deviations(views))
         return metrics
 
     def _write_samples(self, name: str, batches: Batches, wanted: frozenset[str]) -> None:
@@ -260,62 +244,6 @@ class Pretraining:
         checkpoint.save(folder, self.method, tensors, state, metadata)
 
 
-class _Watch:
-    """Logs the steps of a stage, and says when they stop making sense."""
-
-    def __init__(self, run: Pretraining, stage: str) -> None:
-        self.run = run
-        self.stage = stage
-        self.non_finite = 0
-        self.warned = False
-        self.images = 0
-        self.since = time.monotonic()
-
-    def after_step(self, step: int, metrics: dict[str, float] | None, optimizer: torch.optim.Optimizer) -> None:
-        """Log the metrics of a step.
-
-        Raises:
-            RunError: the loss was not finite for too many steps in a row.
-        """
-        self.images += 2 * self.run.config.pairs
-        if metrics is None:
-            self.non_finite += 1
-            self.run.listener.note(f"stage {self.stage}, step {step}: the loss is not finite; step skipped")
-            if self.non_finite >= NON_FINITE_LIMIT:
-                raise RunError(
-                    f"the loss of stage {self.stage} was not finite for {self.non_finite} steps in a row",
-                    hint="Lower the learning rate: --set stages.<stage>.optimizer.lr=…",
-                )
-            return
-        self.non_finite = 0
-        if step % self.run.config.log_every == 0:
-            now = time.monotonic()
-            metrics["lr"] = optimizer.param_groups[0]["lr"]
-            metrics["images_per_second"] = self.images / max(now - self.since, 1e-9)
-            self.images, self.since = 0, now
-            self.run.folder.log({"step": self.run.position.total_steps, "stage": self.stage, **metrics})
-            self._warn_of_collapse(step, metrics)
-        self.run.listener.step(self.stage, step + 1, metrics)
-
-    def _warn_of_collapse(self, step: int, metrics: dict[str, float]) -> None:
-        dead = [k for k, v in metrics.items() if k.startswith("deviation/") and v < COLLAPSED]
-        if dead and step >= COLLAPSE_PATIENCE and not self.warned:
-            self.warned = True
-            names = ", ".join(k.removeprefix("deviation/") for k in dead)
-            self.run.listener.note(
-                f"stage {self.stage}, step {step}: {names} is the same for every face of the batch; the "
-                "run has collapsed. Lower the learning rate, or train the direct path longer first."
-            )
-
-
 def _on(pairs: Pairs, device: torch.device) -> Pairs:
     first, second = (x.to(device, memory_format=torch.channels_last) for x in (pairs.first, pairs.second))
     return Pairs(first, second)
-
-
-def _deviations(views: Views) -> dict[str, float]:
-    """Return the mean standard deviation over the batch of each monitored tensor."""
-    return {
-        f"deviation/{name}": value.detach().float().std(dim=0, unbiased=False).mean().item()
-        for name, value in views.monitored.items()
-    }
