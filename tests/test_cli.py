@@ -91,7 +91,7 @@ def test_translate_writes_panels_and_a_sheet(command: Command, run: Path, faces:
             tmp_path / folder,
         )
     names = {p.name for p in (tmp_path / "a").iterdir()}
-    panels = ("frontal", "neutral", "mean_face", "expression_swap", "identity_swap")
+    panels = ("frontal", "neutral", "mean_face", "flow", "expression_swap", "identity_swap")
     assert names == {"contact_sheet.png", *(f"{pair}-{p}.png" for pair in ("0+2", "2+0") for p in panels)}
     read = [(tmp_path / f / "0+2-neutral.png").read_bytes() for f in "abc"]
     assert read[0] == read[1] != read[2]
@@ -109,11 +109,12 @@ def test_translate_takes_folders_crops_and_odd_images(command: Command, run: Pat
     assert len(list((tmp_path / "out").glob("*-neutral.png"))) == 3
 
 
-def test_a_driver_of_two_images_in_two_folders_with_one_name(command: Command, run: Path, tmp_path: Path) -> None:
+def test_images_of_one_name_do_not_overwrite_each_other(command: Command, run: Path, tmp_path: Path) -> None:
     one, two = picture(tmp_path / "a" / "x.png", 1), picture(tmp_path / "b" / "x.png", 2)
-    result = command("translate", one, two, "--checkpoint", run, "--out", tmp_path / "out")
-    assert result.returncode == 0, result.stderr
+    command("translate", one, two, "--checkpoint", run, "--out", tmp_path / "out")
     assert {"x-neutral.png", "x-2-neutral.png"} <= {p.name for p in (tmp_path / "out").iterdir()}
+    command("translate", one, "--driver", two, "--checkpoint", run, "--out", tmp_path / "driven")
+    assert {"x+x-2-neutral.png", "x-2+x-neutral.png"} <= {p.name for p in (tmp_path / "driven").iterdir()}
 
 
 @pytest.mark.parametrize(

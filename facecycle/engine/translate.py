@@ -82,22 +82,24 @@ def translate(
     """
     size = loaded.checkpoint.config.size
     driver_pixels = read_square(driver, size) if driver is not None else None
-    wanted = FIGURE if driver is not None else SINGLE
-    trained = loaded.checkpoint.trained
-    columns = [p for p in wanted if p == "input" or loaded.method.panels_from[p] in trained]
-    result = Translation(missing=tuple(p for p in wanted if p not in columns))
-    sheet = _Sheets(out, columns, result.sheets)
-    for batch in _batches(_unique_names(expand(inputs)), size, crop, result.skipped):
+    wanted = dict.fromkeys(SINGLE if driver is None else (*SINGLE, *FIGURE))
+    made = loaded.method.panels_from
+    drawn = [p for p in wanted if p == "input" or made.get(p) in loaded.checkpoint.trained]
+    result = Translation(missing=tuple(p for p in wanted if p not in drawn))
+    sheet = _Sheets(out, [p for p in (SINGLE if driver is None else FIGURE) if p in drawn], result.sheets)
+    names = _unique_names([*([driver] if driver is not None else []), *expand(inputs)])
+    driver_name = names.pop(0)[0] if driver is not None else ""
+    for batch in _batches(names, size, crop, result.skipped):
         pixels = torch.stack([p for _, p in batch])
-        panels = _panels(loaded, pixels, driver_pixels, columns, seed)
+        panels = _panels(loaded, pixels, driver_pixels, drawn, seed)
         for row, (name, _) in enumerate(batch):
             shown = {name: row}
             if driver is not None:
                 # The driver's own row follows that of the image it is paired with.
-                shown = {f"{name} + {driver.stem}": row, f"{driver.stem} + {name}": row + len(batch)}
+                shown = {f"{name}+{driver_name}": row, f"{driver_name}+{name}": row + len(batch)}
             for label, index in shown.items():
-                images = {c: panels[c][index] for c in columns}
-                result.pictures += _write_panels(out, label.replace(" + ", "+"), images)
+                images = {p: panels[p][index] for p in drawn}
+                result.pictures += _write_panels(out, label, images)
                 sheet.add(label, images)
     sheet.flush()
     if not result.sheets:
@@ -108,11 +110,15 @@ def translate(
 
 def _unique_names(paths: Sequence[Path]) -> list[tuple[str, Path]]:
     """Name each image by its stem, with a number where a stem comes again."""
-    seen: dict[str, int] = {}
+    taken: set[str] = set()
     names = []
     for path in paths:
-        count = seen[path.stem] = seen.get(path.stem, 0) + 1
-        names.append((path.stem if count == 1 else f"{path.stem}-{count}", path))
+        name, number = path.stem, 1
+        while name in taken:
+            number += 1
+            name = f"{path.stem}-{number}"
+        taken.add(name)
+        names.append((name, path))
     return names
 
 
