@@ -29,7 +29,9 @@ def pretrain(
     ] = None,
     stage: Annotated[Stage, typer.Option(help="Which cycle to train.")] = Stage.both,
     preset: Annotated[str | None, typer.Option(help=f"Start from: {', '.join(preset_names())}.")] = None,
-    config: Annotated[Path | None, typer.Option(help="A .toml or .json file laid over the preset.")] = None,
+    config: Annotated[
+        Path | None, typer.Option(help="A .toml file laid over the preset, or a run's config.json.")
+    ] = None,
     assignments: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Set any configuration key. Repeats."),
@@ -57,9 +59,8 @@ def pretrain(
 
 
 def _preset(preset: str | None, data: list[str] | None, config: Path | None) -> list[Layer]:
-    if preset is None and config is not None and "preset" in file_layer(config)[1]:
-        # A resolved configuration says which preset it grew from; it is laid over that one again.
-        return preset_layers(str(file_layer(config)[1]["preset"]))
+    if preset is None and config is not None and config.suffix == ".json":
+        return []  # a run's config.json is complete: a preset below would bring back what was removed
     if preset is None:
         preset = "demo" if data is None and config is None else "small"
     return preset_layers(preset)
@@ -116,6 +117,8 @@ def _run(config: RunConfig, stage: Stage, start: Path | None, out: Path | None, 
     from facecycle.engine.run_folder import RunFolder
     from facecycle_cli.console import Progress, say
 
+    if resume and start is not None:
+        raise ConfigError("--resume and --from exclude each other: a resumed run has its own weights")
     if resume:
         path = out or checkpoint.newest_run(RUNS)
         if path is None:
@@ -130,7 +133,7 @@ def _run(config: RunConfig, stage: Stage, start: Path | None, out: Path | None, 
             )
         folder = RunFolder(out or _new_folder(RUNS, config))
     if all(d.name == "synthetic" for d in config.data):
-        say("No --data given: training on the built-in synthetic faces.")
+        say(f"Training on the built-in synthetic faces, schedule {config.preset!r}; --data FOLDER takes your own.")
     with Progress() as progress:
         run = Pretraining(config, folder, progress, weights_follow=resume or start is not None)
         if resume:
