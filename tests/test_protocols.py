@@ -57,15 +57,15 @@ def test_rotation_changes_no_prediction(shape: tuple[int, int]) -> None:
     rng = np.random.default_rng(4)
     train, test = rng.normal(size=shape), rng.normal(size=(10, shape[1]))
     train -= train.mean(0)
-    small, small_test = protocols.rotate(train, test)
+    small, small_test = (x.astype(float) for x in protocols.rotate(train, test))
     assert small.shape[1] <= min(shape)
     values, classes = rng.normal(size=(shape[0], 3)), rng.integers(0, 3, shape[0])
     plain = Ridge(2.0).fit(train, values).predict(test)
-    assert np.allclose(Ridge(2.0).fit(small, values).predict(small_test), plain, atol=1e-6)
+    assert np.allclose(Ridge(2.0).fit(small, values).predict(small_test), plain, atol=1e-4)
     exact = {"C": 0.1, "tol": 1e-8, "max_iter": 5000}
     a = LogisticRegression(**exact).fit(train, classes).predict_proba(test)
     b = LogisticRegression(**exact).fit(small, classes).predict_proba(small_test)
-    assert np.allclose(a, b, atol=1e-4)
+    assert np.allclose(a, b, atol=1e-3)
 
 
 def test_standardising_looks_at_the_training_part_alone() -> None:

@@ -87,7 +87,7 @@ def show_table(title: str, titles: list[str], rows: list[list[str]]) -> None:
 
     shown = Table(title=title, title_justify="left")
     for number, text in enumerate(titles):
-        shown.add_column(text, justify="left" if number == 0 else "right", no_wrap=True)
+        shown.add_column(text, justify="left" if number == 0 else "right")
     for cells in rows:
         shown.add_row(*(escape(cell) for cell in cells))
     console.print(shown)
