@@ -18,7 +18,7 @@ class Task(StrEnum):
 
 
 DEFAULT_KIND = {Task.emotion: "class-folders", Task.pose: "pose-csv", Task.verify: "identity-folders"}
-SYNTHETIC_LIMIT = 1500
+SYNTHETIC_LIMIT = 800
 """Training samples drawn from the built-in faces, which have no end."""
 
 
