@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +15,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from facecycle.data.frames import FrameFiles
 from facecycle.data.images import Crop, list_images, natural_key, parse_crop, read_square
 from facecycle.errors import ConfigError, DataError
 
@@ -113,25 +115,44 @@ def test_listing_is_natural_and_skips_what_is_hidden(tmp_path: Path) -> None:
     assert [p.name for p in list_images(tmp_path)] == ["9.JPG", "10.jpg"]
 
 
-def test_frames_are_decoded_once_and_bad_ones_named(tmp_path: Path) -> None:
-    paths = [picture(tmp_path / f"{n}.png", n) for n in range(4)]
-    paths[2].write_text("no image")
-    files = FrameFiles(paths, tmp_path)
-    before, bad = files.images([3, 2, 0, 3], 16)
-    assert [b.name if b else None for b in bad] == [None, "2.png", None, None]
-    assert before[1].max() == 0
-    assert torch.equal(before[0], before[3])
-    assert torch.equal(before[2], read_square(paths[0], 16))
-    for path in paths:
-        path.unlink()
-    after, bad = files.images([3, 2, 0, 3], 16)
-    assert torch.equal(after, before)
-    assert bad[1] is not None
+@pytest.mark.parametrize(
+    ("values", "level"),
+    [
+        (np.full((8, 8), 100, np.uint16), 0),
+        (np.full((8, 8), 25700, np.uint16), 100),
+        (np.full((8, 8), 0.5, np.float32), 128),
+        (np.full((8, 8), 100, np.float32), 100),
+    ],
+)
+def test_a_dark_picture_stays_dark(tmp_path: Path, values: np.ndarray, level: int) -> None:
+    Image.fromarray(values).save(tmp_path / "a.tif")
+    assert set(read_square(tmp_path / "a.tif", 4).flatten().tolist()) == {level}
 
 
-def test_without_room_in_memory_frames_are_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    files = FrameFiles([picture(tmp_path / f"{n}.png", n) for n in range(3)], tmp_path)
-    cached, _ = files.images([2, 0], 16)
-    monkeypatch.setattr("facecycle.data.frames.CACHE_BYTES", 0)
-    direct, _ = files.images([2, 0], 16)
-    assert torch.equal(cached, direct)
+def test_values_that_are_no_numbers_are_black(tmp_path: Path) -> None:
+    values = np.full((8, 8), 1, np.float32)
+    values[:, :4] = np.nan
+    Image.fromarray(values).save(tmp_path / "a.tif")
+    row = read_square(tmp_path / "a.tif", 8)[0, 4].tolist()
+    assert row == [0] * 4 + [255] * 4
+
+
+def test_a_folder_named_like_an_image_says_so(tmp_path: Path) -> None:
+    (tmp_path / "a.jpg").mkdir()
+    with pytest.raises(DataError, match=r"a\.jpg: cannot be opened: Is a directory"):
+        read_square(tmp_path / "a.jpg", 8)
+
+
+@pytest.mark.filterwarnings("ignore")
+@given(st.sampled_from(["png", "jpg", "gif", "tif", "webp", "bmp"]), st.data())
+def test_damaged_bytes_give_pixels_or_one_clear_error(kind: str, data: st.DataObject) -> None:
+    buffer = io.BytesIO()
+    halves(16, 16).save(buffer, {"jpg": "jpeg", "tif": "tiff"}.get(kind, kind))
+    content = bytearray(buffer.getvalue())
+    for _ in range(data.draw(st.integers(1, 5))):
+        content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / f"a.{kind}"
+        path.write_bytes(content[: data.draw(st.integers(0, len(content)))])
+        with contextlib.suppress(DataError):
+            assert read_square(path, 8).shape == (3, 8, 8)

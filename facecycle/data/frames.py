@@ -62,6 +62,8 @@ class FrameFiles:
     def _decode(self, frames: list[int], into: Tensor, rows: Sequence[int], size: int) -> None:
         def read(job: tuple[int, int]) -> None:
             frame, row = job
+            if frame in self._bad:
+                return  # what was bad once stays bad, at every size
             try:
                 into[row] = read_square(self.paths[frame], size)
             except DataError as error:

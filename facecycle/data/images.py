@@ -15,8 +15,8 @@ from torch import Tensor
 from facecycle.errors import ConfigError, DataError
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".pgm", ".ppm", ".pbm"})
-MAX_PIXELS = 200_000_000
-"""Larger images are refused before they are decoded."""
+MAX_PIXELS = 175_000_000
+"""Larger images are refused before they are decoded; Pillow itself opens none much larger."""
 
 
 @dataclass(frozen=True)
@@ -63,11 +63,11 @@ def list_images(folder: Path) -> list[Path]:
 def _to_rgb(image: Image.Image) -> Image.Image:
     if image.mode.startswith(("I", "F")):
         # 16 bit and floating point: Pillow's own conversion would clip instead of scale.
-        values = np.asarray(image, dtype=np.float64)
-        scale = (
-            65535.0 if image.mode.startswith("I") and values.max(initial=0) > 255 else max(1.0, values.max(initial=1))
-        )
-        image = Image.fromarray((values / scale * 255).clip(0, 255).round().astype(np.uint8))
+        values = np.nan_to_num(np.asarray(image, dtype=np.float64))
+        # Integers are 16 bit, however dark; floating point does not say its white, so the range tells.
+        whites = (65535.0,) if image.mode.startswith("I") else (1.0, 255.0, 65535.0)
+        brightest = next((level for level in whites if values.max(initial=0) <= level), whites[-1])
+        image = Image.fromarray((values / brightest * 255).clip(0, 255).round().astype(np.uint8))
     if image.mode in {"RGBA", "LA", "PA"} or "transparency" in image.info:
         rgba = image.convert("RGBA")
         white = Image.new("RGBA", rgba.size, (255, 255, 255, 255))
@@ -97,9 +97,13 @@ def open_upright(path: Path, least: int | None = None) -> Image.Image:
                 return _to_rgb(ImageOps.exif_transpose(image))
     except FileNotFoundError as error:
         raise DataError(f"{path}: there is no such file") from error
+    except (IsADirectoryError, PermissionError) as error:
+        raise DataError(f"{path}: cannot be opened: {error.strerror}") from error
     except UnidentifiedImageError as error:
         raise DataError(f"{path}: not an image in a format that can be read") from error
-    except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
+    except Image.DecompressionBombError as error:
+        raise DataError(f"{path}: the image has more than {MAX_PIXELS:,} pixels") from error
+    except (OSError, ValueError, SyntaxError, EOFError) as error:
         raise DataError(f"{path}: the image is damaged or cut short ({error})") from error
 
 
