@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import picture
+from facecycle_plugins.datasets.tracks import _cache_file
 
 from facecycle.api import Labelled, Verification
 from facecycle.errors import DataError
@@ -65,6 +66,40 @@ def test_the_index_follows_changes_of_the_tree(tmp_path: Path) -> None:
     assert tracks(root)["a"] == ["2.jpg", "3.jpg"]
 
 
+def test_an_unusable_index_is_made_anew(tmp_path: Path) -> None:
+    root = tree(tmp_path / "t", "a/1.jpg", "a/2.jpg")
+    wanted = tracks(root)
+    index = _cache_file(root)
+    changed = root.stat().st_mtime_ns
+    for text in ("", "{", "[]", '{"directories": [1]}', f'{{"directories": {{".": [{changed}, 1, 2]}}}}'):
+        index.write_text(text)
+        assert tracks(root) == wanted
+
+
+def test_a_link_that_leads_back_is_not_followed(tmp_path: Path) -> None:
+    root = tree(tmp_path / "t", "a/1.jpg", "a/2.jpg", "b/1.jpg", "b/2.jpg")
+    (root / "a" / "loop").symlink_to(root)
+    assert list(tracks(root)) == ["a", "b"]
+    tree(tmp_path / "elsewhere", "1.jpg", "2.jpg")
+    (root / "c").symlink_to(tmp_path / "elsewhere")
+    assert list(tracks(root)) == ["a", "b", "c"]
+
+
+def test_listed_directories_elsewhere_keep_their_identities(tmp_path: Path) -> None:
+    tree(tmp_path, "t/ann/1.jpg", "t/ann/2.jpg", "t/bob/1.jpg", "t/bob/2.jpg")
+    listing = tmp_path / "lists" / "l.txt"
+    listing.parent.mkdir()
+    for lines in (f"{tmp_path}/t/ann\n{tmp_path}/t/bob\n", "../t/ann\n../t/bob\n"):
+        listing.write_text(lines)
+        found = build("dataset", "tracks", {"path": str(listing)}).tracks()
+        assert [track.identity for track in found] == ["ann", "bob"]
+
+
+def test_a_list_that_is_no_text_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"a\.jpg is not a list of track directories"):
+        tracks(picture(tmp_path / "a.jpg"))
+
+
 @pytest.mark.parametrize("kind", ["tracks", "class-folders", "pose-csv", "identity-folders"])
 def test_missing_and_empty_paths_are_refused(tmp_path: Path, kind: str) -> None:
     with pytest.raises(DataError, match=r"gone"):
@@ -85,6 +120,38 @@ def test_classes_are_split_by_subject(tmp_path: Path) -> None:
     custom = build("dataset", "class-folders", {"path": str(tmp_path), "subject": r"(\d\.png)$"})
     with pytest.raises(DataError, match="2 subjects, fewer than 5 folds"):
         custom.labelled("emotion")
+
+
+def test_without_subjects_each_image_is_its_own(tmp_path: Path) -> None:
+    root = tree(tmp_path, *(f"{c}/{n}x.png" for c in ("happy", "sad") for n in range(6)))
+    labels = build("dataset", "class-folders", {"path": str(root)}).labelled("emotion")
+    assert isinstance(labels, Labelled)
+    assert len(set(labels.groups.tolist())) == 12  # though the classes share file names
+    assert "each image" in labels.note
+
+
+def test_classes_smaller_than_the_folds_are_refused(tmp_path: Path) -> None:
+    root = tree(tmp_path, *(f"{c}/{n}x.png" for c in ("happy", "sad") for n in range(3)))
+    with pytest.raises(DataError, match="no class has 5 images"):
+        build("dataset", "class-folders", {"path": str(root)}).labelled("emotion")
+
+
+@pytest.mark.parametrize(
+    ("names", "people"),
+    [
+        (("ann/1.jpg", "ann/2.jpg", "bob/1.jpg"), ["ann", "ann", "bob"]),
+        (("images/ann/1.jpg", "images/bob/1.jpg"), ["ann", "bob"]),
+        (("images/1.jpg", "images/2.jpg"), ["1.jpg", "2.jpg"]),
+        (("1.jpg", "2.jpg"), ["1.jpg", "2.jpg"]),
+    ],
+)
+def test_a_person_is_where_the_paths_part(tmp_path: Path, names: tuple[str, ...], people: list[str]) -> None:
+    rows = "".join(f"{name},1,2,3,{number % 2}\n" for number, name in enumerate(names))
+    (tmp_path / "p.csv").write_text(f"file,pitch_deg,yaw_deg,roll_deg,fold\n{rows}")
+    labels = build("dataset", "pose-csv", {"path": str(tmp_path / "p.csv")}).labelled("pose")
+    assert isinstance(labels, Labelled)
+    assert labels.groups.tolist() == people
+    assert ("each image" in labels.note) == (len(set(people)) == len(people))
 
 
 def test_pose_is_read_with_its_folds(tmp_path: Path) -> None:
@@ -131,3 +198,9 @@ def test_verification_folds_share_no_person(tmp_path: Path) -> None:
         assert pairs.same[pairs.folds == fold].mean() == 0.5
     again = build("dataset", "identity-folders", {"path": str(root)}).labelled("verify")
     assert np.array_equal(again.first, pairs.first)
+
+
+def test_verification_needs_two_images_of_a_person_in_every_fold(tmp_path: Path) -> None:
+    root = tree(tmp_path, *(f"s{p}/1.png" for p in range(20)), "s3/2.png")
+    with pytest.raises(DataError, match="only 1 of 10 folds hold a person with two images"):
+        build("dataset", "identity-folders", {"path": str(root)}).labelled("verify")

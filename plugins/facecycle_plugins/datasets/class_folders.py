@@ -77,7 +77,14 @@ class ClassFolders(FileDataset):
             )
         folds = np.zeros(len(subjects), dtype=int)
         splitter = StratifiedGroupKFold(self.options.folds, shuffle=True, random_state=0)
-        for number, (_, test) in enumerate(splitter.split(subjects, self._targets, subjects)):
+        try:
+            splits = list(splitter.split(subjects, self._targets, subjects))
+        except ValueError as error:
+            raise DataError(
+                f"{self.options.path}: no class has {self.options.folds} images, one for each fold",
+                hint="Lower the option folds.",
+            ) from error
+        for number, (_, test) in enumerate(splits):
             folds[test] = number
         note = f"{self.options.folds} folds by subject: {len(set(subjects))} subjects, {how}"
         return Labelled(np.arange(len(subjects)), self._targets, folds, subjects, self.classes, note)
@@ -96,4 +103,6 @@ class ClassFolders(FileDataset):
         if self.options.subject is not None:
             wrong = next(name for name, m in zip(names, matches, strict=True) if m is None or not m.groups())
             raise DataError(f"the option subject = {self.options.subject!r} finds no subject in {wrong}")
-        return np.array(names), "each image taken for a subject of its own"
+        # The path, for classes may share file names.
+        own = [self.files.name(frame) for frame in range(len(names))]
+        return np.array(own), "each image taken for a subject of its own"

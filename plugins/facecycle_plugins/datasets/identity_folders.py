@@ -61,8 +61,15 @@ class IdentityFolders(FileDataset):
         """Return the pairs.
 
         Raises:
-            DataError: another task than verification.
+            DataError: another task than verification, or a fold without a person of two images.
         """
         if task != "verify":
             raise self.refuse(f"labels for {task}")
-        return pairs_by_identity([track.frames for track in self.tracks()], self.options.folds, self.options.seed)
+        pairs = pairs_by_identity([track.frames for track in self.tracks()], self.options.folds, self.options.seed)
+        filled = len(set(pairs.folds.tolist()))
+        if filled < self.options.folds:
+            raise DataError(
+                f"{self.options.path}: only {filled} of {self.options.folds} folds hold a person with two images",
+                hint="A same pair needs two images of a person. Lower the option folds.",
+            )
+        return pairs

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
+import os
 from pathlib import Path
 
 import numpy as np
@@ -29,7 +30,11 @@ class PoseCsvOptions(BaseOptions):
 
 
 class PoseCsv(FileDataset):
-    """Images named relative to the file; a person is the first component of an image's path."""
+    """Images named relative to the file; a person is the first component in which the paths differ.
+
+    That is the top folder of `ann/1.jpg` and `bob/1.jpg`, or of both below a common `images/`. Where all
+    images lie in one folder their paths name no person, and each is taken for one of its own.
+    """
 
     facecycle_api = (1, 0)
     Options = PoseCsvOptions
@@ -40,9 +45,9 @@ class PoseCsv(FileDataset):
         self.options = options
         names, poses, folds = _read(options.path)
         self._poses = np.array(poses)
-        self._groups = np.array([Path(name).parts[0] for name in names])
         self._folds = np.array(folds) if folds else None
         self.files = FrameFiles([options.path.parent / name for name in names], options.path.parent)
+        self._groups = np.array(_people(self.files.paths))
 
     def tracks(self) -> list[Track]:
         """Every image is a track of one frame."""
@@ -66,8 +71,15 @@ class PoseCsv(FileDataset):
             for number, (_, test) in enumerate(splitter.split(self._poses, groups=self._groups)):
                 folds[test] = number
             how = f"{self.options.folds} folds by person"
-        note = f"{how}: {people} people; angles as accurate as the file they come from"
+        known = f"{people} people" if people < len(folds) else "each image taken for a person of its own"
+        note = f"{how}: {known}; angles as accurate as the file they come from"
         return Labelled(np.arange(len(folds)), self._poses, folds, self._groups, note=note)
+
+
+def _people(paths: list[Path]) -> list[str]:
+    whole = [os.path.abspath(path) for path in paths]
+    shared = os.path.commonpath([os.path.dirname(path) for path in whole])
+    return [Path(path).relative_to(shared).parts[0] for path in whole]
 
 
 def _read(path: Path) -> tuple[list[str], list[list[float]], list[int]]:

@@ -45,8 +45,7 @@ class TrackDataset(FileDataset):
         root = options.path
         if not root.exists():
             raise DataError(f"there is no folder or list file {root}")
-        folders = _from_list(root) if root.is_file() else _index(root)
-        base = root.parent if root.is_file() else root
+        base, folders = _from_list(root) if root.is_file() else (root, _index(root))
         if not folders:
             raise DataError(
                 f"there are no images below {root}", hint="Expected directories that hold .jpg or .png files."
@@ -89,10 +88,21 @@ def identity(name: str) -> str:
     return next((part for part in parts if re.fullmatch(r"id\d+", part)), parts[0] if parts else name)
 
 
-def _from_list(file: Path) -> dict[str, list[str]]:
-    """Read a list of track directories, relative to the list's folder, one a line."""
+def _from_list(file: Path) -> tuple[Path, dict[str, list[str]]]:
+    """Read a list of track directories, relative to the list's folder, one a line.
+
+    Returns:
+        The folder that the tracks' names are relative to, and the images of each track.
+    """
+    try:
+        text = file.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(
+            f"{file} is not a list of track directories: {error}",
+            hint="Expected a folder, or a text file with one directory a line.",
+        ) from error
     folders: dict[str, list[str]] = {}
-    for number, line in enumerate(file.read_text(encoding="utf-8-sig").splitlines(), 1):
+    for number, line in enumerate(text.splitlines(), 1):
         name = line.strip()
         if not name or name.startswith("#"):
             continue
@@ -101,8 +111,13 @@ def _from_list(file: Path) -> dict[str, list[str]]:
             raise DataError(f"{file}, line {number}: there is no directory {folder}")
         images = sorted((p.name for p in folder.iterdir() if is_image(p)), key=natural_key)
         if images:
-            folders[name] = images
-    return folders
+            folders[os.path.normpath(name)] = images
+    if all(not os.path.isabs(name) and not name.startswith("..") for name in folders):
+        return file.parent, folders
+    # Directories elsewhere: `/` or `..` would be everybody's identity, so names start where the paths part.
+    whole = {os.path.abspath(file.parent / name): images for name, images in folders.items()}
+    base = os.path.commonpath([os.path.dirname(folder) for folder in whole])
+    return Path(base), {os.path.relpath(folder, base): images for folder, images in whole.items()}
 
 
 def _cache_file(root: Path) -> Path:
@@ -116,10 +131,7 @@ def _index(root: Path) -> dict[str, list[str]]:
     A directory's time of change moves when a file in it comes or goes, so one stat a directory tells.
     """
     cache = _cache_file(root)
-    try:
-        before: dict[str, Any] = json.loads(cache.read_text())["directories"]
-    except (OSError, ValueError, KeyError, TypeError):
-        before = {}
+    before = _cached(cache)
     after: dict[str, Any] = {}
     pending = ["."]
     while pending:
@@ -128,7 +140,7 @@ def _index(root: Path) -> dict[str, list[str]]:
         try:
             changed = folder.stat().st_mtime_ns
             known = before.get(name)
-            if not (isinstance(known, list) and len(known) == 3 and known[0] == changed):
+            if known is None or known[0] != changed:
                 known = [changed, *_list(folder)]
         except OSError:
             continue  # it vanished, or may not be read: nothing of it can be trained on
@@ -142,15 +154,33 @@ def _index(root: Path) -> dict[str, list[str]]:
     return dict(sorted(found.items(), key=lambda item: natural_key(item[0])))
 
 
+def _cached(cache: Path) -> dict[str, Any]:
+    """Return the index file's directories: name to time of change, sub-folders, images; {} if it is unusable."""
+    try:
+        directories = json.loads(cache.read_text())["directories"]
+        usable = all(
+            isinstance(changed, int) and all(isinstance(name, str) for name in [*folders, *images])
+            for changed, folders, images in directories.values()
+        )
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return {}
+    return directories if usable else {}
+
+
 def _list(folder: Path) -> tuple[list[str], list[str]]:
     """Return the names of a folder's sub-folders and of its images, in natural order."""
     folders, images = [], []
     with os.scandir(folder) as entries:
         for entry in entries:
-            if entry.name.startswith("."):
+            if entry.name.startswith(".") or _leads_back(entry):
                 continue
             if entry.is_dir():
                 folders.append(entry.name)
             elif is_image(Path(entry.name)):
                 images.append(entry.name)
     return sorted(folders, key=natural_key), sorted(images, key=natural_key)
+
+
+def _leads_back(entry: os.DirEntry[str]) -> bool:
+    """Tell whether an entry links to a folder that holds it: following it would never end."""
+    return entry.is_symlink() and Path(entry.path).parent.resolve().is_relative_to(Path(entry.path).resolve())
