@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
-import pytest
 import torch
 from conftest import picture
 from torch import Tensor
 
 from facecycle.engine.features import FeatureRow
 from facecycle.engine.probe import ProbeResult, encoder_row, run_probe
-from facecycle.engine.report import as_json, table
+from facecycle.engine.report import as_json, table, write_report
 from facecycle.registry import build
 
 FACTS = {"checkpoint": "none", "sha256": "0", "data": "here", "image size": "32 px"}
@@ -96,18 +96,23 @@ def test_the_table_shows_what_was_scored() -> None:
     assert hog[2:5] == [f"{error:.2f}" for error in errors]
 
 
-@pytest.mark.parametrize(("name", "length"), [("hog", 36 * 64), ("lbp", 59 * 16), ("pixels", 3 * 64 * 64)])
-def test_baselines_have_the_documented_lengths(name: str, length: int) -> None:
-    with torch.no_grad():
-        assert encoder_row(name).extract(torch.zeros(2, 3, 64, 64)).shape == (2, length)
+def test_an_encoders_options_are_part_of_its_label_and_cache(tmp_path: Path) -> None:
+    plain, paper = encoder_row("lbp"), encoder_row("lbp", {"method": "uniform"})
+    assert (plain.label, paper.label) == ("lbp", "lbp (method=uniform)")
+    result = run_probe(
+        "emotion", build("dataset", "class-folders", {"path": str(class_folders(tmp_path))}), [plain, paper], 64, FACTS
+    )
+    assert [row.dimension for row in result.rows] == [0, 59 * 16, 58 * 16]
 
 
-def test_the_papers_lbp_has_928_numbers_in_58_bins_of_which_10_can_be_filled() -> None:
-    encoder = build("encoder", "lbp", {"method": "uniform"})
-    images = torch.randn(4, 3, 64, 64, generator=torch.Generator().manual_seed(0))
-    histograms = encoder(images)
-    assert histograms.flatten(1).shape == (4, 928)
-    assert torch.allclose(histograms.sum(1), torch.ones(4, 4, 4))
-    assert (histograms.sum(dim=(0, 2, 3)) > 0).sum() == 10
-    full = build("encoder", "lbp")(images)
-    assert (full.sum(dim=(0, 2, 3)) > 0).sum() == 59
+def test_the_report_holds_the_numbers_and_their_protocol(tmp_path: Path) -> None:
+    result = emotion(class_folders(tmp_path / "data"), encoder_row("pixels"))
+    page = write_report(result, tmp_path / "out")
+    written = json.loads((tmp_path / "out" / "result.json").read_text())
+    for row, stored in zip(result.rows, written["rows"], strict=True):
+        assert stored["metrics"] == row.scores.metrics
+        assert stored["chosen"] == {str(fold): value for fold, value in row.scores.chosen.items()}
+    text = page.read_text()
+    for fact in (result.protocol, result.selection, result.note, *FACTS.values(), *table(result)[1][1]):
+        assert fact in text
+    assert (tmp_path / "out" / "emotion.png").read_bytes().startswith(b"\x89PNG")

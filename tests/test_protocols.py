@@ -10,6 +10,7 @@ from hypothesis.extra import numpy as hnp
 from sklearn.linear_model import LogisticRegression, Ridge
 
 from facecycle.engine import protocols
+from facecycle.errors import DataError
 
 
 def five_folds(n: int) -> tuple[np.ndarray, np.ndarray]:
@@ -112,3 +113,21 @@ def test_a_threshold_never_sees_its_own_fold() -> None:
     scores = protocols.cosine_folds(*mirrored, np.r_[same, same], np.r_[folds, folds])
     assert scores.folds[0]["accuracy"] == 0.0
     assert all(scores.folds[fold]["accuracy"] == 1.0 for fold in range(1, 10))
+
+
+@pytest.mark.parametrize(
+    ("folds", "groups", "message"),
+    [
+        (np.full(20, -1), np.arange(20), "no fold is tested"),
+        (np.zeros(20, int), np.arange(20), "fewer than two people"),
+        (np.arange(20) % 2, np.zeros(20, int), "fewer than two people"),
+    ],
+)
+def test_a_split_that_cannot_be_used_says_why(folds: np.ndarray, groups: np.ndarray, message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        protocols.linear_pose(np.random.default_rng(7).normal(size=(20, 3)), np.ones((20, 3)), folds, groups)
+
+
+def test_pairs_of_a_single_fold_are_refused() -> None:
+    with pytest.raises(DataError, match="fewer than two folds"):
+        protocols.cosine_folds(np.ones((4, 2)), np.ones((4, 2)), np.array([True, False] * 2), np.zeros(4, int))
