@@ -1,7 +1,6 @@
 """What is painted on the skin: eyes, brows, nose, mouth, beard and glasses, before light falls on it.
 
-Only pixels that show the front of the head are touched: they are gathered into one list, painted, and
-put back. In the list a plane is (M,) and a colour (3, M).
+The pixels of all faces that show skin come as one list, so a plane is (M,) here and a colour (3, M).
 """
 
 from __future__ import annotations
@@ -20,40 +19,38 @@ def smooth(distance: Tensor) -> Tensor:
     return (distance / SOFT + 0.5).clamp_(0, 1)
 
 
-def paint(skin: Tensor, faces: Faces, point: list[Tensor], cover: Tensor) -> None:
-    """Paint the faces onto their skin, in place.
+def paint(faces: Faces, face: Tensor, point: list[Tensor]) -> Tensor:
+    """Return the colours (3, M) of M pixels of skin.
 
     Args:
-        skin: (N, 3, H, W) the colour of the bare skin.
         faces: N faces.
-        point: three (N, H, W) planes, where on the head a pixel lies, in head coordinates.
-        cover: (N, H, W) how much of a pixel the head covers.
+        face: (M,) which of them a pixel shows.
+        point: x, y, z (M,) each: where on the head it lies, in head coordinates.
     """
-    shown = (cover > 0) & (point[2] > 0)
-    face, row, column = shown.nonzero(as_tuple=True)
-    colours = skin[face, :, row, column].T.contiguous()
-    x, y, z = (plane[shown] for plane in point)
-    layers = _Layers(faces, face, colours, x, y, smooth(z - 0.05))
+    layers = _Layers(faces, face, *point)
     layers.beard_and_blush()
     layers.eyes()
     layers.brows()
     layers.nose()
     layers.mouth()
     layers.glasses()
-    skin[face, :, row, column] = layers.skin.T
+    return layers.skin
 
 
 class _Layers:
     """A list of pixels and the layers painted on them, from the skin up."""
 
-    def __init__(self, faces: Faces, face: Tensor, skin: Tensor, x: Tensor, y: Tensor, front: Tensor) -> None:
-        self.skin = skin
-        self.x, self.y, self.across, self.front = x, y, x.abs(), front
-        self.p = {name: value.contiguous()[face] for name, value in zip(SHAPE, faces.shape.unbind(1), strict=True)}
-        self.m = {name: value.contiguous()[face] for name, value in zip(MOTIONS, faces.motion.unbind(1), strict=True)}
-        self.gaze = faces.gaze[face]
-        self.bare = skin.clone()
-        self.hair, self.lips, self.iris = (c[face].T.contiguous() for c in (faces.hair, faces.lips, faces.iris))
+    def __init__(self, faces: Faces, face: Tensor, x: Tensor, y: Tensor, z: Tensor) -> None:
+        def spread(numbers: Tensor) -> Tensor:
+            """Give each pixel its face's numbers: (N, K) to (K, M)."""
+            return numbers.T.index_select(1, face)
+
+        self.x, self.y, self.across, self.front = x, y, x.abs(), smooth(z - 0.05)
+        self.p = dict(zip(SHAPE, spread(faces.shape), strict=True))
+        self.m = dict(zip(MOTIONS, spread(faces.motion), strict=True))
+        self.gaze = faces.gaze.index_select(0, face)
+        self.bare, self.hair, self.lips, self.iris = map(spread, (faces.skin, faces.hair, faces.lips, faces.iris))
+        self.skin = self.bare.clone()
 
     def over(self, colour: Tensor | float, alpha: Tensor) -> None:
         """Paint a colour (3, M), or a grey, with coverage (M,)."""
