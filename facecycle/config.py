@@ -118,7 +118,7 @@ class RunConfig(_Model):
     """The method that is trained."""
     encoder: Component = Component(name="resnet18")
     """The backbone of the method's code encoders."""
-    warper: Component = Component(name="reference")
+    warper: Component = Component(name="auto")
     """The implementation of flow warp and re-normalization."""
     data: list[Component] = [Component(name="synthetic")]
     """Data sets whose tracks are joined."""

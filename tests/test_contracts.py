@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 import pytest
 from conftest import picture
+from facecycle_kernels.backend import why_not_triton
 
 from facecycle.api import GROUPS
 from facecycle.discovery import FIRST_PARTY, scan
@@ -52,6 +53,15 @@ class TestReferenceWarper(WarperContract):
     name = "reference"
 
 
+class TestAutoWarper(WarperContract):
+    name = "auto"
+
+
+@pytest.mark.skipif(why_not_triton() is not None, reason=f"no Triton here: {why_not_triton()}")
+class TestFusedWarper(WarperContract):
+    name = "fused"
+
+
 class TestL1(LossContract):
     name = "l1"
 
@@ -62,6 +72,10 @@ class TestSsim(LossContract):
 
 class TestSymmetry(LossContract):
     name = "symmetry"
+
+
+class TestSmoothness(LossContract):
+    name = "smoothness"
 
 
 class TestMargin(LossContract):

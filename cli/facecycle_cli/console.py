@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 import time
 from typing import Any
@@ -17,6 +18,18 @@ QUIET_INTERVAL = 30.0
 def say(text: str) -> None:
     """Print a line as it is; nothing in it is taken for markup."""
     console.print(escape(text))
+
+
+def say_log() -> None:
+    """Say what the packages log about their own choices, such as an implementation picked for this machine."""
+
+    class Handler(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            say(record.getMessage())
+
+    log = logging.getLogger("facecycle")
+    log.handlers = [Handler()]
+    log.setLevel(logging.INFO)
 
 
 class Progress:

@@ -36,7 +36,9 @@ def pretrain(
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Set any configuration key. Repeats."),
     ] = None,
-    warper: Annotated[str | None, typer.Option(help="Implementation of the warps: reference.")] = None,
+    warper: Annotated[
+        str | None, typer.Option(help="Implementation of the warps: auto, fused (Triton), reference.")
+    ] = None,
     perceptual: Annotated[
         str | None, typer.Option(help="Perceptual network: none, random, or a timm backbone.")
     ] = None,
@@ -115,7 +117,7 @@ def _run(config: RunConfig, stage: Stage, start: Path | None, out: Path | None, 
     from facecycle.engine.load import RUNS
     from facecycle.engine.pretrain import Pretraining
     from facecycle.engine.run_folder import RunFolder
-    from facecycle_cli.console import Progress, say
+    from facecycle_cli.console import Progress, say, say_log
 
     if resume and start is not None:
         raise ConfigError("--resume and --from exclude each other: a resumed run has its own weights")
@@ -134,6 +136,7 @@ def _run(config: RunConfig, stage: Stage, start: Path | None, out: Path | None, 
         folder = RunFolder(out or _new_folder(RUNS, config))
     if all(d.name == "synthetic" for d in config.data):
         say(f"Training on the built-in synthetic faces, schedule {config.preset!r}; --data FOLDER takes your own.")
+    say_log()
     with Progress() as progress:
         run = Pretraining(config, folder, progress, weights_follow=resume or start is not None)
         if resume:

@@ -9,6 +9,7 @@ from typing import Any
 
 from facecycle import checkpoint
 from facecycle.checkpoint import Checkpoint
+from facecycle.config import Component
 from facecycle.engine.build import build_method
 from facecycle.errors import CheckpointError, PluginError
 
@@ -45,8 +46,12 @@ def load(path: Path | None) -> Loaded:
         CheckpointError: it cannot be read, does not fit, or needs a plugin that is not installed.
     """
     found = checkpoint.read(path or default_checkpoint())
+    config = found.config
+    if config.warper.name == "fused":
+        # Trained where Triton runs, used anywhere: the demand for it belongs to that run, not to its weights.
+        config = config.model_copy(update={"warper": Component(name="auto")})
     try:
-        method = build_method(found.config, weights_follow=True)
+        method = build_method(config, weights_follow=True)
     except PluginError as error:
         raise CheckpointError(
             f"{found.path} needs a plugin that cannot be used here. {error.message}",

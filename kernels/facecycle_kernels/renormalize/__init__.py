@@ -1,5 +1,5 @@
 """renormalize: instance norm without affine, then gamma and beta per channel or per position."""
 
-from facecycle_kernels.renormalize.reference import renormalize
+from facecycle_kernels.renormalize.op import renormalize
 
 __all__ = ["renormalize"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 EPS = 1e-5
@@ -11,7 +12,7 @@ def renormalize(x: Tensor, gamma: Tensor, beta: Tensor) -> Tensor:
     """Return (x - mean) / sqrt(var + 1e-5) · gamma + beta, moments over each map's positions.
 
     Args:
-        x: (B, C, H, W).
+        x: (B, C, H, W). Half precision is computed in float32.
         gamma: (B, C, 1, 1) per channel, or (B, C, H, W) spatial.
         beta: as gamma.
 
@@ -21,7 +22,7 @@ def renormalize(x: Tensor, gamma: Tensor, beta: Tensor) -> Tensor:
     Source: feature re-normalization of FaceCycle (ICCV 2021), section 3.2; biased variance as in
     instance norm.
     """
-    mean = x.mean(dim=(-2, -1), keepdim=True)
-    centred = x - mean
+    wide = x.to(torch.promote_types(x.dtype, torch.float32))
+    centred = wide - wide.mean(dim=(-2, -1), keepdim=True)
     variance = centred.square().mean(dim=(-2, -1), keepdim=True)
-    return centred * (variance + EPS).rsqrt() * gamma + beta
+    return (centred * (variance + EPS).rsqrt() * gamma + beta).to(x.dtype)

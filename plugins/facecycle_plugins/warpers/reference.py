@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from facecycle_kernels.flow_warp import flow_warp
-from facecycle_kernels.renormalize import renormalize
+from facecycle_kernels.flow_warp.reference import flow_warp
+from facecycle_kernels.renormalize.reference import renormalize
 from torch import Tensor
 
 from facecycle.api import Options as BaseOptions
@@ -19,9 +19,9 @@ class ReferenceWarper:
         self.options = options
 
     def warp(self, x: Tensor, flow: Tensor, clamp: bool = False) -> Tensor:
-        """See `facecycle_kernels.flow_warp`."""
+        """See `facecycle_kernels.flow_warp.reference`."""
         return flow_warp(x, flow, clamp)
 
     def renormalize(self, x: Tensor, gamma: Tensor, beta: Tensor) -> Tensor:
-        """See `facecycle_kernels.renormalize`."""
+        """See `facecycle_kernels.renormalize.reference`."""
         return renormalize(x, gamma, beta)
