@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/installed
 
-.PHONY: demo test lint docs clean
+.PHONY: demo test lint proof docs clean
 
 demo: $(STAMP)
 	rm -rf demo
@@ -27,6 +27,9 @@ lint: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+proof: $(STAMP)
+	$(BIN)/python kernels/proof
 
 docs: $(STAMP)
 	$(BIN)/python docs/configuration.py
