@@ -55,9 +55,10 @@ class FaceCycle(nn.Module):
                 "swapped_warp",
                 "reconstruction",
                 "identity_reconstruction",
+                "motion",
             }
         ),
-        "identity": frozenset({"mean_face", "rec_neutral", "direct", "reconstruction"}),
+        "identity": frozenset({"mean_face", "common_mean_face", "rec_neutral", "direct", "reconstruction"}),
     }
     features_from = {
         "code": "expression",
@@ -120,11 +121,14 @@ class FaceCycle(nn.Module):
         return self._identity_cycle(full, wanted, generator)
 
     def _expression_cycle(self, full: Tensor, wanted: frozenset[str], noise: torch.Generator | None) -> Views:
-        """Neutralise, swap the neutral faces within each pair, restore (section 3.1)."""
+        """Neutralise, swap the neutral faces within each pair, restore (section 3.1).
+
+        All views are images, but `motion` is the flow (2P, 2, 16, 16).
+        """
         code = self.expression(full)
         flow = self.motion(code)
         back = backflow(self.warper, flow)
-        images: dict[str, Tensor] = {}
+        images: dict[str, Tensor] = {"motion": flow}
         if wanted & {"direct_neutral", "direct"}:
             images["direct_neutral"] = self.warper.warp(full, flow, clamp=True)
         if "direct" in wanted:
@@ -145,7 +149,8 @@ class FaceCycle(nn.Module):
         """Take the neutral faces to their common mean face and back (section 3.2).
 
         The identity encoder reads the original image. The stage-1 networks are frozen, but the
-        generator passes gradients to `rec_neutral`.
+        generator passes gradients to `rec_neutral`. `mean_face` is compared with the image's own neutral
+        face, `common_mean_face` is the same with the batch's average.
         """
         with torch.no_grad():
             flow = self.motion(self.expression(full))
@@ -153,17 +158,18 @@ class FaceCycle(nn.Module):
             neutral = self.generator(full, flow, self.warper, noise)
         code = self.identity(full)
         mean_faces = self.renormalizer(neutral, code, "denorm", self.warper)
-        images = {"mean_face": mean_faces}
+        mean = mean_faces.mean(dim=0, keepdim=True).expand_as(mean_faces)
+        images = {"mean_face": mean_faces, "common_mean_face": mean_faces}
         if wanted & {"rec_neutral", "direct", "reconstruction"}:
-            mean = mean_faces.mean(dim=0, keepdim=True).expand_as(mean_faces)
             images["rec_neutral"] = self.renormalizer(mean, code, "renorm", self.warper)
         if "direct" in wanted:
             images["direct"] = self.warper.warp(images["rec_neutral"], back, clamp=True)
         if "reconstruction" in wanted:
             images["reconstruction"] = self.generator(images["rec_neutral"], back, self.warper, noise)
-        target = {"mean_face": "neutral", "rec_neutral": "neutral"}
+        target = {"mean_face": "neutral", "common_mean_face": "mean", "rec_neutral": "neutral"}
         views = {name: View(image, target.get(name, "full")) for name, image in images.items() if name in wanted}
-        return Views(views, {"full": full, "neutral": neutral}, {"identity_code": code, "mean_face": mean_faces})
+        targets = {"full": full, "neutral": neutral, "mean": mean.detach()}
+        return Views(views, targets, {"identity_code": code, "mean_face": mean_faces})
 
     def features(self, images: Tensor, name: str) -> Tensor:
         """Map normalised images (B, 3, H, W) to a named feature (B, D).

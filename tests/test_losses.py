@@ -1,0 +1,30 @@
+"""What the losses of a view alone cost: nothing for what they ask for, something for its opposite."""
+
+from __future__ import annotations
+
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from facecycle.registry import build
+
+
+@given(st.integers(3, 17), st.integers(3, 17), st.integers(0, 2**31))
+def test_an_affine_flow_is_smooth_and_a_folding_one_is_not(height: int, width: int, seed: int) -> None:
+    smoothness = build("loss", "smoothness")
+    generator = torch.Generator().manual_seed(seed)
+    grid = torch.stack(torch.meshgrid(torch.linspace(-1, 1, height), torch.linspace(-1, 1, width), indexing="ij"))
+    affine = torch.einsum("oi,ihw->ohw", torch.randn(2, 2, generator=generator), grid) + 0.3
+    folding = -2 * grid.abs()
+    values = smoothness(torch.stack([affine, folding])[:, None])
+    assert values[0] < 1e-5
+    assert values[1] > 0.01
+
+
+@given(st.integers(2, 9), st.integers(0, 2**31))
+def test_a_face_and_its_mirror_image_average_to_a_symmetric_one(width: int, seed: int) -> None:
+    symmetry = build("loss", "symmetry")
+    face = torch.randn(1, 2, 3, 8, width, generator=torch.Generator().manual_seed(seed))
+    assert symmetry(face + face.flip(-1)).abs().max() < 1e-6
+    assert symmetry(face) > 0
+    assert torch.allclose(symmetry(face), symmetry(face.flip(-1)))
