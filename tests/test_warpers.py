@@ -36,9 +36,15 @@ def test_fused_is_refused_where_it_cannot_run() -> None:
         build("warper", "fused")
 
 
-@pytest.mark.parametrize("stage", ["direct", "expression", "identity"])
-def test_a_preset_costs_the_same_with_every_warper(stage: str) -> None:
-    config = resolve([*preset_layers("small"), ("test", {"data": []})])
+@pytest.mark.parametrize(
+    ("preset", "stage"),
+    [("small", "direct"), ("small", "expression"), ("small", "identity")]
+    + [(preset, stage) for preset in ("base", "paper") for stage in ("expression", "identity")],
+)
+def test_a_preset_costs_the_same_with_every_warper(preset: str, stage: str) -> None:
+    weightless = {"losses": {"perceptual": {"options": {"pretrained": False}}}}
+    changes = {"stages": {stage: weightless}} if preset != "small" else {}
+    config = resolve([*preset_layers(preset), ("test", changes)])
     generator = torch.Generator().manual_seed(0)
     pairs = Pairs(*(torch.randn(2, 3, 64, 64, generator=generator) for _ in range(2)))
     totals = []
