@@ -30,7 +30,7 @@ def test_a_renamed_component_loses_the_options_of_the_old_one() -> None:
     assert resolve(layers).stages["identity"].losses["margin"].options == {"margin": 0.2}
     renamed = resolve([*layers, set_layer(["stages.identity.losses.margin.name=l1"])])
     assert renamed.stages["identity"].losses["margin"].options == {}
-    assert renamed.stages["identity"].losses["margin"].views == {"mean_face": 1.0}
+    assert renamed.stages["identity"].losses["margin"].views == {"mean_face": 2.0}
 
 
 def test_none_removes_a_stage_a_loss_or_a_view() -> None:
