@@ -96,15 +96,6 @@ def test_the_table_shows_what_was_scored() -> None:
     assert hog[2:5] == [f"{error:.2f}" for error in errors]
 
 
-def test_an_encoders_options_are_part_of_its_label_and_cache(tmp_path: Path) -> None:
-    plain, paper = encoder_row("lbp"), encoder_row("lbp", {"method": "uniform"})
-    assert (plain.label, paper.label) == ("lbp", "lbp (method=uniform)")
-    result = run_probe(
-        "emotion", build("dataset", "class-folders", {"path": str(class_folders(tmp_path))}), [plain, paper], 64, FACTS
-    )
-    assert [row.dimension for row in result.rows] == [0, 59 * 16, 58 * 16]
-
-
 def test_the_report_holds_the_numbers_and_their_protocol(tmp_path: Path) -> None:
     result = emotion(class_folders(tmp_path / "data"), encoder_row("pixels"))
     page = write_report(result, tmp_path / "out")

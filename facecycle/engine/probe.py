@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 import torch
@@ -110,13 +109,11 @@ def _extractor(method: Method, name: str) -> Callable[[Tensor], Tensor]:
     return lambda images: torch.cat([method.features(images, part) for part in parts], dim=1)
 
 
-def encoder_row(name: str, options: Mapping[str, Any] | None = None) -> FeatureRow:
-    """Return the row of a registered encoder's flattened map, such as `hog`, or `lbp` with `method=uniform`."""
-    encoder = registry.build("encoder", name, dict(options or {})).eval()
+def encoder_row(name: str) -> FeatureRow:
+    """Return the row of a registered encoder's flattened map, such as `hog`."""
+    encoder = registry.build("encoder", name).eval()
     component = registry.find("encoder", name)
-    chosen = ", ".join(f"{key}={value}" for key, value in sorted((options or {}).items()))
-    label = f"{name} ({chosen})" if chosen else name
-    return FeatureRow(label, f"{component.origin}:{label}", lambda images: encoder(images).flatten(1))
+    return FeatureRow(name, f"{component.origin}:{name}", lambda images: encoder(images).flatten(1))
 
 
 def run_probe(

@@ -15,7 +15,7 @@ ALPHA_GRID = tuple(float(a) for a in np.logspace(0, 5, 11))
 """Regularisation of the ridge regression."""
 INNER_FOLDS = 3
 SMALL = 10_000_000
-"""Up to so many numbers a solver's steps are too short to share: one thread is about ten times as fast."""
+"""Up to so many numbers a solver's steps are too short to share between threads."""
 ANGLES = ("pitch", "yaw", "roll")
 
 
