@@ -31,6 +31,10 @@ class Wrong(AssertionError):
     """A kernel's result differs, or memory outside its tensors was touched."""
 
 
+class NoDraw(ValueError):
+    """No random flow keeps away from integers: the shape tells nothing."""
+
+
 @dataclass(frozen=True)
 class Check:
     """One check of an op's kernels."""
@@ -194,7 +198,7 @@ def check_flow_warp(
         if _away_from_integers(x, flow, clamp):
             break
     else:
-        return
+        raise NoDraw(f"x {x_shape}, flow {cells}")
     wide_x, wide_flow = double(x, flow)
     wanted = flow_warp(wide_x, wide_flow, clamp)
     wanted_x, wanted_flow = torch.autograd.grad(wanted, (wide_x, wide_flow), grad.double())

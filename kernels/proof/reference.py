@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from facecycle_kernels.flow_warp import flow_warp
 from facecycle_kernels.flow_warp import reference as flow_warp_reference
+from facecycle_kernels.flow_warp.op import flow_warp_op
 from facecycle_kernels.renormalize import reference as renormalize_reference
 from facecycle_kernels.renormalize import renormalize
 from facecycle_kernels.ssim import reference as ssim_reference
@@ -50,7 +51,8 @@ def check_gradients() -> None:
     """Derivatives of references and ops are those of finite differences, in float64, and agree."""
     for _, op, reference, _, inputs in calls(torch.float64):
         assert torch.autograd.gradcheck(reference, inputs)
-        assert torch.autograd.gradcheck(op, inputs)
+        # On the CPU the function flow_warp goes round its own op, which is what compiles.
+        assert torch.autograd.gradcheck(flow_warp_op if op is flow_warp else op, inputs)
         assert torch.allclose(op(*inputs), reference(*inputs), atol=1e-12)
 
 

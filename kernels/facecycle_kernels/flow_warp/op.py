@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from facecycle_kernels.backend import memory_format, runs_triton
-from facecycle_kernels.flow_warp.reference import FAR
+from facecycle_kernels.flow_warp.reference import FAR, axis
 
 
 def _tent(cells: int, pixels: int, like: Tensor) -> Tensor:
@@ -25,24 +25,26 @@ def _wide(x: Tensor, flow: Tensor) -> torch.dtype:
 def _grid(x: Tensor, flow: Tensor, clamp: bool) -> tuple[Tensor, Tensor]:
     """Return the sampling grid (B, H, W, 2) and the resized flow (B, 2, H, W) before the clamp."""
     height, width = x.shape[-2:]
-    wide = flow.to(_wide(x, flow)).nan_to_num(nan=FAR, posinf=FAR, neginf=-FAR).clamp_(-FAR, FAR)
+    wide = flow.to(_wide(x, flow)).nan_to_num(nan=FAR, posinf=FAR, neginf=-FAR).clamp(-FAR, FAR)
     if flow.shape[-2:] != (height, width):
         # Two small matrix products take a fraction of the time of F.interpolate on two channels.
         wide = _tent(flow.shape[-2], height, wide) @ (wide @ _tent(flow.shape[-1], width, wide).T)
     limited = wide.clamp(-1, 1) if clamp else wide
-    grid = wide.new_empty(len(x), height, width, 2)
-    for axis, length in enumerate((width, height)):
-        line = torch.linspace(-1, 1, length, dtype=wide.dtype, device=wide.device) if length > 1 else wide.new_zeros(1)
-        torch.add(limited[:, axis], line if axis == 0 else line[:, None], out=grid[..., axis])
+    along_x, along_y = limited.unbind(1)
+    grid = torch.stack((along_x + axis(width, wide), along_y + axis(height, wide)[:, None]), dim=-1)
     return grid, wide
+
+
+def _portable(x: Tensor, flow: Tensor, clamp: bool) -> Tensor:
+    grid, _ = _grid(x, flow, clamp)
+    out = torch.grid_sampler_2d(x.to(grid.dtype), grid, 0, 0, True)
+    return out.to(x.dtype).contiguous(memory_format=memory_format(x))
 
 
 @torch.library.custom_op("facecycle::flow_warp", mutates_args=())
 def flow_warp_op(x: Tensor, flow: Tensor, clamp: bool) -> Tensor:
     """See `flow_warp`."""
-    grid, _ = _grid(x, flow, clamp)
-    out = torch.grid_sampler_2d(x.to(grid.dtype), grid, 0, 0, True)
-    return out.to(x.dtype).contiguous(memory_format=memory_format(x))
+    return _portable(x, flow, clamp)
 
 
 @torch.library.custom_op("facecycle::flow_warp_backward", mutates_args=())
@@ -124,4 +126,7 @@ def flow_warp(x: Tensor, flow: Tensor, clamp: bool = False) -> Tensor:
     """
     if x.dim() != 4 or flow.dim() != 4 or flow.shape[1] != 2 or len(x) != len(flow):
         raise ValueError(f"expected x (B, C, H, W) and flow (B, 2, h, w), got {tuple(x.shape)} and {tuple(flow.shape)}")
+    if x.device.type == "cpu" and not torch.compiler.is_compiling():
+        # Nothing to fuse here: torch's own autograd keeps the grid, and is spared a custom op's overhead.
+        return _portable(x, flow, clamp)
     return flow_warp_op(x, flow, clamp)

@@ -10,7 +10,8 @@ FAR = 1e4
 """What a flow is limited to, in grid units, and what NaN counts as: outside of any image."""
 
 
-def _axis(length: int, like: Tensor) -> Tensor:
+def axis(length: int, like: Tensor) -> Tensor:
+    """Return the identity grid along one axis, (length,), with align_corners=True."""
     # A single cell sits at the centre: linspace(-1, 1, 1) would put it on the left edge.
     if length == 1:
         return torch.zeros(1, dtype=like.dtype, device=like.device)
@@ -38,6 +39,6 @@ def flow_warp(x: Tensor, flow: Tensor, clamp: bool = False) -> Tensor:
         flow = F.interpolate(flow, size=(height, width), mode="bilinear", align_corners=True)
     if clamp:
         flow = flow.clamp(-1, 1)
-    grid_y, grid_x = torch.meshgrid(_axis(height, flow), _axis(width, flow), indexing="ij")
+    grid_y, grid_x = torch.meshgrid(axis(height, flow), axis(width, flow), indexing="ij")
     grid = torch.stack((grid_x, grid_y), dim=-1) + flow.permute(0, 2, 3, 1)
     return F.grid_sample(x.to(wide), grid, mode="bilinear", padding_mode="zeros", align_corners=True).to(x.dtype)
