@@ -133,6 +133,8 @@ class Labelled:
         groups: (n,) whom the sample shows: inner cross-validation never splits a group.
         classes: names of the class ids, for emotion.
         note: what a reader of any number from here must know.
+        counts: how many samples of each split were found.
+        published: how many the data set's authors state, by the same names.
     """
 
     frames: np.ndarray
@@ -141,13 +143,16 @@ class Labelled:
     groups: np.ndarray
     classes: tuple[str, ...] = ()
     note: str = ""
+    counts: Mapping[str, int] = field(default_factory=dict)
+    published: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Verification:
     """Pairs of frames for verification: `same` (n,) tells whether a pair shows one person.
 
-    `first`, `second` are (n,) frame indices, `folds` (n,) the fold in which a pair is tested.
+    `first`, `second` are (n,) frame indices, `folds` (n,) the fold in which a pair is tested. `counts` and
+    `published` are as in `Labelled`.
     """
 
     first: np.ndarray
@@ -155,6 +160,8 @@ class Verification:
     same: np.ndarray
     folds: np.ndarray
     note: str = ""
+    counts: Mapping[str, int] = field(default_factory=dict)
+    published: Mapping[str, int] = field(default_factory=dict)
 
 
 class Dataset(Protocol):

@@ -7,7 +7,7 @@ when `FACECYCLE_DEBUG=1`. Anything else that escapes is a bug and keeps its trac
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 
 class FacecycleError(Exception):
@@ -32,6 +32,17 @@ class PluginError(FacecycleError):
 
 class DataError(FacecycleError):
     """A data set, an image or a label file that is missing or malformed."""
+
+
+class MalformedError(DataError):
+    """Rows of a data set that cannot be used; `problems` names each with its file, line and fault."""
+
+    SHOWN = 5
+
+    def __init__(self, what: str, problems: Sequence[str], *, hint: str | None = None) -> None:
+        self.problems = list(problems)
+        more = f"\n(+{len(problems) - self.SHOWN} more)" if len(problems) > self.SHOWN else ""
+        super().__init__("\n".join([f"{what}:", *self.problems[: self.SHOWN]]) + more, hint=hint)
 
 
 class CheckpointError(FacecycleError):

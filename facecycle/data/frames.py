@@ -1,4 +1,4 @@
-"""Image files as the frames of a data set: decoded in parallel, once, with bad files named."""
+"""The frames of a data set: image files, decoded in parallel, once, with bad files named; or arrays."""
 
 from __future__ import annotations
 
@@ -7,11 +7,13 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
+from torchvision.transforms.v2.functional import resize
 
 from facecycle.api import BadFrame
-from facecycle.data.images import read_square
+from facecycle.data.images import read_box, read_square
 from facecycle.errors import DataError
 
 CACHE_BYTES = 2 * 1024**3
@@ -25,11 +27,15 @@ class FrameFiles:
     Args:
         paths: the files; a frame's index is its place here.
         root: names are shown relative to it.
+        boxes: per file the rectangle to cut out (see `read_box`); None takes the centred square of each.
     """
 
-    def __init__(self, paths: Sequence[Path], root: Path) -> None:
+    def __init__(
+        self, paths: Sequence[Path], root: Path, boxes: Sequence[tuple[float, float, float, float]] | None = None
+    ) -> None:
         self.paths = list(paths)
         self.root = root
+        self.boxes = boxes
         self._bad: dict[int, str] = {}
         self._decoded: dict[int, tuple[Tensor, Tensor]] = {}
 
@@ -65,7 +71,8 @@ class FrameFiles:
             if frame in self._bad:
                 return  # what was bad once stays bad, at every size
             try:
-                into[row] = read_square(self.paths[frame], size)
+                path = self.paths[frame]
+                into[row] = read_box(path, size, self.boxes[frame]) if self.boxes else read_square(path, size)
             except DataError as error:
                 # The path is in the name already.
                 self._bad[frame] = error.message.removeprefix(f"{self.paths[frame]}: ")
@@ -82,17 +89,44 @@ class FrameFiles:
                 digest.update(f"{self.name(frame)}\0{status.st_size}\0{status.st_mtime_ns}\n".encode())
             except OSError:
                 digest.update(f"{self.name(frame)}\0missing\n".encode())
+        digest.update(repr(self.boxes).encode())
         return digest.hexdigest()
 
 
-class FileDataset:
-    """What data sets of image files share: their frames, and a plain refusal of what they do not hold."""
+class FrameArrays:
+    """Frames held in memory.
 
-    kind: str
-    files: FrameFiles
+    Args:
+        pixels: RGB uint8 (n, 3, H, W).
+        names: one a frame, shown where it is spoken of.
+    """
+
+    def __init__(self, pixels: Tensor, names: Sequence[str]) -> None:
+        self.pixels = pixels
+        self.names = list(names)
+
+    def name(self, frame: int) -> str:
+        """Return a frame's name."""
+        return self.names[frame]
 
     def images(self, frames: Sequence[int], size: int) -> tuple[Tensor, list[BadFrame | None]]:
-        """Read frames as RGB uint8 (n, 3, size, size); see `FrameFiles.images`."""
+        """Resize frames to RGB uint8 (n, 3, size, size), antialiased; none is ever bad."""
+        chosen = self.pixels[list(frames)]
+        return resize(chosen, [size, size], antialias=True), [None] * len(frames)
+
+    def fingerprint(self) -> str:
+        """Return a digest of the pixels."""
+        return hashlib.sha256(np.ascontiguousarray(self.pixels.numpy()).data).hexdigest()
+
+
+class FileDataset:
+    """What data sets on disk share: their frames, and a plain refusal of what they do not hold."""
+
+    kind: str
+    files: FrameFiles | FrameArrays
+
+    def images(self, frames: Sequence[int], size: int) -> tuple[Tensor, list[BadFrame | None]]:
+        """Read frames as RGB uint8 (n, 3, size, size); see `FrameFiles` and `FrameArrays`."""
         return self.files.images(frames, size)
 
     def fingerprint(self) -> str:

@@ -131,6 +131,30 @@ def read_square(path: Path, size: int, crop: Crop | None = None) -> Tensor:
         left, top, width, height = crop.x, crop.y, crop.width, crop.height
     side = min(width, height)
     left, top = left + (width - side) // 2, top + (height - side) // 2
-    box = (left, top, left + side, top + side)
+    return _resized(image, size, (left, top, left + side, top + side))
+
+
+def read_box(path: Path, size: int, box: tuple[float, float, float, float]) -> Tensor:
+    """Read the rectangle left, top, right, bottom of an image, stretched to RGB uint8 (3, size, size).
+
+    Head pose sets are cropped by their landmarks and stretched to a square, whatever the face's own shape.
+
+    Args:
+        path: the file.
+        size: side of the result in pixels.
+        box: in pixels of the full image; clamped to it.
+
+    Raises:
+        DataError: the file cannot be read, or the box lies outside it.
+    """
+    image = open_upright(path)
+    left, top = max(box[0], 0.0), max(box[1], 0.0)
+    right, bottom = min(box[2], image.width), min(box[3], image.height)
+    if right - left < 1 or bottom - top < 1:
+        raise DataError(f"{path}: the box {box} lies outside the image, which is {image.width} x {image.height}")
+    return _resized(image, size, (left, top, right, bottom))
+
+
+def _resized(image: Image.Image, size: int, box: tuple[float, float, float, float]) -> Tensor:
     resized = image.resize((size, size), Image.Resampling.BILINEAR, box=box)
     return torch.from_numpy(np.array(resized)).permute(2, 0, 1).contiguous()

@@ -36,6 +36,7 @@ class ClassFolders(FileDataset):
     facecycle_api = (1, 0)
     Options = ClassFolderOptions
     kind = "class-folders"
+    files: FrameFiles
     licence = "as the images' own terms say"
 
     def __init__(self, options: ClassFolderOptions) -> None:
