@@ -183,7 +183,12 @@ MUTANTS = [
         "            grad *= tl.load(gamma_ptr",
         "            grad *= 0 * tl.load(gamma_ptr",
     ),
-    Mutant("renormalize", "channels_last ignored", "return (row // C * HW + p) * C + row % C", "return row * HW + p"),
+    Mutant(
+        "renormalize",
+        "channels_last ignored",
+        "return ((row // C).to(tl.int64) * HW + p) * C + row % C",
+        "return row.to(tl.int64) * HW + p",
+    ),
     Mutant("ssim", "taps one off", "distance = (from_first - _REACH)", "distance = (from_first - _REACH + 1)"),
     Mutant("ssim", "window cut at 9", "tl.abs(distance) <= _REACH", "tl.abs(distance) <= _REACH - 1"),
     Mutant(

@@ -19,10 +19,10 @@ from facecycle_kernels.renormalize.reference import EPS
 @triton.jit
 def _offset(row, p, C, HW, CHANNELS_LAST: tl.constexpr):
     """Return the 64 bit offset of position p in a row's map."""
-    row = row.to(tl.int64)
     if CHANNELS_LAST:
-        return (row // C * HW + p) * C + row % C
-    return row * HW + p
+        # Divided in 32 bit: a division in 64 bit is a call, and spills.
+        return ((row // C).to(tl.int64) * HW + p) * C + row % C
+    return row.to(tl.int64) * HW + p
 
 
 @triton.jit
