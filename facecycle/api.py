@@ -128,7 +128,8 @@ class Labelled:
 
     Attributes:
         frames: (n,) frame indices.
-        targets: (n,) class ids for emotion; (n, 3) pitch, yaw, roll in degrees for pose.
+        targets: (n,) class ids for emotion; (n, 3) pitch, yaw, roll in degrees for pose, positive when the face
+            looks up, turns to the left of the picture, and tilts clockwise (the convention of 300W-LP).
         folds: (n,) fold in which a sample is tested; -1 is training only.
         groups: (n,) whom the sample shows: inner cross-validation never splits a group.
         classes: names of the class ids, for emotion.
@@ -167,7 +168,7 @@ class Verification:
 class Dataset(Protocol):
     """Frames, as tracks for pretraining or as labelled samples for a probe.
 
-    A data set that lacks tracks or a task raises `DataError` and says so.
+    A data set that was not made for tracks or a task raises `NotOffered` and says so.
     """
 
     licence: str

@@ -34,6 +34,10 @@ class DataError(FacecycleError):
     """A data set, an image or a label file that is missing or malformed."""
 
 
+class NotOffered(DataError):
+    """Tracks, or labels for a task, that a data set was never made to hold."""
+
+
 class MalformedError(DataError):
     """Rows of a data set that cannot be used; `problems` names each with its file, line and fault."""
 

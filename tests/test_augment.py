@@ -6,7 +6,7 @@ import torch
 from torchvision.transforms.v2 import functional as tv
 
 from facecycle.config import AugmentationConfig
-from facecycle.data.augment import augment, colour_jitter, mirror, random_crop
+from facecycle.data.augment import augment, colour_jitter, greyscale, mirror, random_crop
 from facecycle.data.normalise import denormalise, from_uint8, to_uint8
 
 NOTHING = AugmentationConfig(crop_scale=(1, 1), crop_ratio=(1, 1), jitter_probability=0.0, mirror_probability=0.0)
@@ -48,12 +48,25 @@ def test_a_crop_moves_by_the_same_rule_as_cutting_and_resizing() -> None:
     out = random_crop(x, (0.25, 0.25), (1, 1), rng(5))
     # The draws of the crop: area, ratio, then the centre.
     draws = rng(5)
-    torch.rand(1, generator=draws), torch.rand(1, generator=draws)
+    torch.rand(10, generator=draws), torch.rand(10, generator=draws)
     left, top = (((torch.rand(1, generator=draws) * 2 - 1) * 0.5 + 0.5) * 32 - 8 for _ in range(2))
     lo_x, hi_x, lo_y, hi_y = int(left), int(left) + 17, int(top), int(top) + 17
     window = x[:, :, lo_y:hi_y, lo_x:hi_x]
     assert window.amin() - 1e-6 <= out.amin()
     assert out.amax() <= window.amax() + 1e-6
+
+
+def test_a_crop_that_never_fits_takes_the_whole_image() -> None:
+    x = torch.rand(4, 3, 8, 8, generator=rng(3))
+    assert torch.allclose(random_crop(x, (1.1, 1.2), (0.9, 1.1), rng()), x, atol=1e-6)
+
+
+def test_grey_images_are_grey_where_chosen() -> None:
+    x = torch.rand(2, 3, 8, 8, generator=rng(3))
+    out = greyscale(x, torch.tensor([True, False]))
+    assert torch.equal(out[0, 0], out[0, 2])
+    assert torch.allclose(out[0, :1], tv.rgb_to_grayscale(x[0]), atol=1e-3)
+    assert torch.equal(out[1], x[1])
 
 
 def test_jitter_agrees_with_torchvision_where_one_property_changes() -> None:

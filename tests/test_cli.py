@@ -133,7 +133,7 @@ def test_probe_reports_features_twins_and_baselines(
     for text in (metric, "random twin", "hog", "lbp", "pixels"):
         assert text in result.stdout
     report = json.loads((tmp_path / "result.json").read_text())
-    assert report["sha256"] == checkpoint.read(run).sha256()
+    assert report["facts"]["sha256"] == checkpoint.read(run).sha256()
     labels = [row["feature"] for row in report["rows"]]
     assert any(label.endswith("random twin") for label in labels)
     page = (tmp_path / "report.md").read_text()

@@ -6,13 +6,19 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 from conftest import picture
 from torch import Tensor
 
+from facecycle.data.split import TrainAndTest
+from facecycle.engine import protocols
 from facecycle.engine.features import FeatureRow
-from facecycle.engine.probe import ProbeResult, encoder_row, run_probe
-from facecycle.engine.report import as_json, table, write_report
+from facecycle.engine.probe import ProbeResult, run_probe
+from facecycle.engine.probe_report import read_result, saved, table, write_report
+from facecycle.engine.protocols.facecycle_raf import facecycle_raf
+from facecycle.engine.rows import BASELINES, baseline_rows, encoder_rows
+from facecycle.errors import DataError
 from facecycle.registry import build
 
 FACTS = {"checkpoint": "none", "sha256": "0", "data": "here", "image size": "32 px"}
@@ -26,7 +32,7 @@ def class_folders(root: Path) -> Path:
 
 def emotion(root: Path, *rows: FeatureRow) -> ProbeResult:
     dataset = build("dataset", "class-folders", {"path": str(root)})
-    return run_probe("emotion", dataset, rows, 32, FACTS)
+    return run_probe("linear", dataset, rows, FACTS)
 
 
 def test_features_are_extracted_once(tmp_path: Path) -> None:
@@ -37,14 +43,14 @@ def test_features_are_extracted_once(tmp_path: Path) -> None:
         return images.mean(dim=(2, 3))
 
     root = class_folders(tmp_path)
-    first = emotion(root, FeatureRow("mean", "once", extract))
-    again = emotion(root, FeatureRow("mean", "once", extract))
+    first = emotion(root, FeatureRow("mean", "once", extract, 32))
+    again = emotion(root, FeatureRow("mean", "once", extract, 32))
     assert seen == [20]
     assert first.rows[1].scores.metrics == again.rows[1].scores.metrics
-    emotion(root, FeatureRow("mean", "other weights", extract))
+    emotion(root, FeatureRow("mean", "other weights", extract, 32))
     assert seen == [20, 20]
     picture(root / "happy" / "S000_0.png", 99)
-    emotion(root, FeatureRow("mean", "once", extract))
+    emotion(root, FeatureRow("mean", "once", extract, 32))
     assert seen == [20, 20, 20]
 
 
@@ -56,16 +62,16 @@ def test_features_are_extracted_without_gradients(tmp_path: Path) -> None:
         assert not found.requires_grad
         return found
 
-    emotion(class_folders(tmp_path), FeatureRow("mean", "gradient", extract))
+    emotion(class_folders(tmp_path), FeatureRow("mean", "gradient", extract, 32))
 
 
 def test_bad_frames_are_left_out_and_named(tmp_path: Path) -> None:
     root = class_folders(tmp_path)
     (root / "sad" / "S003_1.png").write_text("no image")
-    result = emotion(root, encoder_row("pixels"))
+    result = emotion(root, *encoder_rows("pixels", False, 32))
     assert result.counts["samples"] == 19
     assert list(result.bad_frames) == ["sad/S003_1.png"]
-    assert as_json(result)["unreadable"] == result.bad_frames
+    assert saved(result).unreadable == result.bad_frames
 
 
 def test_pairs_with_a_bad_frame_are_left_out(tmp_path: Path) -> None:
@@ -77,33 +83,128 @@ def test_pairs_with_a_bad_frame_are_left_out(tmp_path: Path) -> None:
     whole = dataset.labelled("verify")
     frame = dataset.files.paths.index(tmp_path / "s4" / "1.png")
     lost = int(((whole.first == frame) | (whole.second == frame)).sum())
-    result = run_probe("verify", dataset, [encoder_row("pixels")], 32, FACTS)
+    result = run_probe("cosine-10fold", dataset, encoder_rows("pixels", False, 32), FACTS)
     assert lost > 0
     assert result.counts["pairs"] == len(whole.first) - lost
 
 
 def test_the_table_shows_what_was_scored() -> None:
     dataset = build("dataset", "synthetic", {"identities": 30, "test_identities": 20})
-    result = run_probe("pose", dataset, [encoder_row("hog")], 64, FACTS, limit=200)
+    result = run_probe("linear-pose", dataset, encoder_rows("hog", False, 64), FACTS, limit=200)
     assert result.counts == {"samples": 440, "tested": 240, "training only": 200}
-    titles, rows = table(result)
+    titles, rows = table(saved(result))
     assert titles[2:] == ["pitch MAE (deg)", "yaw MAE (deg)", "roll MAE (deg)", "mean (deg)"]
     constant, hog = rows
     assert constant[0] == "mean pose"
-    assert float(hog[-1]) < 0.7 * float(constant[-1])
+    assert float(hog[-1].split()[0]) < 0.7 * float(constant[-1].split()[0])
     tested = result.rows[1].scores
     errors = np.abs(tested.predictions - result.targets[tested.tested]).mean(axis=0)
-    assert hog[2:5] == [f"{error:.2f}" for error in errors]
+    assert [cell.split()[0] for cell in hog[2:5]] == [f"{error:.2f}" for error in errors]
 
 
 def test_the_report_holds_the_numbers_and_their_protocol(tmp_path: Path) -> None:
-    result = emotion(class_folders(tmp_path / "data"), encoder_row("pixels"))
+    result = emotion(class_folders(tmp_path / "data"), *encoder_rows("pixels", False, 32))
     page = write_report(result, tmp_path / "out")
     written = json.loads((tmp_path / "out" / "result.json").read_text())
+    assert read_result(tmp_path / "out" / "result.json") == saved(result)
     for row, stored in zip(result.rows, written["rows"], strict=True):
         assert stored["metrics"] == row.scores.metrics
         assert stored["chosen"] == {str(fold): value for fold, value in row.scores.chosen.items()}
     text = page.read_text()
-    for fact in (result.protocol, result.selection, result.note, *FACTS.values(), *table(result)[1][1]):
+    for fact in (result.protocol, result.selection, result.note, *FACTS.values(), *table(saved(result))[1][1]):
         assert fact in text
     assert (tmp_path / "out" / "emotion.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_baselines_are_the_papers_and_the_better_ones() -> None:
+    sizes = {row.label: row.extract(torch.zeros(1, 3, row.size, row.size)).shape[1] for row in baseline_rows()}
+    assert sizes == {"hog": 2304, "lbp uniform": 928, "lbp nri_uniform": 944, "pixels": 3072}
+    assert len(BASELINES) == len(sizes)
+
+
+def test_any_encoder_can_be_probed_without_a_checkpoint(tmp_path: Path) -> None:
+    (row,) = encoder_rows("timm:mobilenetv3_small_050", False, 32)
+    assert "untrained" in row.label
+    (again,) = encoder_rows("timm:mobilenetv3_small_050", False, 32)
+    images = torch.rand(2, 3, 32, 32)
+    with torch.inference_mode():
+        assert torch.equal(row.extract(images), again.extract(images))
+    assert row.key == again.key
+
+
+def two_sets(root: Path) -> TrainAndTest:
+    for number in range(12):
+        picture(root / "a" / ("happy", "sad")[number % 2] / f"{number}.png", number)
+        picture(root / "b" / ("Sad", "happy")[number % 2] / f"{number}.png", 50 + number)
+    sets = [build("dataset", "class-folders", {"path": str(root / name), "folds": 2}) for name in "ab"]
+    return TrainAndTest(*sets)
+
+
+def test_one_data_set_trains_and_another_is_tested_with_classes_matched_by_name(tmp_path: Path) -> None:
+    joined = two_sets(tmp_path)
+    labels = joined.labelled("emotion")
+    assert labels.folds.tolist() == [-1] * 12 + [0] * 12
+    assert labels.classes == ("happy", "sad")
+    pixels, bad = joined.images(labels.frames.tolist(), 16)
+    assert bad == [None] * 24
+    # In the second set Sad comes first, by its capital; the names decide.
+    names = [joined.parts[1].files.name(frame) for frame in range(12)]
+    assert [labels.classes[t] for t in labels.targets[12:]] == [name.split("/")[0].lower() for name in names]
+    assert torch.equal(pixels[12:], joined.parts[1].images(range(12), 16)[0])
+    (tmp_path / "b" / "happy").rename(tmp_path / "b" / "awe")
+    renamed = build("dataset", "class-folders", {"path": str(tmp_path / "b"), "folds": 2})
+    with pytest.raises(DataError, match="has the classes awe"):
+        TrainAndTest(joined.parts[0], renamed).labelled("emotion")
+
+
+def raf(epochs: int, kept: str, extract: object) -> protocols.scores.Scores:
+    """Bright against dark images of 100 px."""
+    levels = torch.tensor([40, 200] * 20, dtype=torch.uint8).view(-1, 1, 1, 1)
+    pixels = levels.expand(-1, 3, 100, 100).contiguous()
+    targets, folds = np.array([0, 1] * 20), np.array([-1] * 30 + [0] * 10)
+    row = FeatureRow("mean", kept, extract, 100)  # type: ignore[arg-type]
+    return facecycle_raf(row, pixels, "mark", targets, folds, np.arange(40), epochs=epochs)
+
+
+def test_the_papers_classifier_learns_without_gradients_in_the_encoder() -> None:
+    weight = torch.full((3, 2), 0.01, requires_grad=True)
+
+    def extract(images: Tensor) -> Tensor:
+        found = images.mean(dim=(2, 3)) @ weight
+        assert not found.requires_grad
+        return found
+
+    scores = raf(60, "learns", extract)
+    assert scores.metrics["accuracy"] == 1.0
+    assert scores.tested.tolist() == list(range(30, 40))
+    assert weight.grad is None
+
+
+def test_the_papers_classifier_goes_on_where_it_was_stopped() -> None:
+    class Stopped(Exception):
+        pass
+
+    calls = 0
+
+    def extract(images: Tensor) -> Tensor:
+        nonlocal calls
+        calls += 1
+        if calls == 4:
+            raise Stopped
+        return images.mean(dim=(2, 3))
+
+    with pytest.raises(Stopped):
+        raf(6, "stopped", extract)
+    before = calls
+    resumed = raf(6, "stopped", extract)
+    # One call for the tested images, one an epoch; the two finished epochs are not repeated.
+    assert calls - before == 1 + 4
+    whole = raf(6, "whole", lambda images: images.mean(dim=(2, 3)))
+    assert np.array_equal(resumed.predictions, whole.predictions)
+
+
+def test_a_result_that_no_probe_wrote_is_refused(tmp_path: Path) -> None:
+    for text in ("", "[]", '{"format": "facecycle-probe/9"}', "{"):
+        (tmp_path / "result.json").write_text(text)
+        with pytest.raises(DataError, match=r"result\.json is not the result of a probe"):
+            read_result(tmp_path / "result.json")

@@ -9,7 +9,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from sklearn.linear_model import LogisticRegression, Ridge
 
-from facecycle.engine import protocols
+from facecycle.engine.protocols.cosine import best_threshold, cosine_folds
+from facecycle.engine.protocols.linear import linear, linear_pose, rotate, standardise
+from facecycle.engine.protocols.scores import bootstrap, interval_over_folds
 from facecycle.errors import DataError
 
 
@@ -22,7 +24,7 @@ def test_separable_classes_are_separated() -> None:
     rng = np.random.default_rng(0)
     targets = rng.integers(0, 3, 120)
     features = np.eye(3)[targets] @ rng.normal(size=(3, 300)) + 0.05 * rng.normal(size=(120, 300))
-    scores = protocols.linear(features, targets, *five_folds(120))
+    scores = linear(features, targets, *five_folds(120))
     assert scores.metrics["accuracy"] == 1.0
     assert len(scores.folds) == 5
     assert sorted(scores.tested.tolist()) == list(range(120))
@@ -31,7 +33,7 @@ def test_separable_classes_are_separated() -> None:
 def test_labels_without_a_reason_give_chance() -> None:
     rng = np.random.default_rng(1)
     targets = rng.integers(0, 2, 400)
-    scores = protocols.linear(rng.normal(size=(400, 20)), targets, *five_folds(400))
+    scores = linear(rng.normal(size=(400, 20)), targets, *five_folds(400))
     assert abs(scores.metrics["accuracy"] - 0.5) < 0.1
 
 
@@ -39,16 +41,16 @@ def test_a_linear_map_to_angles_is_recovered() -> None:
     rng = np.random.default_rng(2)
     features = rng.normal(size=(200, 10))
     targets = features @ rng.normal(size=(10, 3)) * 5 + [3, -7, 1]
-    scores = protocols.linear_pose(features, targets, *five_folds(200))
+    scores = linear_pose(features, targets, *five_folds(200))
     assert scores.metrics["mean"] < 0.2
-    constant = protocols.linear_pose(np.zeros((200, 1)), targets, *five_folds(200))
+    constant = linear_pose(np.zeros((200, 1)), targets, *five_folds(200))
     assert constant.metrics["mean"] == pytest.approx(np.abs(targets - targets.mean(0)).mean(), rel=0.1)
 
 
 def test_training_only_samples_are_never_tested() -> None:
     rng = np.random.default_rng(3)
     folds = np.r_[np.full(60, -1), np.zeros(20, int)]
-    scores = protocols.linear_pose(rng.normal(size=(80, 4)), rng.normal(size=(80, 3)), folds, np.arange(80))
+    scores = linear_pose(rng.normal(size=(80, 4)), rng.normal(size=(80, 3)), folds, np.arange(80))
     assert scores.tested.tolist() == list(range(60, 80))
     assert list(scores.folds) == [0]
 
@@ -58,7 +60,7 @@ def test_rotation_changes_no_prediction(shape: tuple[int, int]) -> None:
     rng = np.random.default_rng(4)
     train, test = rng.normal(size=shape), rng.normal(size=(10, shape[1]))
     train -= train.mean(0)
-    small, small_test = (x.astype(float) for x in protocols.rotate(train, test))
+    small, small_test = (x.astype(float) for x in rotate(train, test))
     assert small.shape[1] <= min(shape)
     values, classes = rng.normal(size=(shape[0], 3)), rng.integers(0, 3, shape[0])
     plain = Ridge(2.0).fit(train, values).predict(test)
@@ -72,7 +74,7 @@ def test_rotation_changes_no_prediction(shape: tuple[int, int]) -> None:
 def test_standardising_looks_at_the_training_part_alone() -> None:
     rng = np.random.default_rng(5)
     train, test = rng.normal(3, 2, (50, 4)), rng.normal(100, 9, (20, 4))
-    scaled, scaled_test = protocols.standardise(train, test)
+    scaled, scaled_test = standardise(train, test)
     assert np.allclose(scaled.mean(0), 0)
     assert np.allclose(scaled.std(0), 1)
     assert np.allclose(scaled_test, (test - train.mean(0)) / train.std(0))
@@ -82,7 +84,7 @@ def test_standardising_looks_at_the_training_part_alone() -> None:
 @given(hnp.arrays(float, st.integers(1, 30), elements=st.integers(-5, 5).map(float)), st.randoms())
 def test_the_threshold_is_the_best_there_is(scores: np.ndarray, random: object) -> None:
     same = np.array([random.random() < 0.5 for _ in scores])  # type: ignore[attr-defined]
-    found = protocols.best_threshold(scores, same)
+    found = best_threshold(scores, same)
     accuracy = ((scores >= found) == same).mean()
     candidates = [*scores, scores.max() + 1]
     assert accuracy == max(((scores >= c) == same).mean() for c in candidates)
@@ -95,10 +97,10 @@ def test_verification_finds_persons_and_reports_chance_without_any() -> None:
     b[::2] = a[::2]
     features = lambda who: people[who] + 0.1 * rng.normal(size=(400, 16))  # noqa: E731
     folds = np.arange(400) % 10
-    good = protocols.cosine_folds(features(a), features(b), a == b, folds)
+    good = cosine_folds(features(a), features(b), a == b, folds)
     assert good.metrics["accuracy"] > 0.97
     assert good.metrics["auc"] > 0.99
-    noise = protocols.cosine_folds(rng.normal(size=(400, 16)), rng.normal(size=(400, 16)), a == b, folds)
+    noise = cosine_folds(rng.normal(size=(400, 16)), rng.normal(size=(400, 16)), a == b, folds)
     assert abs(noise.metrics["auc"] - 0.5) < 0.1
 
 
@@ -110,7 +112,7 @@ def test_a_threshold_never_sees_its_own_fold() -> None:
     first = np.tile([1.0, 0.0], (40, 1))
     second = np.c_[np.cos(angle), np.sin(angle)]
     mirrored = np.r_[first, -first], np.r_[second, -second]  # centred by any subset of whole folds
-    scores = protocols.cosine_folds(*mirrored, np.r_[same, same], np.r_[folds, folds])
+    scores = cosine_folds(*mirrored, np.r_[same, same], np.r_[folds, folds])
     assert scores.folds[0]["accuracy"] == 0.0
     assert all(scores.folds[fold]["accuracy"] == 1.0 for fold in range(1, 10))
 
@@ -125,9 +127,35 @@ def test_a_threshold_never_sees_its_own_fold() -> None:
 )
 def test_a_split_that_cannot_be_used_says_why(folds: np.ndarray, groups: np.ndarray, message: str) -> None:
     with pytest.raises(DataError, match=message):
-        protocols.linear_pose(np.random.default_rng(7).normal(size=(20, 3)), np.ones((20, 3)), folds, groups)
+        linear_pose(np.random.default_rng(7).normal(size=(20, 3)), np.ones((20, 3)), folds, groups)
 
 
 def test_pairs_of_a_single_fold_are_refused() -> None:
     with pytest.raises(DataError, match="fewer than two folds"):
-        protocols.cosine_folds(np.ones((4, 2)), np.ones((4, 2)), np.array([True, False] * 2), np.zeros(4, int))
+        cosine_folds(np.ones((4, 2)), np.ones((4, 2)), np.array([True, False] * 2), np.zeros(4, int))
+
+
+def test_the_bootstrap_covers_the_mean_as_often_as_it_says() -> None:
+    rng = np.random.default_rng(8)
+    covered = 0
+    for _ in range(200):
+        low, high = bootstrap(rng.normal(3, 2, 60), np.arange(60))
+        covered += low <= 3 <= high
+    assert 0.88 < covered / 200 < 0.99
+
+
+def test_the_bootstrap_draws_people_not_images() -> None:
+    values = np.repeat(np.random.default_rng(9).normal(size=20), 50)
+    people = np.arange(20).repeat(50)
+    low, high = bootstrap(values, people)
+    single_low, single_high = bootstrap(values, np.arange(1000))
+    assert high - low > 4 * (single_high - single_low)
+    assert bootstrap(np.ones(10), np.arange(10)) == (1.0, 1.0)
+
+
+def test_the_interval_over_folds_is_students() -> None:
+    low, high = interval_over_folds(np.array([0.7, 0.72, 0.74, 0.76, 0.78]))
+    # t(0.975, 4) = 2.7764; the deviation of these five is 0.0316.
+    assert (low, high) == pytest.approx(
+        (0.74 - 2.7764 * 0.031623 / 5**0.5, 0.74 + 2.7764 * 0.031623 / 5**0.5), abs=1e-5
+    )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 import time
+from collections.abc import Callable
 from typing import Any
 
 from rich.console import Console
@@ -30,6 +31,20 @@ def say_log() -> None:
     log = logging.getLogger("facecycle")
     log.handlers = [Handler()]
     log.setLevel(logging.INFO)
+
+
+def occasionally() -> Callable[[str], None]:
+    """Return a function that prints a line, but none within seconds of the last."""
+    last = -QUIET_INTERVAL
+
+    def tell(text: str) -> None:
+        nonlocal last
+        now = time.monotonic()
+        if now - last >= QUIET_INTERVAL:
+            last = now
+            say(text)
+
+    return tell
 
 
 class Progress:

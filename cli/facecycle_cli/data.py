@@ -1,11 +1,17 @@
-"""How `--data` names a data set: a path, `KIND:PATH`, or the name of a data set that needs no path."""
+"""How the command line names a data set, and `facecycle data check`."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from facecycle.errors import DataError
+import typer
+
+from facecycle.errors import ConfigError, DataError
+
+app = typer.Typer(help="Look at data sets before using them.", no_args_is_help=True)
+NEED_NO_PATH = frozenset({"synthetic"})
 
 
 def parse(text: str, default_kind: str) -> dict[str, Any]:
@@ -21,7 +27,7 @@ def parse(text: str, default_kind: str) -> dict[str, Any]:
     path = Path(text)
     if path.exists():
         return {"name": default_kind, "options": {"path": str(path)}}
-    if text == "synthetic":
+    if text in NEED_NO_PATH:
         return {"name": text, "options": {}}
     kind, colon, rest = text.partition(":")
     if colon:
@@ -29,3 +35,72 @@ def parse(text: str, default_kind: str) -> dict[str, Any]:
             raise DataError(f"--data {text}: there is no file or folder {rest}")
         return {"name": kind, "options": {"path": rest}}
     raise DataError(f"--data {text}: there is no file or folder of that name")
+
+
+def build(components: list[dict[str, Any]], options: dict[str, Any]) -> list[Any]:
+    """Build data sets, giving each the options it has; an option that none of them has is an error.
+
+    Raises:
+        ConfigError: nobody has an option, or a value is wrong.
+        DataError: the data cannot be used.
+    """
+    from facecycle import registry
+
+    fields = [registry.load(registry.find("dataset", c["name"])).Options.model_fields for c in components]
+    for option in options:
+        if not any(option in known for known in fields):
+            names = " and ".join(c["name"] for c in components)
+            raise ConfigError(
+                f"{names} has no option {option!r}",
+                hint=f"Options: {', '.join(dict.fromkeys(name for known in fields for name in known))}.",
+            )
+    return [
+        registry.build("dataset", c["name"], {**c["options"], **{k: v for k, v in options.items() if k in known}})
+        for c, known in zip(components, fields, strict=True)
+    ]
+
+
+def parse_options(assignments: Iterable[str], allow_missing: bool) -> dict[str, Any]:
+    """Turn `--option key=value` and `--allow-missing` into options of a data set."""
+    from facecycle.config import set_layer
+
+    return {**set_layer(assignments)[1], **({"allow_missing": True} if allow_missing else {})}
+
+
+OPTION_HELP = "An option of the data set, key=value; `facecycle plugins show KIND` lists them. Repeats."
+MISSING_HELP = "Leave out what the data set's lists name and the disk lacks, and say how much that is."
+
+
+@app.command()
+def check(
+    kind: Annotated[str, typer.Argument(help="A data set's name: raf-db, lfw, 300w-lp, tracks.")],
+    path: Annotated[Path | None, typer.Argument(help="Where it lies.")] = None,
+    out: Annotated[Path, typer.Option(help="Folder for the contact sheet.")] = Path("data-check"),
+    option: Annotated[list[str] | None, typer.Option("--option", metavar="KEY=VALUE", help=OPTION_HELP)] = None,
+    allow_missing: Annotated[bool, typer.Option("--allow-missing", help=MISSING_HELP)] = False,
+) -> None:
+    """Count a data set against what is published, draw a sheet of samples, and name every malformed row.
+
+    Example: facecycle data check raf-db RAF-DB/basic
+    """
+    from facecycle.engine.data_check import check as run
+    from facecycle.errors import MalformedError
+    from facecycle_cli.console import say
+
+    component = {"name": kind, "options": {"path": str(path)} if path is not None else {}}
+    try:
+        (dataset,) = build([component], parse_options(option or (), allow_missing))
+        checked = run(dataset, out / f"{kind}.png")
+    except MalformedError as error:
+        for problem in error.problems:
+            say(problem)
+        count = len(error.problems)
+        raise DataError(
+            f"{path}: {count} {'row is' if count == 1 else 'rows are'} malformed; see above", hint=error.hint
+        ) from error
+    for line in checked.lines:
+        say(line)
+    for name, reason in checked.bad_frames.items():
+        say(f"unreadable  {name}: {reason}")
+    say(f"samples: {checked.sheet}")
+    say(f"terms: {dataset.licence}")

@@ -8,9 +8,10 @@ import sys
 import typer
 
 from facecycle.errors import FacecycleError
-from facecycle_cli import plugins
+from facecycle_cli import data, plugins
 from facecycle_cli.pretrain import pretrain
 from facecycle_cli.probe import probe
+from facecycle_cli.report import report
 from facecycle_cli.translate import translate
 
 app = typer.Typer(
@@ -24,6 +25,8 @@ app = typer.Typer(
 app.command()(pretrain)
 app.command()(translate)
 app.command()(probe)
+app.command()(report)
+app.add_typer(data.app, name="data")
 app.add_typer(plugins.app, name="plugins")
 
 

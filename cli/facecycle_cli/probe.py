@@ -1,12 +1,20 @@
-"""`facecycle probe`: what a checkpoint's features know, beside baselines."""
+"""`facecycle probe`: what features know, beside baselines, under a named protocol."""
 
 from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from facecycle.errors import ConfigError, did_you_mean
+from facecycle_cli.data import MISSING_HELP, OPTION_HELP, build, parse, parse_options
+
+if TYPE_CHECKING:
+    from facecycle.engine.features import FeatureRow
+    from facecycle.engine.load import Loaded
+    from facecycle.engine.protocols import Protocol
 
 
 class Task(StrEnum):
@@ -15,55 +23,176 @@ class Task(StrEnum):
     emotion = "emotion"
     pose = "pose"
     verify = "verify"
+    neutral = "neutral"
 
 
-DEFAULT_KIND = {Task.emotion: "class-folders", Task.pose: "pose-csv", Task.verify: "identity-folders"}
+DEFAULT_KIND = {
+    "emotion": "class-folders",
+    "pose": "pose-csv",
+    "verify": "identity-folders",
+    "neutral": "class-folders",
+}
 SYNTHETIC_LIMIT = 800
 """Training samples drawn from the built-in faces, which have no end."""
+DEFAULT_SIZE = 64
+"""Side of the images that an encoder without a checkpoint reads."""
 
 
 def probe(
-    task: Annotated[Task, typer.Option(help="What to read out of the features.")],
+    task: Annotated[
+        Task | None, typer.Option(help="What to read out of the features; neutral measures the neutral faces.")
+    ] = None,
     data: Annotated[
         str | None,
         typer.Option(help="Class folders, pose csv or identity folders, or KIND:PATH; synthetic when left out."),
     ] = None,
+    test: Annotated[str | None, typer.Option(help="Test on this data set instead; --data is trained on.")] = None,
+    protocol: Annotated[
+        str | None, typer.Option(help="linear, facecycle-raf, linear-pose, facecycle-pose, cosine-10fold.")
+    ] = None,
     checkpoint: Annotated[
         Path | None, typer.Option(help="Run folder or .safetensors file; the newest run when left out.")
     ] = None,
-    feature: Annotated[
-        list[str] | None, typer.Option(help="Feature of the checkpoint: code, conv, code+identity. Repeats.")
+    encoder: Annotated[
+        str | None, typer.Option(help="Probe this encoder instead of a checkpoint: timm:resnet18, hog.")
     ] = None,
+    pretrained: Annotated[bool, typer.Option("--pretrained", help="With --encoder: take its own weights.")] = False,
+    feature: Annotated[
+        list[str] | None,
+        typer.Option(help="Feature of the checkpoint: code, identity, conv, expression+identity. Repeats."),
+    ] = None,
+    size: Annotated[int | None, typer.Option(min=16, help="Side of the images in pixels; conv exists at any.")] = None,
+    option: Annotated[list[str] | None, typer.Option("--option", metavar="KEY=VALUE", help=OPTION_HELP)] = None,
+    allow_missing: Annotated[bool, typer.Option("--allow-missing", help=MISSING_HELP)] = False,
     out: Annotated[Path | None, typer.Option(help="Folder for the report; probes/TASK when left out.")] = None,
 ) -> None:
     """Probe frozen features with a linear model, beside their random twins, HoG, LBP and pixels.
 
     Example: facecycle probe --task pose --data tracks/pose.csv
     """
-    from facecycle import registry
-    from facecycle.engine.load import load
-    from facecycle.engine.probe import BASELINES, checkpoint_rows, encoder_row, run_probe
-    from facecycle.engine.report import table, write_report
-    from facecycle_cli.console import say, show_table
-    from facecycle_cli.data import parse
+    from facecycle.engine.protocols import PROTOCOLS
 
-    chosen = parse(data or "synthetic", DEFAULT_KIND[task])
-    dataset = registry.build("dataset", chosen["name"], chosen["options"])
-    loaded = load(checkpoint)
-    rows = checkpoint_rows(loaded, task.value, feature or ())
-    rows += [encoder_row(name) for name in BASELINES]
-    size = loaded.checkpoint.config.size
+    name = _protocol(task, protocol)
+    chosen = PROTOCOLS.get(name)
+    kind = chosen.task if chosen else Task.neutral.value
+    components = [parse(data or "synthetic", DEFAULT_KIND[kind])]
+    if test is not None:
+        components.append(parse(test, DEFAULT_KIND[kind]))
+    fixed = dict(chosen.data_options) if chosen else {}
+    dataset: Any
+    dataset, *others = build(components, {**parse_options(option or (), allow_missing), **fixed})
+    if others:
+        from facecycle.data.split import TrainAndTest
+
+        dataset = TrainAndTest(dataset, others[0])
     facts = {
-        "checkpoint": str(loaded.checkpoint.path),
-        "sha256": loaded.checkpoint.sha256(),
         "data": data or "synthetic",
-        "image size": f"{size} px",
+        **({"tested on": test} if test else {}),
+        "data set": components[-1]["name"],
+        **_versions(),
     }
-    limit = SYNTHETIC_LIMIT if chosen["name"] == "synthetic" else None
-    result = run_probe(task.value, dataset, rows, size, facts, limit)
-    show_table(f"{task.value}: {result.protocol}", *table(result))
+    limit = SYNTHETIC_LIMIT if components[0]["name"] == "synthetic" else None
+    folder = out or Path("probes") / kind
+    if chosen is None:
+        _measure_neutral(dataset, checkpoint, facts, limit, folder)
+        return
+    rows, whose = _rows(chosen, checkpoint, encoder, pretrained, feature or [], size)
+    _run(name, dataset, rows, {**whose, **facts}, limit, folder)
+
+
+def _protocol(task: Task | None, protocol: str | None) -> str:
+    """Return the protocol's name, the task's usual one where none is given; `neutral` is a procedure of its own."""
+    from facecycle.engine.protocols import DEFAULTS, PROTOCOLS
+
+    if protocol is None:
+        if task is None:
+            raise ConfigError(
+                "name a task or a protocol",
+                hint=f"--task {', '.join(Task)}; --protocol {', '.join(PROTOCOLS)}.",
+            )
+        return "neutral" if task is Task.neutral else DEFAULTS[task.value]  # type: ignore[index]
+    if protocol not in PROTOCOLS:
+        raise ConfigError(
+            f"there is no protocol {protocol!r}",
+            hint=did_you_mean(protocol, PROTOCOLS) or f"Protocols: {', '.join(PROTOCOLS)}.",
+        )
+    if task is not None and task.value != PROTOCOLS[protocol].task:
+        raise ConfigError(f"the protocol {protocol} is for --task {PROTOCOLS[protocol].task}, not {task.value}")
+    return protocol
+
+
+def _rows(
+    protocol: Protocol,
+    checkpoint: Path | None,
+    encoder: str | None,
+    pretrained: bool,
+    features: list[str],
+    size: int | None,
+) -> tuple[list[FeatureRow], dict[str, str]]:
+    """Return the features to look at, and the facts that identify them."""
+    from facecycle.engine.load import load
+    from facecycle.engine.rows import baseline_rows, checkpoint_rows, encoder_rows
+
+    if size is not None and protocol.size not in {None, size}:
+        raise ConfigError(f"--size {size}: this protocol reads images of {protocol.size} px")
+    size = size or protocol.size
+    if encoder is not None:
+        if checkpoint is not None or features:
+            raise ConfigError("--encoder has no checkpoint and no named features", hint="Leave one of them out.")
+        size = size or DEFAULT_SIZE
+        found = encoder_rows(encoder, pretrained, size)
+        facts = {"encoder": f"{encoder}, {'pretrained' if pretrained else 'not trained by facecycle'}"}
+    else:
+        if pretrained:
+            raise ConfigError("--pretrained goes with --encoder", hint="Example: --encoder timm:resnet18 --pretrained")
+        loaded = load(checkpoint)
+        size = size or loaded.checkpoint.config.size
+        found = checkpoint_rows(loaded, protocol, features, size)
+        facts = _identify(loaded)
+    # At the protocol's own size, a baseline of another would belong to another protocol.
+    baselines = baseline_rows() if protocol.size is None else []
+    return [*found, *baselines], {**facts, "image size": f"{size} px"}
+
+
+def _identify(loaded: Loaded) -> dict[str, str]:
+    return {"checkpoint": str(loaded.checkpoint.path), "sha256": loaded.checkpoint.sha256()}
+
+
+def _versions() -> dict[str, str]:
+    from facecycle.checkpoint import environment
+
+    return {key: value for key, value in environment().items() if key != "platform"}
+
+
+def _run(
+    protocol: str, dataset: Any, rows: list[FeatureRow], facts: dict[str, str], limit: int | None, out: Path
+) -> None:
+    from facecycle.engine.probe import run_probe
+    from facecycle.engine.probe_report import saved, table, write_report
+    from facecycle_cli.console import occasionally, say, show_table
+
+    result = run_probe(protocol, dataset, rows, facts, limit, occasionally())
+    show_table(f"{result.task}: {result.protocol}, 95 % intervals", *table(saved(result)))
     say(f"split: {result.note}")
+    for line in result.coverage:
+        say(f"data: {line}")
     for name, reason in result.bad_frames.items():
         say(f"skipped {name}: {reason}")
-    page = write_report(result, out or Path("probes") / task.value)
-    say(f"report: {page}")
+    say(f"report: {write_report(result, out)}")
+
+
+def _measure_neutral(
+    dataset: Any, checkpoint: Path | None, facts: dict[str, str], limit: int | None, out: Path
+) -> None:
+    from facecycle.engine.load import load
+    from facecycle.engine.neutral import evaluate_neutral
+    from facecycle.engine.pictures import contact_sheet, write_png
+    from facecycle.engine.probe_report import saved, table, write_report
+    from facecycle_cli.console import say, show_table
+
+    loaded = load(checkpoint)
+    result, shown = evaluate_neutral(loaded, dataset, {**_identify(loaded), **facts}, limit)
+    show_table("neutral faces, 95 % intervals", *table(saved(result)))
+    page = write_report(result, out)
+    write_png(out / "neutral.png", contact_sheet(list(shown.items())))
+    say(f"split: {result.note}\nreport: {page}")

@@ -42,4 +42,6 @@ def translate(
         say(f"skipped {name}: {reason}")
     for sheet in result.sheets:
         say(f"contact sheet: {sheet}")
+    if result.gallery is not None:
+        say(f"gallery: {result.gallery}")
     say(f"{len(result.pictures)} pictures in {out}")

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from facecycle.config import AugmentationConfig
 
+TRIES = 10
 _LUMA = (0.299, 0.587, 0.114)
 # RGB to YIQ: a rotation in its (I, Q) plane turns the hue and keeps the luma.
 _YIQ = ((0.299, 0.587, 0.114), (0.595716, -0.274453, -0.321263), (0.211456, -0.522591, 0.311135))
@@ -24,17 +25,23 @@ def random_crop(
 ) -> Tensor:
     """Cut a random rectangle out of each image (B, 3, H, W) and resize it back to (H, W), bilinear.
 
+    As torchvision's RandomResizedCrop, a rectangle that does not fit is drawn again, up to ten times; then
+    the whole image is taken.
+
     Args:
         images: float images.
-        scale: range of the rectangle's area over the image's; sides longer than the image are cut to it.
+        scale: range of the rectangle's area over the image's.
         ratio: range of width over height, drawn log-uniformly.
         generator: source of the draws.
     """
     count = len(images)
-    area = _uniform(count, *scale, generator)
-    aspect = torch.exp(_uniform(count, math.log(ratio[0]), math.log(ratio[1]), generator))
-    width = (area * aspect).sqrt().clamp(max=1)
-    height = (area / aspect).sqrt().clamp(max=1)
+    area = _uniform(count * TRIES, *scale, generator).view(count, TRIES)
+    aspect = torch.exp(_uniform(count * TRIES, math.log(ratio[0]), math.log(ratio[1]), generator)).view(count, TRIES)
+    widths, heights = (area * aspect).sqrt(), (area / aspect).sqrt()
+    fits = (widths <= 1) & (heights <= 1)
+    first = fits.int().argmax(1, keepdim=True)
+    none = ~fits.any(1)
+    width, height = (sides.gather(1, first).squeeze(1).masked_fill(none, 1) for sides in (widths, heights))
     # The centre moves as far as the rectangle leaves room, in grid units [-1, 1].
     x = _uniform(count, -1, 1, generator) * (1 - width)
     y = _uniform(count, -1, 1, generator) * (1 - height)
@@ -84,6 +91,13 @@ def _hue_rotation(angle: Tensor) -> Tensor:
     rotation[:, 1, 2] = -angle.sin()
     rotation[:, 2, 1] = angle.sin()
     return torch.linalg.inv(to_yiq) @ rotation @ to_yiq
+
+
+def greyscale(images: Tensor, chosen: Tensor) -> Tensor:
+    """Replace the images (B, 3, H, W) by their luma, in all three channels, where `chosen` (B,) is True."""
+    luma = torch.tensor(_LUMA).view(1, 3, 1, 1)
+    grey = (images * luma).sum(1, keepdim=True).expand_as(images)
+    return torch.where(chosen.view(-1, 1, 1, 1), grey, images)
 
 
 def mirror(images: Tensor, chosen: Tensor) -> Tensor:

@@ -14,7 +14,7 @@ from torchvision.transforms.v2.functional import resize
 
 from facecycle.api import BadFrame
 from facecycle.data.images import read_box, read_square
-from facecycle.errors import DataError
+from facecycle.errors import DataError, NotOffered
 
 CACHE_BYTES = 2 * 1024**3
 """Decoded frames kept in memory; a larger data set is decoded anew whenever a frame is asked for."""
@@ -133,8 +133,8 @@ class FileDataset:
         """Return a digest that changes with the files."""
         return self.files.fingerprint()
 
-    def refuse(self, what: str) -> DataError:
+    def refuse(self, what: str) -> NotOffered:
         """Return the error for something this data set does not hold."""
-        return DataError(
+        return NotOffered(
             f"the data set {self.kind!r} has no {what}", hint="Name another kind of data: --data KIND:PATH."
         )

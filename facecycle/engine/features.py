@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,15 +13,17 @@ import numpy as np
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from torch import Tensor
+from torch import Tensor, nn
 
-from facecycle.api import BadFrame, Dataset
 from facecycle.data.normalise import from_uint8
 from facecycle.errors import RunError
 from facecycle.files import write_atomically
 
-BATCH = 64
-VERSION = 1
+CPU_BATCH = 64
+"""Larger batches leave a processor's caches, and are no faster."""
+GPU_BATCH = 1024
+"""Halved until it fits."""
+VERSION = 2
 """Raise it when the same inputs give other features, so that cached ones are not used again."""
 
 
@@ -32,23 +34,38 @@ class FeatureRow:
     Attributes:
         label: what the report calls it.
         key: identifies weights and feature, for the cache: `<checkpoint sha256>:<feature>`.
-        extract: maps normalised images (B, 3, H, W) to features (B, D).
+        extract: maps normalised images (B, 3, H, W), of any device, to features (B, D) on the CPU.
+        size: side of the images it reads, in pixels.
+        accelerated: whether `extract` computes on a GPU.
     """
 
     label: str
     key: str
     extract: Callable[[Tensor], Tensor]
+    size: int
+    accelerated: bool = False
+
+
+def feature_row(label: str, key: str, network: nn.Module, compute: Callable[[Tensor], Tensor], size: int) -> FeatureRow:
+    """Return the row of a network's feature; the network is frozen and moved to the GPU, where there is one.
+
+    Args:
+        label, key, size: as in `FeatureRow`.
+        network: what computes; channels-last convolutions are faster on CPUs and GPUs alike.
+        compute: maps normalised images to features (B, ...) with that network.
+    """
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    network.requires_grad_(False).eval().to(device).to(memory_format=torch.channels_last)
+
+    def extract(images: Tensor) -> Tensor:
+        return compute(images.to(device, memory_format=torch.channels_last)).flatten(1).float().cpu()
+
+    return FeatureRow(label, key, extract, size, device.type == "cuda")
 
 
 def cache_folder() -> Path:
     """Return the folder that features are kept in."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "facecycle" / "features"
-
-
-def read_frames(dataset: Dataset, frames: Sequence[int], size: int) -> tuple[Tensor, dict[int, BadFrame]]:
-    """Read frames as uint8 (n, 3, size, size), and the bad ones by their row."""
-    pixels, problems = dataset.images(frames, size)
-    return pixels, {row: bad for row, bad in enumerate(problems) if bad is not None}
 
 
 def features(row: FeatureRow, pixels: Tensor, fingerprint: str) -> np.ndarray:
@@ -63,10 +80,25 @@ def features(row: FeatureRow, pixels: Tensor, fingerprint: str) -> np.ndarray:
     path = cache_folder() / f"{hashlib.sha256(text.encode()).hexdigest()}.safetensors"
     with contextlib.suppress(OSError, SafetensorError, KeyError):
         return load_file(path)["features"].numpy()
-    with torch.inference_mode():
-        parts = [row.extract(from_uint8(batch)).float().flatten(1) for batch in pixels.split(BATCH)]
-    found = torch.cat(parts).contiguous()
+    found = extract_all(row, pixels)
     # A full disk costs the cache, not the result.
     with contextlib.suppress(RunError):
         write_atomically(path, lambda temporary: save_file({"features": found}, temporary))
     return found.numpy()
+
+
+def extract_all(row: FeatureRow, pixels: Tensor) -> Tensor:
+    """Return the features (n, D) of uint8 images (n, 3, S, S), in the largest batches that fit."""
+    batch = GPU_BATCH if row.accelerated else CPU_BATCH
+    parts: list[Tensor] = []
+    done = 0
+    with torch.inference_mode():
+        while done < len(pixels):
+            try:
+                parts.append(row.extract(from_uint8(pixels[done : done + batch])))
+                done += batch
+            except torch.OutOfMemoryError:
+                if batch == 1:
+                    raise
+                batch //= 2
+    return torch.cat(parts).contiguous()

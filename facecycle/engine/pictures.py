@@ -67,6 +67,22 @@ def contact_sheet(columns: Sequence[tuple[str, Tensor]], rows: Sequence[str] = (
     return sheet
 
 
+def captioned_sheet(pixels: Tensor, captions: Sequence[str], columns: int = 8) -> Image.Image:
+    """Lay out uint8 RGB images (n, 3, S, S) in rows, each above its caption, cut to fit."""
+    cell = pixels.shape[-1]
+    font = ImageFont.load_default(size=12)
+    height = cell + 20
+    sheet = Image.new("RGB", (columns * (cell + GAP), -(-len(pixels) // columns) * height), (BACKGROUND,) * 3)
+    draw = ImageDraw.Draw(sheet)
+    for number, (image, caption) in enumerate(zip(pixels, captions, strict=True)):
+        left, top = number % columns * (cell + GAP), number // columns * height
+        sheet.paste(to_pil(image), (left, top))
+        while caption and draw.textlength(caption, font=font) > cell:
+            caption = caption[1:]
+        draw.text((left + cell // 2, top + cell + 9), caption, fill=0, font=font, anchor="mm")
+    return sheet
+
+
 def panel_pixels(name: str, panel: Tensor, size: int) -> Tensor:
     """Turn a method's panel, an image or `flow`, into uint8 RGB (B, 3, size, size)."""
     return flow_pixels(panel, size) if name == "flow" else enlarge(to_uint8(panel), size)

@@ -1,13 +1,14 @@
-"""Plots of a probe: confusion matrix, predicted against true angles, ROC curves."""
+"""Plots: of a probe its confusion matrix, angles or ROC curves; of a run its losses."""
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from facecycle.engine.protocols import ANGLES
+from facecycle.engine.protocols.linear import ANGLES
 from facecycle.files import write_atomically
 
 if TYPE_CHECKING:
@@ -82,3 +83,21 @@ def roc_curves(result: ProbeResult) -> Figure:
     axes.set(xlabel="false positive rate", ylabel="true positive rate", title="verification (AUC)")
     axes.legend(loc="lower right", fontsize=8)
     return figure
+
+
+def loss_curves(lines: list[dict[str, Any]]) -> bytes:
+    """Draw the losses of a run against its steps, one panel a stage; returns a PNG."""
+    stages = list(dict.fromkeys(str(line.get("stage")) for line in lines))
+    hidden = {"stage", "step", "lr", "gradient_norm", "images_per_second"}
+    figure = _figure(4.5 * len(stages), 3.5)
+    for axes, stage in zip(figure.subplots(1, len(stages), squeeze=False)[0], stages, strict=True):
+        mine = [line for line in lines if str(line.get("stage")) == stage]
+        for name in sorted({k for line in mine for k in line} - hidden):
+            points = [(line["step"], line[name]) for line in mine if isinstance(line.get(name), float)]
+            if points and "/" not in name:
+                axes.plot(*zip(*points, strict=True), label=name, linewidth=1)
+        axes.set(xlabel="step", title=stage)
+        axes.legend(fontsize=7)
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=100)
+    return buffer.getvalue()

@@ -10,30 +10,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from facecycle import registry
-from facecycle.api import BadFrame, Dataset, Labelled, Method, Task, Verification
+from facecycle.api import BadFrame, Dataset, Labelled, Verification
 from facecycle.data.pairs import seeded
-from facecycle.engine import protocols
-from facecycle.engine.build import build_method
-from facecycle.engine.features import FeatureRow, features, read_frames
-from facecycle.engine.load import Loaded
-from facecycle.engine.protocols import Scores
-from facecycle.errors import ConfigError, DataError, did_you_mean
-
-PROTOCOLS: dict[Task, str] = {"emotion": "linear", "pose": "linear-pose", "verify": "cosine-10fold"}
-SELECTION: dict[Task, str] = {
-    "emotion": f"C from {list(protocols.C_GRID)} by {protocols.INNER_FOLDS}-fold cross-validation inside each "
-    "training split, groups kept together",
-    "pose": f"alpha from {[round(a, 2) for a in protocols.ALPHA_GRID]} by {protocols.INNER_FOLDS}-fold "
-    "cross-validation inside each training split, groups kept together",
-    "verify": "one threshold per fold, chosen on the other folds; features centred by the other folds' mean",
-}
-BASELINES = ("hog", "lbp", "pixels")
-DEFAULT_FEATURES: dict[Task, tuple[str, ...]] = {
-    "emotion": ("code", "conv"),
-    "pose": ("code", "conv"),
-    "verify": ("identity", "identity_conv", "conv"),
-}
+from facecycle.engine.features import FeatureRow, features
+from facecycle.engine.protocols import PROTOCOLS
+from facecycle.engine.protocols.cosine import cosine_folds
+from facecycle.engine.protocols.facecycle_raf import facecycle_raf
+from facecycle.engine.protocols.linear import linear, linear_pose
+from facecycle.engine.protocols.scores import Scores
+from facecycle.errors import DataError
 
 
 @dataclass
@@ -50,17 +35,24 @@ class ProbeResult:
     """A probe's table, and every fact needed to read it.
 
     Attributes:
+        task: what was probed.
+        protocol, selection, interval: the procedure by name, what was selected how, and what the confidence
+            intervals are drawn over.
+        note: how the data was split.
         counts: samples, and how many are tested and trained on.
-        facts: checkpoint, sha256, data, size, seed.
+        coverage: what was found of a data set, against what its authors state.
+        facts: checkpoint, sha256, data, size, versions.
         bad_frames: frames that could not be read and were left out.
         targets: of all samples: class ids, angles, or whether a pair is one person.
     """
 
-    task: Task
+    task: str
     protocol: str
     selection: str
+    interval: str
     note: str
     counts: dict[str, int]
+    coverage: list[str]
     facts: dict[str, str]
     bad_frames: dict[str, str]
     rows: list[Row]
@@ -68,111 +60,97 @@ class ProbeResult:
     classes: tuple[str, ...] = ()
 
 
-def checkpoint_rows(loaded: Loaded, task: Task, names: Sequence[str] = ()) -> list[FeatureRow]:
-    """Return the checkpoint's features, each followed by its random twin.
-
-    The twin is the same architecture with freshly initialised weights. Without names, the task's usual
-    features are taken as far as the checkpoint trained them.
-
-    Raises:
-        ConfigError: a name that the method does not have, or that the checkpoint did not train.
-    """
-    method, checkpoint = loaded.method, loaded.checkpoint
-    known = method.features_from
-    for name in (part for names_ in names for part in names_.split("+")):
-        if name not in known:
-            raise ConfigError(
-                f"there is no feature {name!r}",
-                hint=did_you_mean(name, known) or f"Features: {', '.join(known)}.",
-            )
-        if known[name] not in checkpoint.trained:
-            raise ConfigError(
-                f"the feature {name!r} needs the {known[name]} cycle, which {checkpoint.path} did not train"
-            )
-    if not names:
-        names = [n for n in DEFAULT_FEATURES[task] if known.get(n) in checkpoint.trained] or [
-            n for n, cycle in known.items() if cycle in checkpoint.trained
-        ]
-    seed = checkpoint.config.seed + 1
-    random = checkpoint.config.model_copy(update={"seed": seed})
-    twin = build_method(random, weights_follow=True).requires_grad_(False).eval()
-    rows = []
-    for name in names:
-        rows.append(FeatureRow(name, f"{checkpoint.sha256()}:{name}", _extractor(method, name)))
-        digest = hashlib.sha256(checkpoint.config.digest_source().encode()).hexdigest()
-        rows.append(FeatureRow(f"{name}, random twin", f"random:{digest}:{seed}:{name}", _extractor(twin, name)))
-    return rows
-
-
-def _extractor(method: Method, name: str) -> Callable[[Tensor], Tensor]:
-    parts = name.split("+")
-    return lambda images: torch.cat([method.features(images, part) for part in parts], dim=1)
-
-
-def encoder_row(name: str) -> FeatureRow:
-    """Return the row of a registered encoder's flattened map, such as `hog`."""
-    encoder = registry.build("encoder", name).eval()
-    component = registry.find("encoder", name)
-    return FeatureRow(name, f"{component.origin}:{name}", lambda images: encoder(images).flatten(1))
+def coverage(labels: Labelled | Verification) -> list[str]:
+    """Say how much of a data set was found, wherever its authors state a number."""
+    lines = []
+    for name, found in labels.counts.items():
+        stated = labels.published.get(name)
+        if stated is not None:
+            same = "as published" if found == stated else "which differs from what is published"
+            lines.append(f"{found:,} of {stated:,} {name}, {same}")
+    return lines
 
 
 def run_probe(
-    task: Task,
+    protocol: str,
     dataset: Dataset,
     rows: Sequence[FeatureRow],
-    size: int,
     facts: dict[str, str],
     limit: int | None = None,
+    say: Callable[[str], None] = lambda text: None,
 ) -> ProbeResult:
-    """Score features on a task; a baseline that ignores the images comes first.
+    """Score features under a protocol; a baseline that ignores the images comes first.
 
     Args:
-        task: what is probed.
-        dataset: holds labels for the task.
+        protocol: a name in `PROTOCOLS`.
+        dataset: holds labels for the protocol's task.
         rows: the features.
-        size: side of the images in pixels.
         facts: what identifies the checkpoint and the data, for the report.
         limit: use at most so many training-only samples, drawn by seed 0.
+        say: told how a long protocol comes along.
 
     Raises:
         DataError: no labels for the task, or nothing that can be read.
     """
-    labels = dataset.labelled(task)
+    labels = dataset.labelled(PROTOCOLS[protocol].task)
     if isinstance(labels, Verification):
-        return _verification(task, dataset, labels, rows, size, facts)
-    labels = _limited(labels, limit)
-    pixels, bad = read_frames(dataset, labels.frames.tolist(), size)
-    good = np.array([row for row in range(len(labels.frames)) if row not in bad], dtype=int)
-    _require(len(good), bad)
+        return _verification(protocol, dataset, labels, rows, facts)
+    labels = limited(labels, limit)
+    images = _Images(dataset, labels.frames)
+    good = images.readable(rows)
     targets, folds, groups = labels.targets[good], labels.folds[good], labels.groups[good]
-    protocol = protocols.linear if task == "emotion" else protocols.linear_pose
-    constant = protocol(np.zeros((len(good), 1)), targets, folds, groups)
-    scored = [Row("majority class" if task == "emotion" else "mean pose", 0, constant)]
-    pixels, mark = pixels[good], _mark(dataset, labels.frames[good])
+    constant = linear_pose if PROTOCOLS[protocol].task == "pose" else linear
+    # A model that sees the same number everywhere can only learn the commonest class, or the mean pose.
+    nothing = constant(np.zeros((len(good), 1)), targets, folds, groups)
+    scored = [Row("mean pose" if PROTOCOLS[protocol].task == "pose" else "majority class", 0, nothing)]
+    mark = _mark(dataset, labels.frames[good])
     for row in rows:
-        found = features(row, pixels, mark)
-        scored.append(Row(row.label, found.shape[1], protocol(found, targets, folds, groups)))
+        pixels = images.at(row.size)[good]
+        if protocol == "facecycle-raf":
+            scores = facecycle_raf(row, pixels, mark, targets, folds, groups, say=say)
+            dimension = int(np.prod(row.extract(torch.zeros(1, 3, row.size, row.size)).shape))
+        else:
+            found = features(row, pixels, mark)
+            scores, dimension = constant(found, targets, folds, groups), found.shape[1]
+        scored.append(Row(row.label, dimension, scores))
     counts = {
         "samples": len(good),
         "tested": int((folds >= 0).sum()),
         "training only": int((folds < 0).sum()),
     }
+    return _result(protocol, labels, counts, facts, images.bad, scored, targets)
+
+
+def _result(
+    protocol: str,
+    labels: Labelled | Verification,
+    counts: dict[str, int],
+    facts: dict[str, str],
+    bad: dict[int, BadFrame],
+    rows: list[Row],
+    targets: np.ndarray,
+) -> ProbeResult:
+    """Gather a result: what the protocol says of itself, and what the data says of itself."""
+    used = PROTOCOLS[protocol]
     problems = {problem.name: problem.reason for problem in bad.values()}
+    classes = labels.classes if isinstance(labels, Labelled) else ()
     return ProbeResult(
-        task,
-        PROTOCOLS[task],
-        SELECTION[task],
+        used.task,
+        protocol,
+        used.selection,
+        used.interval,
         labels.note,
         counts,
+        coverage(labels),
         facts,
         problems,
-        scored,
+        rows,
         targets,
-        labels.classes,
+        classes,
     )
 
 
-def _limited(labels: Labelled, limit: int | None) -> Labelled:
+def limited(labels: Labelled, limit: int | None) -> Labelled:
     """Keep all tested samples and a random choice of those that are only trained on."""
     extra = np.flatnonzero(labels.folds < 0)
     if limit is None or len(extra) <= limit:
@@ -187,42 +165,59 @@ def _limited(labels: Labelled, limit: int | None) -> Labelled:
         labels.groups[kept],
         labels.classes,
         note,
+        labels.counts,
+        labels.published,
     )
 
 
+class _Images:
+    """A data set's frames at every size that a feature reads, and those that cannot be read."""
+
+    def __init__(self, dataset: Dataset, frames: np.ndarray) -> None:
+        self.dataset = dataset
+        self.frames = frames.tolist()
+        self.bad: dict[int, BadFrame] = {}
+        self._pixels: dict[int, Tensor] = {}
+
+    def at(self, size: int) -> Tensor:
+        """Return all frames as uint8 (n, 3, size, size); bad ones are zero."""
+        if size not in self._pixels:
+            self._pixels[size], problems = self.dataset.images(self.frames, size)
+            self.bad.update({place: bad for place, bad in enumerate(problems) if bad is not None})
+        return self._pixels[size]
+
+    def readable(self, rows: Sequence[FeatureRow]) -> np.ndarray:
+        """Return the places of the frames that can be read.
+
+        Raises:
+            DataError: none can.
+        """
+        for row in rows:
+            self.at(row.size)
+        good = np.array([place for place in range(len(self.frames)) if place not in self.bad], dtype=int)
+        if not len(good):
+            first = next(iter(self.bad.values()))
+            raise DataError(f"none of the images can be read; the first is {first.name}: {first.reason}")
+        return good
+
+
 def _verification(
-    task: Task,
-    dataset: Dataset,
-    pairs: Verification,
-    rows: Sequence[FeatureRow],
-    size: int,
-    facts: dict[str, str],
+    protocol: str, dataset: Dataset, pairs: Verification, rows: Sequence[FeatureRow], facts: dict[str, str]
 ) -> ProbeResult:
     """Score pairs; each image's features are computed once, however many pairs it is in."""
     frames, places = np.unique(np.concatenate([pairs.first, pairs.second]), return_inverse=True)
     first, second = places[: len(pairs.first)], places[len(pairs.first) :]
-    pixels, bad = read_frames(dataset, frames.tolist(), size)
-    unreadable = np.isin(np.arange(len(frames)), list(bad))
-    kept = ~(unreadable[first] | unreadable[second])
-    _require(int(kept.sum()), bad)
+    images = _Images(dataset, frames)
+    readable = np.isin(np.arange(len(frames)), images.readable(rows))
+    kept = readable[first] & readable[second]
     first, second, same, folds = first[kept], second[kept], pairs.same[kept], pairs.folds[kept]
     scored = []
     for row in rows:
-        found = features(row, pixels, _mark(dataset, frames))
-        scores = protocols.cosine_folds(found[first], found[second], same, folds)
-        scored.append(Row(row.label, found.shape[1], scores))
+        found = features(row, images.at(row.size), _mark(dataset, frames))
+        scored.append(Row(row.label, found.shape[1], cosine_folds(found[first], found[second], same, folds)))
     counts = {"pairs": len(same), "same": int(same.sum()), "images": len(frames)}
-    problems = {problem.name: problem.reason for problem in bad.values()}
-    return ProbeResult(
-        task, PROTOCOLS[task], SELECTION[task], pairs.note, counts, facts, problems, scored, same.astype(int)
-    )
+    return _result(protocol, pairs, counts, facts, images.bad, scored, same.astype(int))
 
 
 def _mark(dataset: Dataset, frames: np.ndarray) -> str:
     return f"{dataset.fingerprint()}:{hashlib.sha256(frames.astype(np.int64).tobytes()).hexdigest()}"
-
-
-def _require(count: int, bad: dict[int, BadFrame]) -> None:
-    if count == 0:
-        first = next(iter(bad.values()))
-        raise DataError(f"none of the images can be read; the first is {first.name}: {first.reason}")

@@ -1,97 +1,200 @@
-"""A probe's result as a table, as JSON, and as a markdown page with plots."""
+"""One report of many runs: the paper's tables with our rows in them, plots, samples and environment."""
 
 from __future__ import annotations
 
+import base64
 import json
+import tomllib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from facecycle.engine.plots import plot
-from facecycle.engine.probe import ProbeResult, Row
-from facecycle.engine.protocols import ANGLES
+from facecycle import checkpoint
+from facecycle.engine.pages import fill
+from facecycle.engine.plots import loss_curves
+from facecycle.engine.probe_report import COLUMNS, RESULT, SavedResult, cell, read_result, table
+from facecycle.engine.run_folder import CONFIG, METRICS, RunFolder
+from facecycle.errors import DataError
 from facecycle.files import write_text
 
-
-def table(result: ProbeResult) -> tuple[list[str], list[list[str]]]:
-    """Return the column titles and the rows of a result, as text; percentages and degrees."""
-    if result.task == "pose":
-        titles = [*(f"{angle} MAE (deg)" for angle in ANGLES), "mean (deg)"]
-    elif result.task == "emotion":
-        titles = ["accuracy (%)", "range over folds"]
-    else:
-        titles = ["accuracy (%)", "AUC"]
-    return ["feature", "dimensions", *titles], [_cells(result, row) for row in result.rows]
+LARGEST_PICTURE = 4 * 1024**2
+"""Bytes; a larger picture is named in the report, not carried in it."""
 
 
-def _cells(result: ProbeResult, row: Row) -> list[str]:
-    metrics = row.scores.metrics
-    if result.task == "pose":
-        values = [f"{metrics[angle]:.2f}" for angle in (*ANGLES, "mean")]
-    elif result.task == "emotion":
-        folds = [100 * fold["accuracy"] for fold in row.scores.folds.values()]
-        values = [f"{100 * metrics['accuracy']:.1f}", f"{min(folds):.1f} - {max(folds):.1f}"]
-    else:
-        values = [
-            f"{100 * metrics['accuracy']:.1f} ± {100 * metrics['deviation']:.1f}",
-            f"{metrics['auc']:.3f}",
-        ]
-    return [row.label, str(row.dimension or "-"), *values]
+@dataclass
+class Picture:
+    """A picture that travels inside the page."""
+
+    name: str
+    data: str
 
 
-def as_json(result: ProbeResult) -> dict[str, Any]:
-    """Return everything but the single predictions, ready for JSON."""
-    return {
-        "task": result.task,
-        "protocol": result.protocol,
-        "selection": result.selection,
-        "split": result.note,
-        "counts": result.counts,
-        **result.facts,
-        "unreadable": result.bad_frames,
-        "rows": [
-            {
-                "feature": row.label,
-                "dimensions": row.dimension,
-                "metrics": row.scores.metrics,
-                "folds": row.scores.folds,
-                "chosen": row.scores.chosen,
-            }
-            for row in result.rows
-        ],
-    }
+@dataclass
+class TableRow:
+    """A row as text; `ours` was measured here."""
+
+    cells: list[str]
+    ours: bool = False
 
 
-def write_report(result: ProbeResult, out: Path) -> Path:
-    """Write `result.json`, the plots and `report.md` into a folder; return the page's path.
+@dataclass
+class Table:
+    """A table, what its numbers mean, and the plots that belong to it."""
+
+    title: str
+    columns: list[str]
+    rows: list[TableRow]
+    notes: list[str] = field(default_factory=list)
+    pictures: list[Picture] = field(default_factory=list)
+
+
+@dataclass
+class Run:
+    """A training run: facts by name, loss curves and its last samples."""
+
+    name: str
+    facts: list[tuple[str, str]]
+    pictures: list[Picture]
+
+
+@dataclass
+class Found:
+    """What lies below the folders a report is made of."""
+
+    results: list[tuple[Path, SavedResult]] = field(default_factory=list)
+    runs: list[Path] = field(default_factory=list)
+    sheets: list[Path] = field(default_factory=list)
+
+
+def write_report(folders: Sequence[Path], out: Path) -> tuple[Path, Path]:
+    """Write `report.html`, which carries its pictures, and `report.md` into a folder; return both paths.
+
+    Args:
+        folders: runs, probes, translations, or folders that hold them.
+        out: folder to write to.
 
     Raises:
-        RunError: the folder cannot be written.
+        DataError: a folder does not exist, none holds anything to report, or a result is malformed.
+        RunError: the report cannot be written.
     """
-    write_text(out / "result.json", json.dumps(as_json(result), indent=1) + "\n")
-    picture = plot(result, out)
-    page = out / "report.md"
-    write_text(page, _markdown(result, picture))
-    return page
+    found = _find(folders)
+    published = tomllib.loads((resources.files("facecycle") / "published.toml").read_text("utf-8"))
+    values = {
+        "source": published["source"],
+        "tables": [*_paper_tables(published["tables"], found.results), *_own_tables(found.results)],
+        "runs": [_run(folder) for folder in found.runs],
+        "samples": [picture for sheet in found.sheets for picture in _pictures(sheet)],
+        "environment": list(checkpoint.environment().items()),
+    }
+    pages = out / "report.html", out / "report.md"
+    for page in pages:
+        write_text(page, fill(f"{page.name}.jinja", **values))
+    return pages
 
 
-def _markdown(result: ProbeResult, picture: Path) -> str:
-    titles, rows = table(result)
-    lines = [
-        f"# Probe: {result.task}",
-        "",
-        "| " + " | ".join(titles) + " |",
-        "|" + " --- |" * len(titles),
-        *("| " + " | ".join(cells) + " |" for cells in rows),
-        "",
-        f"![{result.task}]({picture.name})",
-        "",
-        f"* protocol: `{result.protocol}`",
-        f"* selection: {result.selection}",
-        f"* split: {result.note}",
-        "* counts: " + ", ".join(f"{count:,} {name}" for name, count in result.counts.items()),
-        *(f"* {name}: {value}" for name, value in result.facts.items()),
+def _find(folders: Sequence[Path]) -> Found:
+    """Walk the folders; what a report wrote itself is never taken for a result."""
+    found = Found()
+    for folder in folders:
+        if not folder.is_dir():
+            raise DataError(f"there is no folder {folder}", hint="Name folders of runs, probes or translations.")
+        found.results += [(path, read_result(path)) for path in sorted(folder.rglob(RESULT))]
+        found.runs += [path.parent for path in sorted(folder.rglob(METRICS)) if (path.parent / CONFIG).is_file()]
+        found.sheets += sorted(folder.rglob("contact_sheet.png"))
+    if not (found.results or found.runs or found.sheets):
+        raise DataError(
+            f"nothing to report in {', '.join(map(str, folders))}",
+            hint="Expected folders that pretrain, probe or translate wrote.",
+        )
+    return found
+
+
+# --- tables -------------------------------------------------------------------------------------
+
+
+def _paper_tables(published: list[dict[str, Any]], results: list[tuple[Path, SavedResult]]) -> Iterator[Table]:
+    """Yield the paper's tables; a feature's numbers on several data sets share a row."""
+    for given in published:
+        columns = given["columns"]
+        rows = [TableRow([r["name"], *_padded(r["values"], len(columns))]) for r in given["rows"]]
+        notes = [given["note"]]
+        ours: dict[tuple[str, str], list[str]] = {}
+        for _, result in results:
+            places = [place for place, c in enumerate(columns) if c["data"] == result.facts.get("data set")]
+            if result.task != given["task"] or not places:
+                continue
+            for row in result.rows:
+                cells = ours.setdefault((_whose(result), row.feature), ["-"] * len(columns))
+                for place in places:
+                    cells[place] = cell(row, columns[place]["metric"])
+            notes += _notes(result)
+        rows += [TableRow([f"{feature} ({whose})", *cells], True) for (whose, feature), cells in ours.items()]
+        yield Table(given["title"], ["method", *(c["title"] for c in columns)], rows, notes)
+
+
+def _padded(values: list[float], count: int) -> list[str]:
+    return [f"{value:.2f}" for value in values] + ["-"] * (count - len(values))
+
+
+def _whose(result: SavedResult) -> str:
+    return result.facts.get("sha256", "")[:12] or result.facts.get("encoder", "no checkpoint")
+
+
+def _own_tables(results: list[tuple[Path, SavedResult]]) -> Iterator[Table]:
+    """Yield each result as a table of its own, with its plot."""
+    for path, result in results:
+        columns, rows = table(result)
+        title = f"{result.task}: {result.protocol} on {result.facts.get('tested on') or result.facts.get('data', '?')}"
+        pictures = [picture for name in (*COLUMNS,) for picture in _pictures(path.with_name(f"{name}.png"))]
+        yield Table(title, columns, [TableRow(cells, True) for cells in rows], _notes(result), pictures)
+
+
+def _notes(result: SavedResult) -> list[str]:
+    facts = ", ".join(f"{name} {value}" for name, value in result.facts.items())
+    counts = ", ".join(f"{count:,} {name}" for name, count in result.counts.items())
+    notes = [
+        f"protocol {result.protocol}: {result.selection}; intervals: {result.interval}",
+        f"split: {result.split}; {counts}",
+        facts,
+        *(f"data: {line}" for line in result.coverage),
     ]
-    if result.bad_frames:
-        lines += ["", f"{len(result.bad_frames)} images could not be read and were left out:", ""]
-        lines += [f"* {name}: {reason}" for name, reason in result.bad_frames.items()]
-    return "\n".join(lines) + "\n"
+    if result.unreadable:
+        notes.append(f"{len(result.unreadable)} images could not be read and were left out")
+    return notes
+
+
+# --- runs and pictures --------------------------------------------------------------------------
+
+
+def _run(folder: Path) -> Run:
+    """Gather a training run's facts, loss curves and last samples."""
+    config = RunFolder(folder).config()
+    facts = [
+        ("preset", config.preset),
+        ("encoder", config.encoder.name),
+        ("method", config.method.name),
+        ("data", ", ".join(f"{c.name} {c.options.get('path', '')}".strip() for c in config.data)),
+        ("seed", str(config.seed)),
+    ]
+    lines = []
+    for line in (folder / METRICS).read_text("utf-8").splitlines():
+        try:
+            lines.append(json.loads(line))
+        except ValueError:
+            continue  # cut short by a kill
+    pictures = [Picture("losses", _embedded(loss_curves(lines)))] if lines else []
+    samples = sorted((folder / "samples").glob("*.png"))
+    return Run(folder.name, facts, [*pictures, *(p for path in samples[-1:] for p in _pictures(path))])
+
+
+def _pictures(path: Path) -> list[Picture]:
+    """Return a PNG as a picture that the page carries; nothing where there is none, or too large a one."""
+    if not path.is_file() or path.stat().st_size > LARGEST_PICTURE:
+        return []
+    return [Picture(f"{path.parent.name}/{path.name}", _embedded(path.read_bytes()))]
+
+
+def _embedded(png: bytes) -> str:
+    return f"data:image/png;base64,{base64.b64encode(png).decode()}"

@@ -13,8 +13,10 @@ from facecycle.data.images import Crop, list_images, read_square
 from facecycle.data.normalise import from_uint8
 from facecycle.data.pairs import seeded
 from facecycle.engine.load import Loaded
+from facecycle.engine.pages import fill
 from facecycle.engine.pictures import contact_sheet, panel_pixels, to_pil, write_png
 from facecycle.errors import DataError
+from facecycle.files import write_text
 
 BATCH = 32
 SHEET_ROWS = 32
@@ -29,12 +31,14 @@ class Translation:
     """What was written.
 
     Attributes:
+        gallery: a page of all faces, where more than one image was given.
         sheets: contact sheets.
         pictures: single panels.
         skipped: images that could not be read, with the reason.
         missing: panels left out, because the checkpoint did not train their cycle.
     """
 
+    gallery: Path | None = None
     sheets: list[Path] = field(default_factory=list)
     pictures: list[Path] = field(default_factory=list)
     skipped: dict[str, str] = field(default_factory=dict)
@@ -88,6 +92,8 @@ def translate(
     result = Translation(missing=tuple(p for p in wanted if p not in drawn))
     sheet = _Sheets(out, [p for p in (SINGLE if driver is None else FIGURE) if p in drawn], result.sheets)
     names = _unique_names([*([driver] if driver is not None else []), *expand(inputs)])
+    many = len(names) > 2 or (driver is None and len(names) > 1)
+    faces: list[tuple[str, list[tuple[str, str]]]] = []
     driver_name = names.pop(0)[0] if driver is not None else ""
     for batch in _batches(names, size, crop, result.skipped):
         pixels = torch.stack([p for _, p in batch])
@@ -99,12 +105,26 @@ def translate(
                 shown = {f"{name}+{driver_name}": row, f"{driver_name}+{name}": row + len(batch)}
             for label, index in shown.items():
                 images = {p: panels[p][index] for p in drawn}
-                result.pictures += _write_panels(out, label, images)
+                written = _write_panels(out, label, images, with_input=many)
+                result.pictures += [path for panel, path in written.items() if panel != "input"]
+                faces.append((label, [(panel.replace("_", " "), path.name) for panel, path in written.items()]))
                 sheet.add(label, images)
     sheet.flush()
     if not result.sheets:
         name, reason = next(iter(result.skipped.items()))
         raise DataError(f"none of the images could be read; {name}: {reason}")
+    if many:
+        result.gallery = out / "index.html"
+        page = fill(
+            "gallery.html.jinja",
+            title=f"{out.name}: {len(faces)} translations",
+            checkpoint=loaded.checkpoint.path,
+            seed=seed,
+            size=size,
+            faces=faces,
+            skipped=list(result.skipped.items()),
+        )
+        write_text(result.gallery, page)
     return result
 
 
@@ -156,12 +176,13 @@ def _panels(
     return {c: panel_pixels(c, panels[c], pixels.shape[-1]) for c in columns}
 
 
-def _write_panels(out: Path, label: str, images: dict[str, Tensor]) -> list[Path]:
-    paths = []
+def _write_panels(out: Path, label: str, images: dict[str, Tensor], with_input: bool) -> dict[str, Path]:
+    """Write panels as PNG; returns each one's path. The input, as the networks saw it, is for the gallery alone."""
+    paths = {}
     for panel, image in images.items():
-        if panel != "input":
-            paths.append(out / f"{label}-{panel}.png")
-            write_png(paths[-1], to_pil(image))
+        if panel != "input" or with_input:
+            paths[panel] = out / f"{label}-{panel}.png"
+            write_png(paths[panel], to_pil(image))
     return paths
 
 

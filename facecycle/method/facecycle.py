@@ -62,6 +62,7 @@ class FaceCycle(nn.Module):
     }
     features_from = {
         "code": "expression",
+        "expression": "expression",
         "conv": "expression",
         "identity": "identity",
         "identity_conv": "identity",
@@ -174,8 +175,8 @@ class FaceCycle(nn.Module):
     def features(self, images: Tensor, name: str) -> Tensor:
         """Map normalised images (B, 3, H, W) to a named feature (B, D).
 
-        `code` and `identity` are (B, 256) and need the training size; `conv` and `identity_conv` are the
-        flattened feature maps and exist at any size.
+        `code`, also called `expression`, and `identity` are (B, 256) and need the training size; `conv` and
+        `identity_conv` are the flattened feature maps and exist at any size.
         """
         network = self.expression if self.features_from[name] == "expression" else self.identity
         return network.conv_feature(images) if name.endswith("conv") else network(images)

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from facecycle.api import Labelled, Task, Verification
-from facecycle.errors import DataError
+from facecycle.errors import NotOffered
 from facecycle.testing.common import Contract
 
 TASKS: tuple[Task, ...] = ("emotion", "pose", "verify")
@@ -59,7 +59,7 @@ class DatasetContract(Contract):
     def test_labels_fit_their_task_or_are_refused(self, task: Task) -> None:
         dataset = self.build()
         if task not in self.tasks:
-            with pytest.raises(DataError):
+            with pytest.raises(NotOffered):
                 dataset.labelled(task)
             return
         labels = dataset.labelled(task)

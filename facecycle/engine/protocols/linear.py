@@ -1,12 +1,12 @@
-"""Evaluation protocols: features and labels to numbers. Nothing is ever selected on a test fold."""
+"""The protocols `linear` and `linear-pose`: linear models on frozen features, standardised on their training split."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
+from facecycle.engine.protocols.scores import Scores, bootstrap
 from facecycle.errors import DataError
 
 C_GRID = tuple(float(c) for c in np.logspace(-4, 0, 5))
@@ -17,25 +17,6 @@ INNER_FOLDS = 3
 SMALL = 10_000_000
 """Up to so many numbers a solver's steps are too short to share between threads."""
 ANGLES = ("pitch", "yaw", "roll")
-
-
-@dataclass
-class Scores:
-    """The outcome of a protocol for one feature.
-
-    Attributes:
-        metrics: over all tested samples, or the mean over folds; see the protocol.
-        folds: fold number to the metrics of that fold.
-        chosen: fold number to the value selected for it on its training part.
-        tested: indices of the samples that were tested.
-        predictions: per tested sample a class id, three angles, or a similarity.
-    """
-
-    metrics: dict[str, float]
-    folds: dict[int, dict[str, float]]
-    chosen: dict[int, float]
-    tested: np.ndarray = field(repr=False, default_factory=lambda: np.zeros(0, int))
-    predictions: np.ndarray = field(repr=False, default_factory=lambda: np.zeros(0))
 
 
 def standardise(train: np.ndarray, *others: np.ndarray) -> list[np.ndarray]:
@@ -100,7 +81,7 @@ def linear(features: np.ndarray, targets: np.ndarray, folds: np.ndarray, groups:
     def score(model: Any, x: np.ndarray, y: np.ndarray) -> float:
         return float((model.predict(x) == y).mean())
 
-    return _cross_validate(features, targets, folds, groups, C_GRID, fit, score, _accuracy, stratify=True)
+    return _cross_validate(features, targets, folds, groups, C_GRID, fit, score, hits, stratify=True)
 
 
 def linear_pose(features: np.ndarray, targets: np.ndarray, folds: np.ndarray, groups: np.ndarray) -> Scores:
@@ -123,17 +104,19 @@ def linear_pose(features: np.ndarray, targets: np.ndarray, folds: np.ndarray, gr
     def score(model: Any, x: np.ndarray, y: np.ndarray) -> float:
         return -float(np.abs(model.predict(x) - y).mean())
 
-    return _cross_validate(features, targets, folds, groups, ALPHA_GRID, fit, score, _angle_errors, stratify=False)
+    return _cross_validate(features, targets, folds, groups, ALPHA_GRID, fit, score, angle_errors, stratify=False)
 
 
-def _accuracy(predicted: np.ndarray, targets: np.ndarray) -> dict[str, float]:
-    return {"accuracy": float((predicted == targets).mean())}
+def hits(predicted: np.ndarray, targets: np.ndarray) -> dict[str, np.ndarray]:
+    """Return, per sample, whether its class was found."""
+    return {"accuracy": (predicted == targets).astype(float)}
 
 
-def _angle_errors(predicted: np.ndarray, targets: np.ndarray) -> dict[str, float]:
-    errors = np.abs(predicted - targets).mean(axis=0)
-    named = {angle: float(error) for angle, error in zip(ANGLES, errors, strict=True)}
-    return {**named, "mean": float(errors.mean())}
+def angle_errors(predicted: np.ndarray, targets: np.ndarray) -> dict[str, np.ndarray]:
+    """Return, per sample, the absolute error of each angle and their mean, in degrees."""
+    errors = np.abs(predicted - targets)
+    named = {angle: errors[:, column] for column, angle in enumerate(ANGLES)}
+    return {**named, "mean": errors.mean(axis=1)}
 
 
 def _cross_validate(
@@ -144,7 +127,7 @@ def _cross_validate(
     grid: tuple[float, ...],
     fit: Any,
     score: Any,
-    metrics: Any,
+    measure: Any,
     *,
     stratify: bool,
 ) -> Scores:
@@ -167,71 +150,17 @@ def _cross_validate(
             results = [np.mean([score(fit(value, x[a], y[a]), x[b], y[b]) for a, b in splits]) for value in grid]
             chosen[fold] = grid[int(np.argmax(results))]
             predicted = fit(chosen[fold], x, y).predict(x_test)
-        per_fold[fold] = metrics(predicted, targets[test])
+        per_fold[fold] = {k: float(v.mean()) for k, v in measure(predicted, targets[test]).items()}
         tested.append(test)
         predictions.append(predicted)
     if not tested:
         raise DataError(
-            "every sample is for training only: no fold is tested", hint="Give some of them a fold, from 0."
+            "every sample is for training only: no fold is tested",
+            hint="Name the data to test on with --test, or give some samples a fold, from 0.",
         )
     order = np.concatenate(tested)
     joined = np.concatenate(predictions)
-    return Scores(metrics(joined, targets[order]), per_fold, chosen, order, joined)
-
-
-def cosine_folds(first: np.ndarray, second: np.ndarray, same: np.ndarray, folds: np.ndarray) -> Scores:
-    """Cosine similarity of mean-centred features against one threshold per fold (protocol `cosine-10fold`).
-
-    Args:
-        first, second: (n, D) features of the two images of each pair.
-        same: (n,) whether a pair shows one person.
-        folds: (n,) fold in which a pair is tested. Mean and threshold come from the other folds.
-
-    Returns:
-        Mean accuracy over the folds and its deviation, and the ROC AUC over all pairs.
-
-    Raises:
-        DataError: fewer than two folds, so that a threshold has no other fold to come from.
-    """
-    from sklearn.metrics import roc_auc_score
-
-    per_fold: dict[int, dict[str, float]] = {}
-    chosen: dict[int, float] = {}
-    similarities = np.zeros(len(same))
-    if len(set(folds.tolist())) < 2:
-        raise DataError("the pairs that can be read lie in fewer than two folds, so no threshold can be chosen")
-    for fold in sorted(set(folds.tolist())):
-        train, test = folds != fold, folds == fold
-        mean = np.concatenate([first[train], second[train]]).mean(axis=0)
-        scores = _cosine(first - mean, second - mean)
-        chosen[fold] = best_threshold(scores[train], same[train])
-        similarities[test] = scores[test]
-        per_fold[fold] = {"accuracy": float(((scores[test] >= chosen[fold]) == same[test]).mean())}
-    accuracies = np.array([m["accuracy"] for m in per_fold.values()])
-    metrics = {
-        "accuracy": float(accuracies.mean()),
-        "deviation": float(accuracies.std()),
-        "auc": float(roc_auc_score(same, similarities)),
-    }
-    return Scores(metrics, per_fold, chosen, np.arange(len(same)), similarities)
-
-
-def _cosine(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    norms = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
-    return (a * b).sum(axis=1) / np.maximum(norms, 1e-12)
-
-
-def best_threshold(scores: np.ndarray, same: np.ndarray) -> float:
-    """Return the threshold with the most correct decisions `score >= threshold`, half way between scores."""
-    order = np.argsort(-scores)
-    ranked, labels = scores[order], same[order].astype(int)
-    # Accepting the first k pairs is right for the same ones among them and the different ones after.
-    correct = np.concatenate([[0], np.cumsum(labels)]) + np.concatenate([np.cumsum((1 - labels)[::-1])[::-1], [0]])
-    # A cut between equal scores cannot be made.
-    possible = np.concatenate([[True], ranked[1:] != ranked[:-1], [True]])
-    best = int(np.argmax(np.where(possible, correct, -1)))
-    if best == 0:
-        return float(ranked[0]) + 1
-    if best == len(ranked):
-        return float(ranked[-1])
-    return float(ranked[best - 1] + ranked[best]) / 2
+    values = measure(joined, targets[order])
+    metrics = {name: float(value.mean()) for name, value in values.items()}
+    intervals = {name: bootstrap(value, groups[order]) for name, value in values.items()}
+    return Scores(metrics, per_fold, chosen, intervals, order, joined)

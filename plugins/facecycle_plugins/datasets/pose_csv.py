@@ -14,7 +14,7 @@ from sklearn.model_selection import GroupKFold
 from facecycle.api import Labelled, Task, Track, Verification
 from facecycle.api import Options as BaseOptions
 from facecycle.data.frames import FileDataset, FrameFiles
-from facecycle.errors import DataError
+from facecycle.errors import DataError, MalformedError
 
 ANGLES = ("pitch_deg", "yaw_deg", "roll_deg")
 FOLDS = ("fold", "person_fold")
@@ -39,6 +39,7 @@ class PoseCsv(FileDataset):
     facecycle_api = (1, 0)
     Options = PoseCsvOptions
     kind = "pose-csv"
+    files: FrameFiles
     licence = "as the images' own terms say"
 
     def __init__(self, options: PoseCsvOptions) -> None:
@@ -72,7 +73,9 @@ class PoseCsv(FileDataset):
                 folds[test] = number
             how = f"{self.options.folds} folds by person"
         known = f"{people} people" if people < len(folds) else "each image taken for a person of its own"
-        note = f"{how}: {known}; angles as accurate as the file they come from"
+        again = len(self.files.paths) - len(set(self.files.paths))
+        repeated = f"; {again} rows name an image that another row names" if again else ""
+        note = f"{how}: {known}{repeated}; angles as accurate as the file they come from"
         return Labelled(np.arange(len(folds)), self._poses, folds, self._groups, note=note)
 
 
@@ -100,23 +103,27 @@ def _read(path: Path) -> tuple[list[str], list[list[float]], list[int]]:
         )
     fold_column = next((name for name in FOLDS if name in columns), None)
     names, poses, folds = [], [], []
+    problems: list[str] = []
     for row in rows:
         where = f"{path}, line {rows.line_num}"
+        name = (row["file"] or "").strip()
         try:
-            pose = [float(row[name]) for name in ANGLES]
-            if fold_column:
-                folds.append(int(row[fold_column]))
+            pose = [float(row[angle]) for angle in ANGLES]
+            fold = int(row[fold_column]) if fold_column else 0
         except (TypeError, ValueError):
-            raise DataError(
-                f"{where}: expected three angles in degrees{' and a fold number' if fold_column else ''}, "
-                f"got {', '.join(str(v) for v in row.values())}"
-            ) from None
+            expected = f"three angles in degrees{' and a fold number' if fold_column else ''}"
+            problems.append(f"{where}: expected {expected}, got {', '.join(str(v) for v in row.values())}")
+            continue
         if not all(math.isfinite(angle) and abs(angle) <= 360 for angle in pose):
-            raise DataError(f"{where}: angles must be finite degrees, got {pose}")
-        names.append((row["file"] or "").strip())
-        poses.append(pose)
-        if not names[-1]:
-            raise DataError(f"{where}: the file name is empty")
+            problems.append(f"{where}: angles must be finite degrees, got {pose}")
+        elif not name:
+            problems.append(f"{where}: the file name is empty")
+        else:
+            names.append(name)
+            poses.append(pose)
+            folds += [fold] if fold_column else []
+    if problems:
+        raise MalformedError(f"{path} holds rows that cannot be used", problems)
     if not names:
         raise DataError(f"{path} holds no rows")
     return names, poses, folds

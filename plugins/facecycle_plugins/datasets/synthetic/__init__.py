@@ -48,8 +48,7 @@ class SyntheticOptions(BaseOptions):
 class SyntheticDataset:
     """Frames are numbered person by person and take by take; the people of probes' tests come last.
 
-    Pose is pitch, yaw, roll in degrees, positive when the face looks up, turns to the right of the image
-    and tilts clockwise.
+    Labels of pose follow the convention of `facecycle.api.Labelled`; the renderer's own yaw has the other sign.
     """
 
     facecycle_api = (1, 0)
@@ -102,7 +101,7 @@ class SyntheticDataset:
         note = f"rendered faces; trained on {options.identities} people, tested on {options.test_identities} others"
         if task == "emotion":
             return Labelled(frames, expressions, folds, groups, EXPRESSIONS, note)
-        return Labelled(frames, faces.pose.double().numpy(), folds, groups, note=note)
+        return Labelled(frames, faces.pose.double().numpy() * [1, -1, 1], folds, groups, note=note)
 
     def images(self, frames: Sequence[int], size: int) -> tuple[Tensor, list[BadFrame | None]]:
         """Render frames as RGB uint8 (n, 3, size, size); none is ever bad."""

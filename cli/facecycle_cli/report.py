@@ -1,0 +1,23 @@
+"""`facecycle report`: runs, probes and translations to one page."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def report(
+    folders: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Folders of runs, probes, translations.")],
+    out: Annotated[Path, typer.Option(help="Folder for report.html and report.md.")] = Path("report"),
+) -> None:
+    """Put measured numbers beside the published ones, with protocols, plots and samples, on one page.
+
+    Example: facecycle report runs/paper-001 probes
+    """
+    from facecycle.engine.report import write_report
+    from facecycle_cli.console import say
+
+    for page in write_report(folders, out):
+        say(f"report: {page}")

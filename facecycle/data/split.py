@@ -1,0 +1,101 @@
+"""Two data sets as one: trained on the first, tested on the second."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from facecycle.api import BadFrame, Dataset, Labelled, Task, Track, Verification
+from facecycle.errors import DataError, NotOffered
+
+
+class TrainAndTest:
+    """The labelled samples of two data sets; frames are numbered through both.
+
+    Of the first, the training split is taken where it has one, else everything; of the second, the tested
+    split where it has one, else everything.
+    """
+
+    def __init__(self, train: Dataset, test: Dataset) -> None:
+        self.parts = (train, test)
+        self.licence = "; ".join(dict.fromkeys((train.licence, test.licence)))
+
+    def tracks(self) -> list[Track]:
+        """Refuse: probes alone use two data sets.
+
+        Raises:
+            NotOffered: always.
+        """
+        raise NotOffered("two data sets joined for a probe have no tracks")
+
+    def labelled(self, task: Task) -> Labelled:
+        """Return the samples of both.
+
+        Raises:
+            DataError: verification has no training, or the two name different classes.
+        """
+        train, test = (part.labelled(task) for part in self.parts)
+        if isinstance(train, Verification) or isinstance(test, Verification):
+            raise DataError("verification has nothing to train, so --test does not apply", hint="Give --data alone.")
+        first = np.flatnonzero(train.folds < 0) if (train.folds < 0).any() else np.arange(len(train.folds))
+        second = np.flatnonzero(test.folds >= 0) if (test.folds >= 0).any() else np.arange(len(test.folds))
+        targets = test.targets[second]
+        if task == "emotion":
+            targets = _class_ids(train.classes, test.classes)[targets]
+        self._sources = np.r_[np.zeros(len(first), int), np.ones(len(second), int)]
+        self._frames = np.r_[train.frames[first], test.frames[second]]
+        groups = np.r_[
+            np.char.add("train ", train.groups[first].astype(str)),
+            np.char.add("test ", test.groups[second].astype(str)),
+        ]
+        return Labelled(
+            np.arange(len(self._frames)),
+            np.concatenate([train.targets[first], targets]),
+            np.where(self._sources == 0, -1, 0),
+            groups,
+            train.classes,
+            f"trained on: {train.note}; tested on: {test.note}",
+            {**_named("training data", train.counts), **_named("tested data", test.counts)},
+            {**_named("training data", train.published), **_named("tested data", test.published)},
+        )
+
+    def images(self, frames: Sequence[int], size: int) -> tuple[Tensor, list[BadFrame | None]]:
+        """Read frames of either data set as RGB uint8 (n, 3, size, size)."""
+        chosen = np.asarray(frames, int)
+        pixels = torch.zeros(len(chosen), 3, size, size, dtype=torch.uint8)
+        bad: list[BadFrame | None] = [None] * len(chosen)
+        for source, part in enumerate(self.parts):
+            places = np.flatnonzero(self._sources[chosen] == source)
+            pixels[places], problems = part.images(self._frames[chosen[places]].tolist(), size)
+            for place, problem in zip(places.tolist(), problems, strict=True):
+                bad[place] = problem
+        return pixels, bad
+
+    @cached_property
+    def _digest(self) -> str:
+        return hashlib.sha256("".join(part.fingerprint() for part in self.parts).encode()).hexdigest()
+
+    def fingerprint(self) -> str:
+        """Return a digest that changes with either data set."""
+        return self._digest
+
+
+def _class_ids(train: tuple[str, ...], test: tuple[str, ...]) -> np.ndarray:
+    """Return, per class of the tested data, its number among those trained on: classes are matched by name."""
+    known = {name.lower(): number for number, name in enumerate(train)}
+    unknown = [name for name in test if name.lower() not in known]
+    if unknown:
+        raise DataError(
+            f"the tested data has the classes {', '.join(unknown)}, which the training data lacks",
+            hint=f"Trained on: {', '.join(train)}. Tested on: {', '.join(test)}.",
+        )
+    return np.array([known[name.lower()] for name in test])
+
+
+def _named(whose: str, counts: Mapping[str, int]) -> dict[str, int]:
+    return {f"{name} of the {whose}": count for name, count in counts.items()}

@@ -1,0 +1,191 @@
+"""Translation as an evaluation: is a neutral face neutral, frontal, and still the same person?
+
+Emotion, identity and pose are read from HoG features of the pictures, an instrument that no checkpoint made.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from facecycle.api import Dataset, Labelled, Task, Verification
+from facecycle.data.normalise import from_uint8, to_uint8
+from facecycle.data.pairs import seeded
+from facecycle.engine.features import extract_all
+from facecycle.engine.load import Loaded
+from facecycle.engine.probe import ProbeResult, Row, limited
+from facecycle.engine.protocols.cosine import cosine_folds
+from facecycle.engine.protocols.linear import ALPHA_GRID, linear, standardise
+from facecycle.engine.protocols.scores import Scores, bootstrap
+from facecycle.engine.rows import baseline_rows
+from facecycle.errors import ConfigError, DataError, NotOffered
+
+PANELS = ("input", "frontal", "neutral")
+BATCH = 64
+SHOWN = 8
+METRICS = {
+    "l1": "L1 to truth",
+    "ssim": "SSIM to truth",
+    "emotion": "emotion (%)",
+    "verification": "verification (%)",
+    "yaw": "yaw spread (deg)",
+}
+"""Metric to the title of its column."""
+
+
+def evaluate_neutral(
+    loaded: Loaded, dataset: Dataset, facts: dict[str, str], limit: int | None = None
+) -> tuple[ProbeResult, dict[str, Tensor]]:
+    """Measure the checkpoint's neutral faces as far as the data set knows the truth.
+
+    L1 and SSIM against the true neutral face, pixels in [0, 1], where the data set renders it
+    (`neutral_images`); emotion and verification accuracy of the pictures, of which the first should fall to
+    chance and the second should stay; and the deviation over the faces of the yaw that a ridge regression
+    trained on the inputs finds, which should shrink.
+
+    Args:
+        loaded: networks and their checkpoint.
+        dataset: the faces.
+        facts: what identifies the checkpoint and the data, for the report.
+        limit: use at most so many training-only samples, drawn by seed 0.
+
+    Returns:
+        The table, one row a panel, and some panels to look at: name to uint8 (n, 3, S, S).
+
+    Raises:
+        ConfigError: the checkpoint did not train the panels.
+        DataError: the data set has no labels of any kind, or nothing can be read.
+    """
+    cycles = {loaded.method.panels_from[panel] for panel in PANELS if panel != "input"}
+    if cycles - loaded.checkpoint.trained:
+        raise ConfigError(f"{loaded.checkpoint.path} did not train the cycle that makes neutral faces")
+    size = loaded.checkpoint.config.size
+    hog = baseline_rows()[0]
+    metrics: dict[str, dict[str, float]] = {panel: {} for panel in PANELS}
+    intervals: dict[str, dict[str, tuple[float, float]]] = {panel: {} for panel in PANELS}
+    notes: list[str] = []
+    counts: dict[str, int] = {}
+    shown: dict[str, Tensor] = {}
+    for task in ("pose", "emotion", "verify"):
+        labels = _labels(dataset, task, limit)
+        if labels is None:
+            continue
+        frames = labels.frames if isinstance(labels, Labelled) else np.unique(np.r_[labels.first, labels.second])
+        pixels, bad = dataset.images(frames.tolist(), size)
+        if any(problem is not None for problem in bad):
+            good = [place for place, problem in enumerate(bad) if problem is None]
+            raise DataError(f"{len(bad) - len(good)} of {len(bad)} images cannot be read; leave them out of the data")
+        panels = _panels(loaded, pixels)
+        counts[f"{task} images"] = len(frames)
+        notes.append(f"{task}: {labels.note}")
+        # The pictures are looked at by the instrument at its own size, 64 px.
+        found = {panel: extract_all(hog, _at(images, hog.size)).numpy() for panel, images in panels.items()}
+        scores = _score(task, labels, frames, found)
+        for panel, (metric, value, interval) in scores.items():
+            metrics[panel][metric], intervals[panel][metric] = value, interval
+        if not shown:
+            tested = np.flatnonzero(labels.folds >= 0) if isinstance(labels, Labelled) else np.arange(len(frames))
+            panels = {panel: images[tested] for panel, images in panels.items()}
+            if hasattr(dataset, "neutral_images"):
+                truth = dataset.neutral_images(frames[tested].tolist(), size)
+                for panel, images in panels.items():
+                    for metric, values in _distances(images, truth).items():
+                        metrics[panel][metric] = float(values.mean())
+                        intervals[panel][metric] = bootstrap(values, _subjects(labels, tested))
+                panels["truth"] = truth
+            shown = {panel: images[:SHOWN] for panel, images in panels.items()}
+    if not shown:
+        raise DataError("the data set has no labels of any kind, so there is nothing to measure")
+    rows = [Row(panel, 0, Scores(metrics[panel], intervals=intervals[panel])) for panel in PANELS]
+    result = ProbeResult(
+        "neutral",
+        "neutral",
+        "HoG features at 64 px of each panel; emotion by the protocol linear, verification by cosine-10fold, yaw by "
+        "a ridge regression trained on the inputs",
+        "bootstrap over subjects; verification: Student interval over folds",
+        "; ".join(notes),
+        counts,
+        [],
+        facts,
+        {},
+        rows,
+        np.zeros(0),
+    )
+    return result, shown
+
+
+def _labels(dataset: Dataset, task: Task, limit: int | None) -> Labelled | Verification | None:
+    try:
+        labels = dataset.labelled(task)
+    except NotOffered:
+        return None
+    return labels if isinstance(labels, Verification) else limited(labels, limit)
+
+
+def _subjects(labels: Labelled | Verification, places: np.ndarray) -> np.ndarray:
+    return labels.groups[places] if isinstance(labels, Labelled) else places
+
+
+def _panels(loaded: Loaded, pixels: Tensor) -> dict[str, Tensor]:
+    """Translate uint8 images (n, 3, S, S) to uint8 panels of the same shape."""
+    parts: dict[str, list[Tensor]] = {panel: [] for panel in PANELS}
+    generator = seeded("neutral", 0)
+    with torch.inference_mode():
+        for batch in pixels.split(BATCH):
+            images = from_uint8(batch)
+            made = {"input": images, **loaded.method.translate(images, None, generator)}
+            for panel in PANELS:
+                parts[panel].append(to_uint8(made[panel]))
+    return {panel: torch.cat(images) for panel, images in parts.items()}
+
+
+def _at(pixels: Tensor, size: int) -> Tensor:
+    from torchvision.transforms.v2.functional import resize
+
+    return pixels if pixels.shape[-1] == size else resize(pixels, [size, size], antialias=True)
+
+
+def _score(
+    task: Task, labels: Labelled | Verification, frames: np.ndarray, found: dict[str, np.ndarray]
+) -> dict[str, tuple[str, float, tuple[float, float]]]:
+    """Return per panel a metric, its value and its interval."""
+    if isinstance(labels, Verification):
+        first, second = np.searchsorted(frames, labels.first), np.searchsorted(frames, labels.second)
+        scored = {p: cosine_folds(f[first], f[second], labels.same, labels.folds) for p, f in found.items()}
+        return {p: ("verification", s.metrics["accuracy"], s.intervals["accuracy"]) for p, s in scored.items()}
+    if task == "emotion":
+        scored = {p: linear(f, labels.targets, labels.folds, labels.groups) for p, f in found.items()}
+        return {p: ("emotion", s.metrics["accuracy"], s.intervals["accuracy"]) for p, s in scored.items()}
+    return {p: ("yaw", *_spread(values, labels)) for p, values in _yaw(labels, found).items()}
+
+
+def _yaw(labels: Labelled, found: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Return the yaw of every panel of the tested faces, read by a model trained on the other faces' inputs."""
+    from sklearn.linear_model import RidgeCV
+
+    yaw = {panel: np.zeros(len(labels.folds)) for panel in found}
+    for fold in sorted(set(labels.folds[labels.folds >= 0].tolist())):
+        train, test = labels.folds != fold, labels.folds == fold
+        scaled, *others = standardise(found["input"][train], *(found[panel][test] for panel in found))
+        model = RidgeCV(ALPHA_GRID).fit(scaled, labels.targets[train, 1])
+        for panel, features in zip(found, others, strict=True):
+            yaw[panel][test] = model.predict(features)
+    return {panel: values[labels.folds >= 0] for panel, values in yaw.items()}
+
+
+def _spread(values: np.ndarray, labels: Labelled) -> tuple[float, tuple[float, float]]:
+    squares = (values - values.mean()) ** 2
+    low, high = bootstrap(squares, labels.groups[labels.folds >= 0])
+    return float(values.std()), (float(np.sqrt(low)), float(np.sqrt(high)))
+
+
+def _distances(pixels: Tensor, truth: Tensor) -> dict[str, np.ndarray]:
+    """Return L1 and SSIM of each image (n, 3, S, S) against its truth, on pixels in [0, 1]."""
+    from skimage.metrics import structural_similarity
+
+    a, b = (x.float().div(255) for x in (pixels, truth))
+    similar = [
+        structural_similarity(x.numpy(), y.numpy(), channel_axis=0, data_range=1.0) for x, y in zip(a, b, strict=True)
+    ]
+    return {"l1": (a - b).abs().mean(dim=(1, 2, 3)).numpy().astype(float), "ssim": np.array(similar, float)}

@@ -1,0 +1,33 @@
+"""Pages that people read: templates, and how they are filled. HTML escapes whatever it is given."""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+
+@cache
+def _environment() -> Environment:
+    made = Environment(
+        loader=PackageLoader(__name__, "."),
+        autoescape=lambda name: name is not None and ".html" in name,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    made.filters["plain"] = plain
+    return made
+
+
+def plain(text: object) -> str:
+    """Return text that markdown shows as it is, on one line, and inside a table."""
+    return re.sub(r"([\\`*_{}\[\]<>|#])", r"\\\1", " ".join(str(text).split()))
+
+
+def fill(template: str, **values: Any) -> str:
+    """Return a template of this folder, filled with values."""
+    return _environment().get_template(template).render(**values)

@@ -1,0 +1,132 @@
+"""The protocol `facecycle-raf`: the paper's linear classifier, trained by SGD on augmented images of a frozen encoder.
+
+Source: FaceCycle (ICCV 2021), section 4.2, and its public code: the flattened conv feature at 100 px, one linear
+layer, SGD with lr 30 (x0.1 every 80 epochs), momentum 0.9, weight decay 1e-4, batches of 256, 300 epochs, last
+epoch. Colour changes come in a fixed order, where the public code draws the order too.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from facecycle.config import AugmentationConfig
+from facecycle.data.augment import augment, greyscale
+from facecycle.data.normalise import from_uint8, normalise
+from facecycle.data.pairs import seeded
+from facecycle.engine.features import FeatureRow, cache_folder
+from facecycle.engine.protocols.linear import hits
+from facecycle.engine.protocols.scores import Scores, bootstrap
+from facecycle.errors import DataError, RunError
+from facecycle.files import write_atomically
+
+SIZE = 100
+BATCH = 256
+EPOCHS = 300
+AUGMENTATION = AugmentationConfig(
+    crop_scale=(0.8, 1.2), crop_ratio=(0.8, 1.2), jitter=(0.05, 0.05, 0.05, 0.01), jitter_probability=0.8
+)
+GREY_PROBABILITY = 0.2
+
+
+def facecycle_raf(
+    row: FeatureRow,
+    pixels: Tensor,
+    mark: str,
+    targets: np.ndarray,
+    folds: np.ndarray,
+    groups: np.ndarray,
+    epochs: int = EPOCHS,
+    say: Callable[[str], None] = lambda text: None,
+) -> Scores:
+    """Train on the samples of fold -1 and test on all others; no gradient reaches the encoder.
+
+    The classifier is kept on disk after every epoch, so that a run that was stopped goes on where it was.
+
+    Args:
+        row: the frozen feature.
+        pixels: uint8 images (n, 3, 100, 100).
+        mark: identifies the images, for the file that is kept.
+        targets: (n,) class ids.
+        folds: (n,) -1 is training only.
+        groups: (n,) whom each sample shows, for the interval.
+        epochs: length of the training.
+        say: told the loss once in a while.
+
+    Raises:
+        DataError: there is nothing to train on, or nothing to test on.
+    """
+    train, test = np.flatnonzero(folds < 0), np.flatnonzero(folds >= 0)
+    if not len(train) or not len(test):
+        raise DataError(
+            "the protocol facecycle-raf needs a training split and a test split",
+            hint="RAF-DB has both; other data: --data TRAINING --test TESTED.",
+        )
+    classes = int(targets.max()) + 1
+    with torch.inference_mode():
+        tested = torch.cat([row.extract(from_uint8(part)).flatten(1) for part in pixels[test].split(BATCH)])
+    classifier = nn.Linear(tested.shape[1], classes)
+    nn.init.kaiming_uniform_(classifier.weight, generator=seeded("classifier", 0))
+    nn.init.zeros_(classifier.bias)
+    optimizer = torch.optim.SGD(classifier.parameters(), lr=30, momentum=0.9, weight_decay=1e-4)
+    path = _kept_file(f"{row.key}|{mark}|{epochs}|{tuple(pixels.shape)}|{classes}")
+    first = _continue(path, classifier, optimizer)
+    labels = torch.from_numpy(targets)
+    for epoch in range(first, epochs):
+        optimizer.param_groups[0]["lr"] = 30 * 0.1 ** (epoch // 80)
+        draws = seeded("facecycle-raf", 0, epoch)
+        for chosen in torch.from_numpy(train)[torch.randperm(len(train), generator=draws)].split(BATCH):
+            with torch.inference_mode():
+                features = row.extract(_augmented(pixels[chosen], draws)).flatten(1)
+            loss = nn.functional.cross_entropy(classifier(features.clone()), labels[chosen])
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+        _keep(path, classifier, optimizer, epoch + 1)
+        say(f"{row.label}: epoch {epoch + 1} of {epochs}, loss {loss.item():.3f}")
+    with torch.inference_mode():
+        predicted = classifier(tested).argmax(1).numpy()
+    correct = hits(predicted, targets[test])["accuracy"]
+    interval = bootstrap(correct, groups[test])
+    accuracy = {"accuracy": float(correct.mean())}
+    return Scores(accuracy, {0: accuracy}, {}, {"accuracy": interval}, test, predicted)
+
+
+def _augmented(pixels: Tensor, generator: torch.Generator) -> Tensor:
+    images = augment(pixels, AUGMENTATION, generator)
+    return normalise(greyscale(images, torch.rand(len(images), generator=generator) < GREY_PROBABILITY))
+
+
+def _kept_file(text: str) -> Path:
+    return cache_folder().with_name("classifiers") / f"{hashlib.sha256(text.encode()).hexdigest()}.safetensors"
+
+
+def _keep(path: Path, classifier: nn.Linear, optimizer: torch.optim.SGD, epoch: int) -> None:
+    tensors = {**classifier.state_dict(), "epoch": torch.tensor(epoch)}
+    for name, parameter in classifier.named_parameters():
+        tensors[f"momentum.{name}"] = optimizer.state[parameter]["momentum_buffer"]
+    # A full disk costs the way back to this epoch, not the result.
+    with contextlib.suppress(RunError):
+        write_atomically(path, lambda temporary: save_file(tensors, temporary))
+
+
+def _continue(path: Path, classifier: nn.Linear, optimizer: torch.optim.SGD) -> int:
+    """Take up what an earlier run kept; returns the first epoch that is left."""
+    try:
+        kept = load_file(path)
+        epoch = int(kept.pop("epoch"))
+        momentum = {name: kept.pop(f"momentum.{name}") for name, _ in classifier.named_parameters()}
+        classifier.load_state_dict(kept)
+    except (OSError, SafetensorError, KeyError, RuntimeError):
+        return 0
+    for name, parameter in classifier.named_parameters():
+        optimizer.state[parameter]["momentum_buffer"] = momentum[name]
+    return epoch
