@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
-from conftest import picture
 from facecycle_kernels.backend import why_not_triton
+from layouts import LAYOUTS
 
 from facecycle.api import GROUPS
 from facecycle.discovery import FIRST_PARTY, scan
@@ -104,57 +104,69 @@ class TestSynthetic(DatasetContract):
 
 
 class FileContract(DatasetContract):
-    """A data set over files that the test writes."""
+    """A data set over files that the test writes, in the layout of its name."""
 
     @pytest.fixture(autouse=True)
     def _files(self, tmp_path: Path) -> None:
-        type(self).options = {"path": str(self.write(tmp_path))}
-
-    def write(self, folder: Path) -> Path:
-        raise AssertionError("each data set writes its own files")
+        type(self).options = {"path": str(LAYOUTS[self.name](tmp_path))}
 
 
 class TestTracks(FileContract):
     name = "tracks"
 
-    def write(self, folder: Path) -> Path:
-        for number in range(6):
-            picture(folder / f"id{number // 4}" / f"clip{number // 2}" / f"{number}.jpg", number)
-        return folder
+
+class TestVoxCeleb(FileContract):
+    name = "voxceleb"
 
 
 class TestClassFolders(FileContract):
     name = "class-folders"
     tasks = ("emotion",)
 
-    def write(self, folder: Path) -> Path:
-        for number in range(20):
-            picture(folder / ("happy", "sad")[number % 2] / f"S{number // 2:03d}_{number}.png", number)
-        return folder
+
+class TestRafDb(FileContract):
+    name = "raf-db"
+    tasks = ("emotion",)
+
+
+class TestFer2013(FileContract):
+    name = "fer2013"
+    tasks = ("emotion",)
 
 
 class TestPoseCsv(FileContract):
     name = "pose-csv"
     tasks = ("pose",)
 
-    def write(self, folder: Path) -> Path:
-        lines = ["file,pitch_deg,yaw_deg,roll_deg"]
-        for number in range(10):
-            picture(folder / f"p{number}" / "0.jpg", number)
-            lines.append(f"p{number}/0.jpg,{number},{-number},{0.5 * number}")
-        (folder / "pose.csv").write_text("\n".join(lines))
-        return folder / "pose.csv"
+
+class TestThreeHundredWLp(FileContract):
+    name = "300w-lp"
+    tasks = ("pose",)
+
+
+class TestAflw2000(FileContract):
+    name = "aflw2000"
+    tasks = ("pose",)
+
+
+class TestBiwi(FileContract):
+    name = "biwi"
+    tasks = ("pose",)
 
 
 class TestIdentityFolders(FileContract):
     name = "identity-folders"
     tasks = ("verify",)
 
-    def write(self, folder: Path) -> Path:
-        for person in range(20):
-            for number in range(2):
-                picture(folder / f"s{person}" / f"{number}.pgm", 2 * person + number)
-        return folder
+
+class TestLfw(FileContract):
+    name = "lfw"
+    tasks = ("verify",)
+
+
+class TestCplfw(FileContract):
+    name = "cplfw"
+    tasks = ("verify",)
 
 
 def test_every_first_party_component_is_under_contract() -> None:

@@ -10,7 +10,7 @@ from hypothesis.extra import numpy as hnp
 from sklearn.linear_model import LogisticRegression, Ridge
 
 from facecycle.engine.protocols.cosine import best_threshold, cosine_folds
-from facecycle.engine.protocols.linear import linear, linear_pose, rotate, standardise
+from facecycle.engine.protocols.linear import constant, linear, linear_pose, rotate, standardise
 from facecycle.engine.protocols.scores import bootstrap, interval_over_folds
 from facecycle.errors import DataError
 
@@ -43,8 +43,8 @@ def test_a_linear_map_to_angles_is_recovered() -> None:
     targets = features @ rng.normal(size=(10, 3)) * 5 + [3, -7, 1]
     scores = linear_pose(features, targets, *five_folds(200))
     assert scores.metrics["mean"] < 0.2
-    constant = linear_pose(np.zeros((200, 1)), targets, *five_folds(200))
-    assert constant.metrics["mean"] == pytest.approx(np.abs(targets - targets.mean(0)).mean(), rel=0.1)
+    blind = constant("pose", targets, *five_folds(200))
+    assert blind.metrics["mean"] == pytest.approx(np.abs(targets - targets.mean(0)).mean(), rel=0.1)
 
 
 def test_training_only_samples_are_never_tested() -> None:
@@ -69,6 +69,12 @@ def test_rotation_changes_no_prediction(shape: tuple[int, int]) -> None:
     a = LogisticRegression(**exact).fit(train, classes).predict_proba(test)
     b = LogisticRegression(**exact).fit(small, classes).predict_proba(small_test)
     assert np.allclose(a, b, atol=1e-3)
+
+
+def test_features_that_never_vary_give_chance() -> None:
+    targets = np.arange(40) % 2
+    scores = linear(np.ones((40, 200)), targets, *five_folds(40))
+    assert scores.metrics["accuracy"] == 0.5
 
 
 def test_standardising_looks_at_the_training_part_alone() -> None:

@@ -16,7 +16,7 @@ from facecycle.engine.features import FeatureRow, features
 from facecycle.engine.protocols import PROTOCOLS
 from facecycle.engine.protocols.cosine import cosine_folds
 from facecycle.engine.protocols.facecycle_raf import facecycle_raf
-from facecycle.engine.protocols.linear import linear, linear_pose
+from facecycle.engine.protocols.linear import constant, linear, linear_pose
 from facecycle.engine.protocols.scores import Scores
 from facecycle.errors import DataError
 
@@ -99,10 +99,9 @@ def run_probe(
     images = _Images(dataset, labels.frames)
     good = images.readable(rows)
     targets, folds, groups = labels.targets[good], labels.folds[good], labels.groups[good]
-    constant = linear_pose if PROTOCOLS[protocol].task == "pose" else linear
-    # A model that sees the same number everywhere can only learn the commonest class, or the mean pose.
-    nothing = constant(np.zeros((len(good), 1)), targets, folds, groups)
-    scored = [Row("mean pose" if PROTOCOLS[protocol].task == "pose" else "majority class", 0, nothing)]
+    task = PROTOCOLS[protocol].task
+    blind = constant(task, targets, folds, groups)
+    scored = [Row("mean pose" if task == "pose" else "majority class", 0, blind)]
     mark = _mark(dataset, labels.frames[good])
     for row in rows:
         pixels = images.at(row.size)[good]
@@ -111,7 +110,8 @@ def run_probe(
             dimension = int(np.prod(row.extract(torch.zeros(1, 3, row.size, row.size)).shape))
         else:
             found = features(row, pixels, mark)
-            scores, dimension = constant(found, targets, folds, groups), found.shape[1]
+            fit = linear_pose if task == "pose" else linear
+            scores, dimension = fit(found, targets, folds, groups), found.shape[1]
         scored.append(Row(row.label, dimension, scores))
     counts = {
         "samples": len(good),

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from facecycle.api import Task
 from facecycle.engine.protocols.scores import Scores, bootstrap
 from facecycle.errors import DataError
 
@@ -36,6 +37,8 @@ def rotate(train: np.ndarray, *others: np.ndarray) -> list[np.ndarray]:
     if train.shape[1] <= train.shape[0]:
         return [train, *others]
     values, vectors = np.linalg.eigh(train @ train.T)
+    if values[-1] <= 0:
+        return [x[:, :1] for x in (train, *others)]  # features that never vary span nothing
     kept = values > values[-1] * 1e-10
     basis = train.T @ (vectors[:, kept] / np.sqrt(values[kept]))
     return [x @ basis for x in (train, *others)]
@@ -49,6 +52,11 @@ def _inner_splits(targets: np.ndarray, groups: np.ndarray, stratify: bool) -> li
         raise DataError(
             "a training split shows fewer than two people, so nothing can be chosen on it",
             hint="Use folds that each leave two people or more to train on.",
+        )
+    if stratify and np.unique(targets, return_counts=True)[1].max() < count:
+        raise DataError(
+            f"a training split has no class of {count} images, so nothing can be chosen on it",
+            hint="This protocol needs more images to train on.",
         )
     splitter = StratifiedGroupKFold(count, shuffle=True, random_state=0) if stratify else GroupKFold(count)
     return list(splitter.split(targets, targets if stratify else None, groups))
@@ -107,6 +115,18 @@ def linear_pose(features: np.ndarray, targets: np.ndarray, folds: np.ndarray, gr
     return _cross_validate(features, targets, folds, groups, ALPHA_GRID, fit, score, angle_errors, stratify=False)
 
 
+def constant(task: Task, targets: np.ndarray, folds: np.ndarray, groups: np.ndarray) -> Scores:
+    """Predict the commonest class, or the mean pose, of the training split, whatever the image shows."""
+    from sklearn.dummy import DummyClassifier, DummyRegressor
+
+    def fit(unused: float, x: np.ndarray, y: np.ndarray) -> Any:
+        return (DummyRegressor() if task == "pose" else DummyClassifier()).fit(x, y)
+
+    measure = angle_errors if task == "pose" else hits
+    nothing = np.zeros((len(targets), 1))
+    return _cross_validate(nothing, targets, folds, groups, (0.0,), fit, None, measure, stratify=False)
+
+
 def hits(predicted: np.ndarray, targets: np.ndarray) -> dict[str, np.ndarray]:
     """Return, per sample, whether its class was found."""
     return {"accuracy": (predicted == targets).astype(float)}
@@ -143,11 +163,12 @@ def _cross_validate(
     tested, predictions = [], []
     for fold in sorted(set(folds[folds >= 0].tolist())):
         train, test = np.flatnonzero(folds != fold), np.flatnonzero(folds == fold)
-        splits = _inner_splits(targets[train], groups[train], stratify)
+        # Where there is nothing to choose from, nothing needs to be split.
+        splits = _inner_splits(targets[train], groups[train], stratify) if len(grid) > 1 else []
         x, x_test = rotate(*standardise(features[train], features[test]))
         y = targets[train]
         with threadpool_limits(1 if x.size <= SMALL else None):
-            results = [np.mean([score(fit(value, x[a], y[a]), x[b], y[b]) for a, b in splits]) for value in grid]
+            results = [sum(score(fit(value, x[a], y[a]), x[b], y[b]) for a, b in splits) for value in grid]
             chosen[fold] = grid[int(np.argmax(results))]
             predicted = fit(chosen[fold], x, y).predict(x_test)
         per_fold[fold] = {k: float(v.mean()) for k, v in measure(predicted, targets[test]).items()}

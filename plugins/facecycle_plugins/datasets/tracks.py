@@ -1,4 +1,4 @@
-"""The data set `tracks`: directories of frames, one person in one take each, and flat folders of stills."""
+"""The data sets `tracks` and `voxceleb`: directories of frames, one person in one take each, and folders of stills."""
 
 from __future__ import annotations
 
@@ -80,6 +80,21 @@ class TrackDataset(FileDataset):
             DataError: always.
         """
         raise self.refuse(f"labels for {task}")
+
+
+class VoxCelebOptions(TrackOptions):
+    """Options of the data set `voxceleb`."""
+
+    min_frames: int = Field(4, ge=1)
+    """Shorter tracks are left out; 4 as in the paper."""
+
+
+class VoxCeleb(TrackDataset):
+    """Frames of VoxCeleb's videos: `tracks` with the paper's shortest track."""
+
+    Options = VoxCelebOptions
+    kind = "voxceleb"
+    licence = "VoxCeleb: for research; the copyright of the videos stays with their owners"
 
 
 def identity(name: str) -> str:

@@ -1,0 +1,150 @@
+"""`data check`, `probe` and `report` as processes, over every data set's real layout."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from conftest import Command, picture
+from layouts import LAYOUTS
+from PIL import Image
+from test_cli import refused
+
+LABELLED = {
+    "class-folders": "emotion",
+    "raf-db": "emotion",
+    "fer2013": "emotion",
+    "pose-csv": "pose",
+    "biwi": "pose",
+    "identity-folders": "verify",
+    "lfw": "verify",
+    "cplfw": "verify",
+}
+ENCODER = ("--encoder", "hog")
+
+
+@pytest.mark.parametrize("kind", LAYOUTS)
+def test_a_data_set_is_counted_and_shown(command: Command, tmp_path: Path, kind: str) -> None:
+    path = LAYOUTS[kind](tmp_path / "data")
+    result = command("data", "check", kind, path)
+    assert result.returncode == 0, result.stderr
+    published = {"raf-db": "12,271", "fer2013": "28,709", "300w-lp": "122,450", "aflw2000": "2,000", "biwi": "15,678"}
+    if kind in published:
+        assert published[kind] in result.stdout
+        assert "warning: " in result.stdout
+    assert Image.open(tmp_path / "data-check" / f"{kind}.png").height > 100
+
+
+@pytest.mark.parametrize("kind", LABELLED)
+def test_every_labelled_set_is_probed(command: Command, tmp_path: Path, kind: str) -> None:
+    path = LAYOUTS[kind](tmp_path / "data")
+    result = command("probe", "--task", LABELLED[kind], "--data", f"{kind}:{path}", *ENCODER, "--out", "out")
+    assert result.returncode == 0, result.stderr
+    written = json.loads((tmp_path / "out" / "result.json").read_text())
+    assert written["facts"]["data set"] == kind
+    assert {row["feature"] for row in written["rows"]} >= {"hog", "lbp uniform", "lbp nri_uniform", "pixels"}
+    assert any(row["intervals"] for row in written["rows"])
+
+
+def test_pose_is_trained_on_one_set_and_tested_on_another(command: Command, tmp_path: Path) -> None:
+    train, test = LAYOUTS["300w-lp"](tmp_path / "train"), LAYOUTS["aflw2000"](tmp_path / "test")
+    arguments = ["probe", "--task", "pose", "--data", f"300w-lp:{train}", *ENCODER]
+    refused(command(*arguments), "no fold is tested", "--test")
+    result = command(*arguments, "--test", f"aflw2000:{test}", "--out", "out")
+    assert result.returncode == 0, result.stderr
+    assert "6 of 2,000 images of the tested data" in result.stdout
+    written = json.loads((tmp_path / "out" / "result.json").read_text())
+    assert written["counts"] == {"samples": 12, "tested": 6, "training only": 6}
+    result = command("report", "out")
+    assert result.returncode == 0, result.stderr
+    page = (tmp_path / "report" / "report.html").read_text()
+    assert "hog (hog, not trained by facecycle)" in page
+    assert "11.70" in page
+
+
+def test_missing_images_are_refused_or_counted(command: Command, tmp_path: Path) -> None:
+    path = LAYOUTS["cplfw"](tmp_path / "data")
+    (path / "3_2.jpg").unlink()
+    arguments = ["probe", "--task", "verify", "--data", f"cplfw:{path}", *ENCODER]
+    refused(command(*arguments), "3_2.jpg", "--allow-missing")
+    result = command(*arguments, "--allow-missing")
+    assert result.returncode == 0, result.stderr
+    assert "19 of 6,000 pairs" in result.stdout
+    refused(command("probe", "--task", "pose", "--data", "synthetic", *ENCODER, "--allow-missing"), "no option")
+
+
+def test_every_malformed_row_is_named(command: Command, tmp_path: Path) -> None:
+    path = LAYOUTS["raf-db"](tmp_path / "data")
+    listing = path / "EmoLabel" / "list_patition_label.txt"
+    wrong = {3: "train_00002.jpg 9", 5: "what", 9: "valid_1.jpg 1"} | dict.fromkeys(range(11, 15), "x")
+    lines = listing.read_text().splitlines()
+    listing.write_text("\n".join(wrong.get(n, line) for n, line in enumerate(lines, 1)))
+    result = command("data", "check", "raf-db", path)
+    refused(result, "7 rows are malformed")
+    assert all(f"line {number}" in result.stdout for number in wrong)
+
+
+def test_the_papers_protocol_runs_on_its_own_data(command: Command, tmp_path: Path) -> None:
+    path = LAYOUTS["raf-db"](tmp_path / "data")
+    result = command("probe", "--protocol", "facecycle-raf", "--data", f"raf-db:{path}", *ENCODER, "--out", "out")
+    assert result.returncode == 0, result.stderr
+    written = json.loads((tmp_path / "out" / "result.json").read_text())
+    assert written["facts"]["image size"] == "100 px"
+    assert [row["feature"] for row in written["rows"]] == ["majority class", "hog"]
+
+
+def test_neutral_faces_are_measured_where_the_truth_is_known(command: Command, tmp_path: Path) -> None:
+    tiny = "--set=method.options={width=4, motion_width=16, generator_blocks=1, renormalizer_blocks=1}"
+    trained = command("pretrain", "--stage", "expression", "--steps", 1, "--set=pairs=2", tiny, "--out", "run")
+    assert trained.returncode == 0, trained.stderr
+    result = command("probe", "--task", "neutral", "--checkpoint", "run", "--out", "out", "--option", "identities=20")
+    assert result.returncode == 0, result.stderr
+    written = json.loads((tmp_path / "out" / "result.json").read_text())
+    inputs, frontal, neutral = written["rows"]
+    assert set(neutral["metrics"]) == {"l1", "ssim", "emotion", "verification", "yaw"}
+    # A single step has hardly moved the flow: the warped face is the input still.
+    assert frontal["metrics"]["l1"] == pytest.approx(inputs["metrics"]["l1"], rel=0.1)
+    assert neutral["metrics"]["ssim"] < inputs["metrics"]["ssim"]
+    assert Image.open(tmp_path / "out" / "neutral.png").width > 300
+
+
+def test_a_folder_is_shown_as_a_gallery_that_escapes_names(command: Command, tmp_path: Path) -> None:
+    tiny = "--set=method.options={width=4, motion_width=16, generator_blocks=1, renormalizer_blocks=1}"
+    command("pretrain", "--stage", "expression", "--steps", 1, "--set=pairs=2", tiny, "--out", "run")
+    for name in ("a&b", "<i>", "c d#1", 'q"'):
+        picture(tmp_path / "faces" / f"{name}.png")
+    result = command("translate", "faces", "--checkpoint", "run", "--out", "out")
+    assert result.returncode == 0, result.stderr
+    page = (tmp_path / "out" / "index.html").read_text()
+    assert page.count('loading="lazy"') == 4 * len(list((tmp_path / "out").glob("a&b-*.png")))
+    assert "<i>" not in page
+    assert "c%20d%231-neutral.png" in page
+    result = command("report", "run", "out")
+    assert result.returncode == 0, result.stderr
+    assert "data:image/png;base64" in (tmp_path / "report" / "report.html").read_text()
+
+
+MISTAKES = {
+    "no task": (["probe"], ["name a task or a protocol"]),
+    "unknown protocol": (["probe", "--protocol", "liner"], ["Did you mean linear"]),
+    "wrong task": (["probe", "--task", "pose", "--protocol", "linear"], ["is for --task emotion"]),
+    "two sources": (["probe", "--task", "pose", *ENCODER, "--feature", "code"], ["--encoder has no checkpoint"]),
+    "weights of nothing": (["probe", "--task", "pose", "--pretrained"], ["--pretrained goes with --encoder"]),
+    "handcrafted weights": (["probe", "--task", "pose", *ENCODER, "--pretrained"], ["option 'pretrained'"]),
+    "size of the protocol": (["probe", "--protocol", "facecycle-raf", *ENCODER, "--size", "64"], ["of 100 px"]),
+    "pairs are not trained": (
+        ["probe", "--task", "verify", "--data", "synthetic", "--test", "synthetic", *ENCODER],
+        ["nothing to train"],
+    ),
+    "unknown data": (["data", "check", "raf-bd", "."], ["Did you mean raf-db"]),
+    "no path": (["data", "check", "raf-db"], ["'path'", "required"]),
+    "nothing to report": (["report", "."], ["nothing to report"]),
+    "no folder": (["report", "gone"], ["no folder gone"]),
+}
+
+
+@pytest.mark.parametrize("case", MISTAKES)
+def test_a_mistake_gets_one_clear_message(command: Command, case: str) -> None:
+    arguments, expected = MISTAKES[case]
+    refused(command(*arguments), *expected)
