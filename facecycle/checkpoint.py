@@ -6,6 +6,7 @@ needs: `optimizer.safetensors` and `state.json`.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import platform
 from collections.abc import Mapping
@@ -13,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from pydantic import ValidationError
 from safetensors import SafetensorError, safe_open
@@ -28,6 +30,8 @@ MODEL = "model.safetensors"
 OPTIMIZER = "optimizer.safetensors"
 STATE = "state.json"
 LATEST = "latest"
+CONTENT = "content_sha256"
+"""Header entry with the digest of all other entries and all tensors; see `content_sha256`."""
 
 
 @dataclass(frozen=True)
@@ -89,9 +93,8 @@ def save(
     def write(temporary: Path) -> None:
         remove(temporary)
         temporary.mkdir()
-        weights = {k: v.detach().cpu().contiguous() for k, v in method.state_dict().items()}
+        _write_model(temporary / MODEL, method, metadata)
         try:
-            save_file(weights, temporary / MODEL, {"format": FORMAT, **metadata})
             save_file(dict(optimizer), temporary / OPTIMIZER)
         except SafetensorError as error:
             raise OSError(str(error)) from error  # safetensors reports a full disk as its own error
@@ -100,6 +103,34 @@ def save(
     write_atomically(folder, write)
     write_text(folder.parent / LATEST, folder.name + "\n")
     return folder / MODEL
+
+
+def save_model(path: Path, method: nn.Module, metadata: Mapping[str, str]) -> None:
+    """Write a model file alone, atomically; `metadata` is as in `save`.
+
+    Raises:
+        RunError: it cannot be written.
+    """
+    write_atomically(path, lambda temporary: _write_model(temporary, method, metadata))
+
+
+def _write_model(path: Path, method: nn.Module, metadata: Mapping[str, str]) -> None:
+    weights = {k: v.detach().cpu().contiguous() for k, v in method.state_dict().items()}
+    header = {"format": FORMAT, **metadata}
+    try:
+        save_file(weights, path, {**header, CONTENT: content_sha256(header, weights)})
+    except SafetensorError as error:
+        raise OSError(str(error)) from error  # safetensors reports a full disk as its own error
+
+
+def content_sha256(header: Mapping[str, str], tensors: Mapping[str, Tensor]) -> str:
+    """Return the digest of a header's entries, but `content_sha256` itself, and of tensors by name."""
+    entries = {key: value for key, value in header.items() if key != CONTENT}
+    digest = hashlib.sha256(json.dumps(entries, sort_keys=True).encode())
+    for name, tensor in sorted(tensors.items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        digest.update(np.ascontiguousarray(tensor.contiguous().view(-1).view(torch.uint8).numpy()).data)
+    return digest.hexdigest()
 
 
 # --- finding and reading ------------------------------------------------------------------------
@@ -171,24 +202,26 @@ def read(path: Path) -> Checkpoint:
     return Checkpoint(path, config, trained, metadata)
 
 
+def read_tensors(checkpoint: Checkpoint) -> dict[str, Tensor]:
+    """Read all tensors of a checkpoint.
+
+    Raises:
+        CheckpointError: the file cannot be read.
+    """
+    try:
+        return load_file(checkpoint.path)
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(f"{checkpoint.path} cannot be read: {error}") from error
+
+
 def load_weights(method: nn.Module, checkpoint: Checkpoint) -> None:
     """Load a checkpoint's tensors into networks of the same shape.
 
     Raises:
         CheckpointError: lists the tensors that are missing, too many or of another shape.
     """
-    try:
-        found = load_file(checkpoint.path)
-    except (SafetensorError, OSError) as error:
-        raise CheckpointError(f"{checkpoint.path} cannot be read: {error}") from error
-    wanted = method.state_dict()
-    problems = [f"missing {k}" for k in wanted if k not in found]
-    problems += [f"unknown {k}" for k in found if k not in wanted]
-    problems += [
-        f"{k} is {tuple(found[k].shape)}, the network has {tuple(wanted[k].shape)}"
-        for k in wanted
-        if k in found and found[k].shape != wanted[k].shape
-    ]
+    found = read_tensors(checkpoint)
+    problems = misfits(found, {name: tuple(tensor.shape) for name, tensor in method.state_dict().items()})
     if problems:
         more = f" (+{len(problems) - 5} more)" if len(problems) > 5 else ""
         raise CheckpointError(
@@ -196,6 +229,18 @@ def load_weights(method: nn.Module, checkpoint: Checkpoint) -> None:
             hint="Use the configuration it was trained with (it is in its header).",
         )
     method.load_state_dict(found)
+
+
+def misfits(found: Mapping[str, Tensor], wanted: Mapping[str, tuple[int, ...]]) -> list[str]:
+    """Return what is wrong with tensors that should have the given names and shapes."""
+    problems = [f"missing {name}" for name in wanted if name not in found]
+    problems += [f"unknown {name}" for name in found if name not in wanted]
+    problems += [
+        f"{name} is {tuple(found[name].shape)}, the network has {shape}"
+        for name, shape in wanted.items()
+        if name in found and tuple(found[name].shape) != shape
+    ]
+    return problems
 
 
 def read_resume(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:

@@ -8,7 +8,7 @@ import sys
 import typer
 
 from facecycle.errors import FacecycleError
-from facecycle_cli import data, plugins
+from facecycle_cli import checkpoint, data, plugins
 from facecycle_cli.pretrain import pretrain
 from facecycle_cli.probe import probe
 from facecycle_cli.report import report
@@ -26,6 +26,7 @@ app.command()(pretrain)
 app.command()(translate)
 app.command()(probe)
 app.command()(report)
+app.add_typer(checkpoint.app, name="checkpoint")
 app.add_typer(data.app, name="data")
 app.add_typer(plugins.app, name="plugins")
 
