@@ -11,7 +11,9 @@ from typing import Any
 from rich.console import Console
 from rich.markup import escape
 
-console = Console(soft_wrap=True, highlight=False)
+WIDTH = 160
+"""Columns where standard output is not a terminal, so that a table in a log is not folded."""
+console = Console(soft_wrap=True, highlight=False, width=None if sys.stdout.isatty() else WIDTH)
 QUIET_INTERVAL = 30.0
 """Seconds between two lines of progress where standard output is not a terminal."""
 

@@ -134,17 +134,30 @@ class FaceCycle(nn.Module):
             images["direct_neutral"] = self.warper.warp(full, flow, clamp=True)
         if "direct" in wanted:
             images["direct"] = self.warper.warp(swap_halves(images["direct_neutral"]), back, clamp=True)
-        if wanted & {"neutral", "swapped_warp", "reconstruction"}:
-            images["neutral"] = self.generator(full, flow, self.warper, noise)
+        generated = {"neutral", "swapped_warp", "reconstruction", "identity_reconstruction"}
+        if wanted & generated:
+            images |= self._neutral(full, flow, wanted & generated, noise)
+        if wanted & {"swapped_warp", "reconstruction"}:
             swapped = swap_halves(images["neutral"])
             if "swapped_warp" in wanted:
                 images["swapped_warp"] = self.warper.warp(swapped, back, clamp=True)
             if "reconstruction" in wanted:
                 images["reconstruction"] = self.generator(swapped, back, self.warper, noise)
-        if "identity_reconstruction" in wanted:
-            images["identity_reconstruction"] = self.generator(full, None, self.warper, noise)
         views = {name: View(image, "full") for name, image in images.items() if name in wanted}
         return Views(views, {"full": full}, {"expression_code": code, "flow": flow})
+
+    def _neutral(
+        self, full: Tensor, flow: Tensor, wanted: frozenset[str], noise: torch.Generator | None
+    ) -> dict[str, Tensor]:
+        """Generate the neutral face and the unmoved face: one stem for both, and one decoder pass."""
+        still = self.generator.stem(full)
+        both = {}
+        if wanted != {"identity_reconstruction"}:
+            both["neutral"] = self.generator.move(still, flow, self.warper, noise)
+        if "identity_reconstruction" in wanted:
+            both["identity_reconstruction"] = still
+        mid, deep = (torch.cat(maps) for maps in zip(*both.values(), strict=True))
+        return dict(zip(both, self.generator.decode((mid, deep)).split(len(full)), strict=True))
 
     def _identity_cycle(self, full: Tensor, wanted: frozenset[str], noise: torch.Generator | None) -> Views:
         """Take the neutral faces to their common mean face and back (section 3.2).

@@ -102,11 +102,29 @@ class Generator(nn.Module):
             generator: source of the noise, deep map first; None makes the noise zero.
             shared_noise: the same noise for every image of the batch.
         """
-        mid, deep = self.stem(images)
+        features = self.stem(images)
         if flow is not None:
-            noise0 = draw_noise(deep, generator, shared_noise)
-            noise1 = draw_noise(mid, generator, shared_noise)
-            deep = warper.warp(deep, flow) + self.noise_encoding0(noise0 + deep.mean((-2, -1), keepdim=True))
-            mid = warper.warp(mid, flow) + self.noise_encoding1(noise1 + mid.mean((-2, -1), keepdim=True))
+            features = self.move(features, flow, warper, generator, shared_noise)
+        return self.decode(features)
+
+    def move(
+        self,
+        features: tuple[Tensor, Tensor],
+        flow: Tensor,
+        warper: Warper,
+        generator: torch.Generator | None,
+        shared_noise: bool = False,
+    ) -> tuple[Tensor, Tensor]:
+        """Warp the stem's `mid` and `deep` and fill what the warp uncovers with encoded noise; see `forward`."""
+        mid, deep = features
+        noise0 = draw_noise(deep, generator, shared_noise)
+        noise1 = draw_noise(mid, generator, shared_noise)
+        deep = warper.warp(deep, flow) + self.noise_encoding0(noise0 + deep.mean((-2, -1), keepdim=True))
+        mid = warper.warp(mid, flow) + self.noise_encoding1(noise1 + mid.mean((-2, -1), keepdim=True))
+        return mid, deep
+
+    def decode(self, features: tuple[Tensor, Tensor]) -> Tensor:
+        """Map `mid` and `deep` to images (B, 3, H, W)."""
+        mid, deep = features
         x = self.up(self.cnn(self.redconv(deep)))
         return self.torgb(self.up2(torch.cat([mid, x], dim=1)))

@@ -81,7 +81,8 @@ def facecycle_raf(
     first = _continue(path, classifier, optimizer)
     labels = torch.from_numpy(targets)
     for epoch in range(first, epochs):
-        optimizer.param_groups[0]["lr"] = 30 * 0.1 ** (epoch // 80)
+        # The public code counts epochs from 1, so the first stretch has 79.
+        optimizer.param_groups[0]["lr"] = 30 * 0.1 ** ((epoch + 1) // 80)
         draws = seeded("facecycle-raf", 0, epoch)
         for chosen in torch.from_numpy(train)[torch.randperm(len(train), generator=draws)].split(BATCH):
             with torch.inference_mode():
