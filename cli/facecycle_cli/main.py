@@ -9,6 +9,7 @@ import typer
 
 from facecycle.errors import FacecycleError
 from facecycle_cli import checkpoint, data, plugins
+from facecycle_cli.embed import embed
 from facecycle_cli.pretrain import pretrain
 from facecycle_cli.probe import probe
 from facecycle_cli.report import report
@@ -25,6 +26,7 @@ app = typer.Typer(
 app.command()(pretrain)
 app.command()(translate)
 app.command()(probe)
+app.command()(embed)
 app.command()(report)
 app.add_typer(checkpoint.app, name="checkpoint")
 app.add_typer(data.app, name="data")

@@ -1,0 +1,38 @@
+"""`facecycle embed`: a folder of faces to a parquet file of codes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def embed(
+    images: Annotated[list[Path], typer.Argument(help="Image files, or folders of images.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="The parquet file to write.")] = Path("codes.parquet"),
+    checkpoint: Annotated[
+        Path | None, typer.Option(help="Run folder or .safetensors file; the newest run when left out.")
+    ] = None,
+) -> None:
+    """Write expression and identity codes of faces: path, status, and 256 numbers a code.
+
+    Example: facecycle embed faces/ -o codes.parquet
+    """
+    import time
+
+    from facecycle.engine.embed import embed as run
+    from facecycle.engine.load import load
+    from facecycle.engine.translate import expand
+    from facecycle_cli.console import occasionally, say
+
+    paths = expand(images)
+    loaded = load(checkpoint)
+    say(f"checkpoint: {loaded.checkpoint.path}")
+    tell = occasionally()
+    start = time.monotonic()
+    bad = run(loaded, paths, out, lambda done: tell(f"{done:,} of {len(paths):,} images"))
+    for path, reason in bad.items():
+        say(f"skipped {path}: {reason}")
+    rate = len(paths) / (time.monotonic() - start)
+    say(f"{out}: {len(paths) - len(bad):,} of {len(paths):,} images, {rate:.0f} a second")
