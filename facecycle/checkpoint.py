@@ -32,6 +32,10 @@ STATE = "state.json"
 LATEST = "latest"
 CONTENT = "content_sha256"
 """Header entry with the digest of all other entries and all tensors; see `content_sha256`."""
+ENTRIES_BEFORE_CONTENT = frozenset(
+    {"format", "config", "trained", "components", "environment", "parent", "step", "licence"}
+)
+"""What the header held in files written before they had a digest."""
 
 
 @dataclass(frozen=True)
@@ -94,10 +98,7 @@ def save(
         remove(temporary)
         temporary.mkdir()
         _write_model(temporary / MODEL, method, metadata)
-        try:
-            save_file(dict(optimizer), temporary / OPTIMIZER)
-        except SafetensorError as error:
-            raise OSError(str(error)) from error  # safetensors reports a full disk as its own error
+        _save_file(optimizer, temporary / OPTIMIZER)
         (temporary / STATE).write_text(json.dumps(dict(state), indent=1))
 
     write_atomically(folder, write)
@@ -117,8 +118,21 @@ def save_model(path: Path, method: nn.Module, metadata: Mapping[str, str]) -> No
 def _write_model(path: Path, method: nn.Module, metadata: Mapping[str, str]) -> None:
     weights = {k: v.detach().cpu().contiguous() for k, v in method.state_dict().items()}
     header = {"format": FORMAT, **metadata}
+    _save_file(weights, path, {**header, CONTENT: content_sha256(header, weights)})
+
+
+def save_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    """Write tensors to a safetensors file, atomically.
+
+    Raises:
+        RunError: it cannot be written.
+    """
+    write_atomically(path, lambda temporary: _save_file(tensors, temporary))
+
+
+def _save_file(tensors: Mapping[str, Tensor], path: Path, header: dict[str, str] | None = None) -> None:
     try:
-        save_file(weights, path, {**header, CONTENT: content_sha256(header, weights)})
+        save_file(dict(tensors), path, header)
     except SafetensorError as error:
         raise OSError(str(error)) from error  # safetensors reports a full disk as its own error
 
@@ -187,7 +201,7 @@ def read(path: Path) -> Checkpoint:
     except (SafetensorError, OSError) as error:
         raise CheckpointError(
             f"{path} is not a safetensors checkpoint: {error}",
-            hint="A checkpoint is the model.safetensors of a run; .pt and .tar files are not read here.",
+            hint="Expected the model.safetensors of a run; `facecycle checkpoint import` reads the authors' .tar.",
         ) from error
     if metadata.get("format") != FORMAT:
         raise CheckpointError(
@@ -197,9 +211,27 @@ def read(path: Path) -> Checkpoint:
     try:
         config = RunConfig.model_validate_json(metadata["config"])
         trained = frozenset(json.loads(metadata["trained"]))
-    except (KeyError, ValueError, ValidationError) as error:
+    except (KeyError, TypeError, ValueError, ValidationError) as error:
         raise CheckpointError(f"the header of {path} is damaged: {error}") from error
     return Checkpoint(path, config, trained, metadata)
+
+
+def check_header(checkpoint: Checkpoint) -> None:
+    """Check those bytes of a header that its digest says nothing about: the digest's own name, and the padding.
+
+    Raises:
+        CheckpointError: one of them was changed.
+    """
+    unknown = sorted(checkpoint.metadata.keys() - ENTRIES_BEFORE_CONTENT)
+    if CONTENT not in checkpoint.metadata and unknown:
+        # A file is either older than the digest, or the digest's name is no longer readable.
+        raise CheckpointError(
+            f"the header of {checkpoint.path} is damaged: no {CONTENT}, but the unknown {', '.join(unknown)}"
+        )
+    with checkpoint.path.open("rb") as file:
+        header = file.read(int.from_bytes(file.read(8), "little"))
+    if not header.rstrip(b" ").endswith(b"}"):
+        raise CheckpointError(f"the header of {checkpoint.path} is damaged: it ends in something else than spaces")
 
 
 def read_tensors(checkpoint: Checkpoint) -> dict[str, Tensor]:

@@ -31,6 +31,7 @@ def import_(
 @app.command()
 def show(
     path: Given,
+    config: Annotated[bool, typer.Option("--config", help="Print the complete configuration too, as JSON.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print everything as JSON, the configuration too.")] = False,
 ) -> None:
     """Show what a checkpoint says of itself: configuration, components, provenance, sizes, terms.
@@ -44,16 +45,18 @@ def show(
 
     facts = describe(path)
     if json:
-        say(dumps(facts, indent=1))
+        typer.echo(dumps(facts, indent=1))
         return
-    facts.pop("config")
+    resolved = facts.pop("config")
     for name, value in facts.items():
         if value not in ("", {}):
             say(f"{name:12} {_text(name, value)}")
+    if config:
+        typer.echo(dumps(resolved, indent=1))
 
 
 def _text(name: str, value: Any) -> str:
-    if name == "parameters":
+    if name in {"parameters", "frozen"}:
         parts = ", ".join(f"{network} {count:,}" for network, count in value.items())
         return f"{sum(value.values()):,}: {parts}"
     if name == "components":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import json
 import math
 from collections.abc import Callable
@@ -12,10 +11,14 @@ from typing import Any
 import torch
 from safetensors import safe_open
 
-from facecycle import checkpoint
-from facecycle.checkpoint import CONTENT, Checkpoint, content_sha256, read_tensors
+from facecycle import checkpoint, registry
+from facecycle.api import GROUPS
+from facecycle.checkpoint import CONTENT, Checkpoint, check_header, content_sha256, read_tensors
 from facecycle.engine.load import load
-from facecycle.errors import CheckpointError
+from facecycle.errors import CheckpointError, PluginError
+
+RUNNING = ("running_mean", "running_var", "num_batches_tracked")
+"""Last parts of the names of what batch norm measures; no parameters."""
 
 
 def describe(path: Path) -> dict[str, Any]:
@@ -26,21 +29,24 @@ def describe(path: Path) -> dict[str, Any]:
     """
     found = checkpoint.read(path)
     config = found.config
-    networks, kinds = _networks(found)
+    networks, frozen, kinds = _networks(found)
     return {
         "file": str(found.path),
         "format": found.metadata["format"],
         "bytes": found.path.stat().st_size,
         "sha256": found.sha256(),
+        "content": found.metadata.get(CONTENT, ""),
         "trained": sorted(found.trained),
         "steps": found.metadata.get("step", ""),
         "preset": config.preset,
         "method": config.method.name,
         "encoder": config.encoder.name,
         "warper": config.warper.name,
+        "data": [component.name for component in config.data],
         "parameters": networks,
+        "frozen": frozen,
         "numbers": ", ".join(sorted(kinds)),
-        "components": _table(found, "components"),
+        "components": _components(found),
         "environment": _table(found, "environment"),
         "parent": found.metadata.get("parent", ""),
         "source": _table(found, "source"),
@@ -49,17 +55,28 @@ def describe(path: Path) -> dict[str, Any]:
     }
 
 
-def _networks(found: Checkpoint) -> tuple[dict[str, int], set[str]]:
-    """Return the numbers held by each network, the first part of a tensor's name, and their types."""
+def _networks(found: Checkpoint) -> tuple[dict[str, int], dict[str, int], set[str]]:
+    """Return the parameters of each network, those of them in a frozen stem, and the types of numbers.
+
+    A network is the first part of a tensor's name. A method with an option `stem` other than `trained`
+    freezes what lies below that name.
+    """
+    stem_is_frozen = found.config.method.options.get("stem", "trained") != "trained"
     networks: dict[str, int] = {}
+    frozen: dict[str, int] = {}
     kinds = set()
     with safe_open(found.path, framework="pt") as file:
         for name in file.keys():  # noqa: SIM118 - not a dict
             tensor = file.get_slice(name)
-            network = name.partition(".")[0]
-            networks[network] = networks.get(network, 0) + math.prod(tensor.get_shape())
             kinds.add(str(tensor.get_dtype()))
-    return networks, kinds
+            network, *parts = name.split(".")
+            if parts and parts[-1] in RUNNING:
+                continue
+            count = math.prod(tensor.get_shape())
+            networks[network] = networks.get(network, 0) + count
+            if stem_is_frozen and parts and parts[0] == "stem":
+                frozen[network] = frozen.get(network, 0) + count
+    return networks, frozen, kinds
 
 
 def _table(found: Checkpoint, entry: str) -> dict[str, Any]:
@@ -68,6 +85,15 @@ def _table(found: Checkpoint, entry: str) -> dict[str, Any]:
     except ValueError:
         return {}
     return table if isinstance(table, dict) else {}
+
+
+def _components(found: Checkpoint) -> dict[str, dict[str, str]]:
+    """Return where each component came from, by `kind:name`."""
+    return {
+        component: {key: str(value) for key, value in origin.items()}
+        for component, origin in _table(found, "components").items()
+        if isinstance(origin, dict)
+    }
 
 
 def verify(path: Path, say: Callable[[str], None]) -> None:
@@ -81,6 +107,7 @@ def verify(path: Path, say: Callable[[str], None]) -> None:
         CheckpointError: names what is wrong.
     """
     found = checkpoint.read(path)
+    check_header(found)
     say(f"header      format {found.metadata['format']}, trained {', '.join(sorted(found.trained)) or 'nothing'}")
     tensors = read_tensors(found)
     stated = found.metadata.get(CONTENT)
@@ -99,15 +126,23 @@ def verify(path: Path, say: Callable[[str], None]) -> None:
     say("numbers     all finite")
     load(found.path)
     say("networks    built, and the tensors fit")
-    for component, origin in _table(found, "components").items():
-        say(f"component   {component}: {_installed(origin)}")
+    for component, origin in _components(found).items():
+        say(f"component   {component}: {_installed(component, origin)}")
 
 
-def _installed(origin: Any) -> str:
-    """Say whether a component is installed in the version that the checkpoint was made with."""
-    distribution, version = str(origin.get("distribution")), str(origin.get("version"))
-    try:
-        here = importlib.metadata.version(distribution)
-    except importlib.metadata.PackageNotFoundError:
-        return f"{distribution} {version}, which is not installed here"
-    return f"{distribution} {version}" + ("" if here == version else f"; {here} is installed here")
+def _installed(component: str, origin: dict[str, str]) -> str:
+    """Say whether a component is installed as the checkpoint was made with it.
+
+    The networks are built by now, so what is missing is a data set or a loss, needed only to train on.
+    """
+    made_with = f"{origin.get('distribution')} {origin.get('version')}"
+    kind, _, name = component.partition(":")
+    for each in GROUPS:
+        if each == kind:
+            try:
+                here = registry.find(each, name)
+            except PluginError:
+                break
+            installed = f"{here.distribution} {here.version}"
+            return made_with if installed == made_with else f"{made_with}; {installed} is installed here"
+    return f"{made_with}; not installed here, needed only to train on"

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import pickle
-from collections.abc import Mapping
+import struct
+import warnings
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +30,13 @@ LICENCE = (
     "weights released by the authors of FaceCycle (https://github.com/JiaRenChang/FaceCycle), trained on VoxCeleb; "
     "the project's code is MIT, no terms come with the weights: ask the authors before any use but research"
 )
-SHOWN = 12
+SHOWN = 10
+"""Faults named in a message; the others are counted."""
+UNREADABLE = (
+    *(OSError, EOFError, RuntimeError, ValueError, LookupError, TypeError, AttributeError),
+    *(AssertionError, ArithmeticError, MemoryError, struct.error),
+)
+"""What torch raises where bytes of a file were changed, beside refusing it."""
 
 
 def import_released(source: Path, out: Path) -> list[str]:
@@ -45,23 +53,26 @@ def import_released(source: Path, out: Path) -> list[str]:
     if out.exists():
         raise CheckpointError(f"{out} exists already", hint="Name another file with --out.")
     released = _read(source)
-    trained = _cycles(source, released)
+    _refuse_prefix(source, released)
+    trained = [c for c, networks in NETWORKS.items() if c == "expression" or any(n in released for n in networks)]
     config = _config()
     method = build_method(config, weights_follow=True)
     names = {released_name(name): name for name in method.state_dict()}
+    networks = [network for cycle in trained for network in NETWORKS[cycle]]
     wanted = {
         theirs: tuple(method.state_dict()[ours].shape)
         for theirs, ours in names.items()
-        if any(theirs.startswith(f"{network}.") for cycle in trained for network in NETWORKS[cycle])
+        if theirs.partition(".")[0] in networks
     }
     tensors = {f"{network}.{key}": value for network, values in released.items() for key, value in values.items()}
-    problems = misfits(tensors, wanted)
-    problems += [f"{name} is not finite" for name, value in tensors.items() if not bool(torch.isfinite(value).all())]
+    problems = _problems(released, tensors, wanted, networks)
     if problems:
+        more = f" (+{len(problems) - SHOWN} more)" if len(problems) > SHOWN else ""
         raise CheckpointError(
-            f"{source} does not hold the released networks: {_some(problems)}", hint=_hint(list(tensors))
+            f"{source} does not hold the released networks: {'; '.join(problems[:SHOWN])}{more}",
+            hint="Nothing was written. Is it the file of the authors, whole, and of this method?",
         )
-    method.load_state_dict({names[name]: value.float() for name, value in tensors.items()}, strict=False)
+    method.load_state_dict({names[name]: value for name, value in tensors.items()}, strict=False)
     if "identity" not in trained:
         method.renormalizer.stem.load_state_dict(method.generator.stem.state_dict())
     metadata = {
@@ -70,7 +81,7 @@ def import_released(source: Path, out: Path) -> list[str]:
         "components": json.dumps(provenance(config)),
         "environment": json.dumps(checkpoint.environment()),
         "parent": "",
-        "step": "0",
+        "step": "",  # the file does not say how long it was trained
         "licence": LICENCE,
         "source": json.dumps({"file": source.name, "sha256": file_sha256(source)}),
     }
@@ -84,23 +95,26 @@ def _config() -> RunConfig:
     return resolve([*preset_layers("paper"), data])
 
 
-def _read(source: Path) -> dict[str, dict[str, Tensor]]:
-    """Read the state dicts by network; nothing in the file is run."""
+def _read(source: Path) -> dict[str, dict[str, Any]]:
+    """Read the tables of a file by network; nothing in the file is run."""
     if not source.is_file():
-        raise CheckpointError(f"there is no file {source}", hint="Expected the authors' checkpoint, such as model.tar.")
+        what = f"{source} is a folder" if source.is_dir() else f"there is no file {source}"
+        raise CheckpointError(what, hint="Expected the authors' checkpoint, such as finalmodel.tar.")
     try:
-        content: Any = torch.load(source, weights_only=True, map_location="cpu")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch's advice on what it refuses is to trust the file
+            content = torch.load(source, weights_only=True, map_location="cpu")
     except pickle.UnpicklingError as error:
         raise CheckpointError(
-            f"{source} is refused: beside tensors it holds something that would have to be run, or it is no "
-            "checkpoint at all",
+            f"{source} is refused: it holds something other than tensors, which would have to be run, or it was "
+            "cut short; nothing in it was run",
             hint="The released file holds tensors alone. Get it again from the authors; do not load this one.",
         ) from error
-    except (OSError, EOFError, RuntimeError, ValueError, LookupError, TypeError, AttributeError) as error:
+    except UNREADABLE as error:
+        # What torch says here is left out: on some files it recommends to read them without protection.
         raise CheckpointError(
-            f"{source} is damaged, cut short, or no checkpoint of torch.save: {str(error).splitlines()[0]}"
-            if str(error)
-            else f"{source} is damaged, cut short, or no checkpoint of torch.save",
+            f"{source} is damaged, cut short, or no checkpoint of torch.save; nothing in it was run",
+            hint="Get the file again from the authors.",
         ) from error
     if not isinstance(content, Mapping):
         raise CheckpointError(f"{source} holds a {type(content).__name__}, not the released networks by name")
@@ -109,33 +123,43 @@ def _read(source: Path) -> dict[str, dict[str, Tensor]]:
             raise CheckpointError(
                 f"{source}: {network!r} is a {type(values).__name__}, not a network's tensors by name"
             )
-        wrong = [f"{network}.{k}" for k, v in values.items() if not (isinstance(v, Tensor) and v.is_floating_point())]
-        if wrong:
-            raise CheckpointError(f"{source}: not tensors of floating point: {_some(wrong)}")
     return {str(network): dict(values) for network, values in content.items()}
 
 
-def _cycles(source: Path, released: Mapping[str, object]) -> list[str]:
-    """Return the cycles whose networks a file holds, all of them or none."""
-    known = [network for networks in NETWORKS.values() for network in networks]
-    unknown = [network for network in released if network not in known]
-    stages = [list(NETWORKS["expression"]), known]
-    if unknown or sorted(released) not in [sorted(stage) for stage in stages]:
-        missing = [network for network in known if network not in released]
+def _refuse_prefix(source: Path, released: Mapping[str, Mapping[str, Any]]) -> None:
+    """Refuse networks whose every key carries DataParallel's prefix; it is not guessed away."""
+    prefixed = [n for n, values in released.items() if values and all(str(k).startswith("module.") for k in values)]
+    if prefixed:
         raise CheckpointError(
-            f"{source} holds {', '.join(released) or 'nothing'}; missing: {', '.join(missing) or 'none'}; "
-            f"unknown: {', '.join(unknown) or 'none'}",
-            hint=f"A released file holds {', '.join(known)}, or of stage 1 the first three.",
+            f"{source}: every key of {', '.join(prefixed)} starts with `module.`",
+            hint="It was saved from DataParallel, and is not the released file.",
         )
-    return sorted(cycle for cycle, networks in NETWORKS.items() if set(networks) <= set(released))
 
 
-def _some(problems: list[str]) -> str:
-    more = f" (+{len(problems) - SHOWN} more)" if len(problems) > SHOWN else ""
-    return "; ".join(problems[:SHOWN]) + more
+def _problems(
+    released: Mapping[str, object],
+    tensors: Mapping[str, Any],
+    wanted: Mapping[str, tuple[int, ...]],
+    networks: Sequence[str],
+) -> list[str]:
+    """Return everything that keeps a file's tensors from being the released ones."""
+    problems = [f"missing network {network}" for network in networks if network not in released]
+    problems += [f"unknown entry {network}" for network in released if network not in networks]
+    faults = {name: fault for name, value in tensors.items() if (fault := _fault(value))}
+    problems += [f"{name} {fault}" for name, fault in faults.items()]
+    # What was named above is not named again as missing or unknown.
+    present = {n: shape for n, shape in wanted.items() if n not in faults and n.partition(".")[0] in released}
+    plain = {n: value for n, value in tensors.items() if n not in faults and n.partition(".")[0] in networks}
+    problems += misfits(plain, present)
+    fitting = [name for name, shape in present.items() if name in plain and plain[name].shape == shape]
+    return problems + [f"{name} is not finite" for name in fitting if not bool(torch.isfinite(plain[name]).all())]
 
 
-def _hint(names: list[str]) -> str:
-    if names and all(".module." in name for name in names):
-        return "Every name starts with `module.`: it was saved from DataParallel and is not the released file."
-    return "Nothing was written. Is it the file of the authors, whole, and of this method?"
+def _fault(value: Any) -> str:
+    """Say why a value cannot be a released weight, or return ''."""
+    if not isinstance(value, Tensor):
+        return f"is a {type(value).__name__}, not a tensor"
+    if value.dtype != torch.float32 or value.layout != torch.strided or value.device.type != "cpu":
+        kind = [str(value.dtype), str(value.layout), value.device.type]
+        return f"is {', '.join(kind)}; expected torch.float32, torch.strided, cpu"
+    return ""
