@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
+import torch
 from conftest import Command, picture
 from layouts import LAYOUTS
 from PIL import Image
 from test_cli import refused
+
+from facecycle.data.images import read_square
+from facecycle.data.normalise import from_uint8
+from facecycle.engine.load import load
 
 LABELLED = {
     "class-folders": "emotion",
@@ -59,8 +65,19 @@ def test_pose_is_trained_on_one_set_and_tested_on_another(command: Command, tmp_
     result = command("report", "out")
     assert result.returncode == 0, result.stderr
     page = (tmp_path / "report" / "report.html").read_text()
-    assert "hog (hog, not trained by facecycle)" in page
+    assert "hog (hog, not trained by facecycle, linear-pose, 64 px, trained on 300w-lp)" in page
     assert "11.70" in page
+
+
+def test_rows_of_two_protocols_stay_apart_in_the_report(command: Command, tmp_path: Path) -> None:
+    path = LAYOUTS["raf-db"](tmp_path / "data")
+    for protocol in ("linear", "facecycle-raf"):
+        arguments = ["--protocol", protocol, "--data", f"raf-db:{path}", *ENCODER, "--out", f"out/{protocol}"]
+        assert command("probe", *arguments).returncode == 0
+    assert command("report", "out").returncode == 0
+    page = (tmp_path / "report" / "report.md").read_text()
+    for protocol, size in (("linear", 64), ("facecycle-raf", 100)):
+        assert f"hog (hog, not trained by facecycle, {protocol}, {size} px)" in page
 
 
 def test_missing_images_are_refused_or_counted(command: Command, tmp_path: Path) -> None:
@@ -72,6 +89,25 @@ def test_missing_images_are_refused_or_counted(command: Command, tmp_path: Path)
     assert result.returncode == 0, result.stderr
     assert "19 of 6,000 pairs" in result.stdout
     refused(command("probe", "--task", "pose", "--data", "synthetic", *ENCODER, "--allow-missing"), "no option")
+
+
+def test_a_pose_file_that_names_missing_images_is_refused(command: Command, tmp_path: Path) -> None:
+    path = LAYOUTS["pose-csv"](tmp_path / "data")
+    (tmp_path / "data" / "p3" / "0.jpg").unlink()
+    arguments = ["probe", "--task", "pose", "--data", path, *ENCODER]
+    refused(command(*arguments), "line 5", "--allow-missing")
+    assert command(*arguments, "--allow-missing").returncode == 0
+
+
+def test_names_that_are_no_text_are_shown_and_escaped(command: Command, tmp_path: Path) -> None:
+    root = LAYOUTS["class-folders"](tmp_path / "data")
+    (root / "happy" / "S099_0|<b>\n#.png").write_text("no image")
+    (Path(os.fsdecode(os.fsencode(root / "happy") + b"/S098_caf\xe9.png"))).write_text("no image")
+    result = command("probe", "--task", "emotion", "--data", root, *ENCODER, "--out", "out")
+    assert result.returncode == 0, result.stderr
+    page = (tmp_path / "out" / "report.md").read_text()
+    assert "<b>" not in page.replace("\\<b\\>", "")
+    assert "caf\\\\xe9.png" in page
 
 
 def test_every_malformed_row_is_named(command: Command, tmp_path: Path) -> None:
@@ -109,6 +145,31 @@ def test_neutral_faces_are_measured_where_the_truth_is_known(command: Command, t
     assert Image.open(tmp_path / "out" / "neutral.png").width > 300
 
 
+def test_codes_are_written_as_parquet(command: Command, tmp_path: Path) -> None:
+    import pyarrow.parquet as pq
+
+    tiny = "--set=method.options={width=4, motion_width=16, generator_blocks=1, renormalizer_blocks=1}"
+    command("pretrain", "--stage", "expression", "--steps", 1, "--set=pairs=2", tiny, "--out", "run")
+    for number in range(70):
+        picture(tmp_path / "faces" / f"{number}.png", number)
+    (tmp_path / "faces" / "9.png").write_text("no image")
+    result = command("embed", "faces", "--checkpoint", "run", "-o", "codes.parquet")
+    assert result.returncode == 0, result.stderr
+    assert "69 of 70 images" in result.stdout
+    table = pq.read_table(tmp_path / "codes.parquet")
+    assert table.column_names == ["path", "status", "expression"]
+    rows = table.to_pylist()
+    assert [Path(row["path"]).stem for row in rows] == [str(number) for number in range(70)]
+    assert rows[9]["expression"] is None
+    assert "not an image" in rows[9]["status"]
+    method = load(tmp_path / "run").method
+    image = from_uint8(read_square(tmp_path / "faces" / "33.png", 64)[None])
+    with torch.inference_mode():
+        assert rows[33]["expression"] == pytest.approx(method.features(image, "code")[0].tolist(), abs=1e-5)
+    assert json.loads(table.schema.metadata[b"facecycle"])["sha256"]
+    refused(command("embed", "gone", "--checkpoint", "run"), "no file or folder gone")
+
+
 def test_a_folder_is_shown_as_a_gallery_that_escapes_names(command: Command, tmp_path: Path) -> None:
     tiny = "--set=method.options={width=4, motion_width=16, generator_blocks=1, renormalizer_blocks=1}"
     command("pretrain", "--stage", "expression", "--steps", 1, "--set=pairs=2", tiny, "--out", "run")
@@ -132,6 +193,15 @@ MISTAKES = {
     "two sources": (["probe", "--task", "pose", *ENCODER, "--feature", "code"], ["--encoder has no checkpoint"]),
     "weights of nothing": (["probe", "--task", "pose", "--pretrained"], ["--pretrained goes with --encoder"]),
     "handcrafted weights": (["probe", "--task", "pose", *ENCODER, "--pretrained"], ["option 'pretrained'"]),
+    "neutral has no feature": (["probe", "--task", "neutral", "--feature", "code"], ["has no encoder, feature"]),
+    "size of no encoder": (
+        ["probe", "--task", "pose", "--encoder", "timm:vit_tiny_patch16_224", "--size", "50"],
+        ["does not read images of 50 x 50"],
+    ),
+    "options of the protocol": (
+        ["probe", "--protocol", "facecycle-pose", *ENCODER, "--option", "channels=rgb"],
+        ["facecycle-pose sets it itself"],
+    ),
     "size of the protocol": (["probe", "--protocol", "facecycle-raf", *ENCODER, "--size", "64"], ["of 100 px"]),
     "pairs are not trained": (
         ["probe", "--task", "verify", "--data", "synthetic", "--test", "synthetic", *ENCODER],

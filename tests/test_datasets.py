@@ -146,6 +146,7 @@ def test_classes_smaller_than_the_folds_are_refused(tmp_path: Path) -> None:
     ],
 )
 def test_a_person_is_where_the_paths_part(tmp_path: Path, names: tuple[str, ...], people: list[str]) -> None:
+    tree(tmp_path, *names)
     rows = "".join(f"{name},1,2,3,{number % 2}\n" for number, name in enumerate(names))
     (tmp_path / "p.csv").write_text(f"file,pitch_deg,yaw_deg,roll_deg,fold\n{rows}")
     labels = build("dataset", "pose-csv", {"path": str(tmp_path / "p.csv")}).labelled("pose")

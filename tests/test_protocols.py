@@ -10,7 +10,15 @@ from hypothesis.extra import numpy as hnp
 from sklearn.linear_model import LogisticRegression, Ridge
 
 from facecycle.engine.protocols.cosine import best_threshold, cosine_folds
-from facecycle.engine.protocols.linear import constant, linear, linear_pose, rotate, standardise
+from facecycle.engine.protocols.linear import (
+    ALPHA_GRID,
+    constant,
+    inner_splits,
+    linear,
+    linear_pose,
+    rotate,
+    standardise,
+)
 from facecycle.engine.protocols.scores import bootstrap, interval_over_folds
 from facecycle.errors import DataError
 
@@ -81,9 +89,10 @@ def test_standardising_looks_at_the_training_part_alone() -> None:
     rng = np.random.default_rng(5)
     train, test = rng.normal(3, 2, (50, 4)), rng.normal(100, 9, (20, 4))
     scaled, scaled_test = standardise(train, test)
-    assert np.allclose(scaled.mean(0), 0)
-    assert np.allclose(scaled.std(0), 1)
-    assert np.allclose(scaled_test, (test - train.mean(0)) / train.std(0))
+    # Standardised in single precision.
+    assert np.allclose(scaled.mean(0), 0, atol=1e-6)
+    assert np.allclose(scaled.std(0), 1, atol=1e-6)
+    assert np.allclose(scaled_test, (test - train.mean(0)) / train.std(0), rtol=1e-5)
 
 
 @settings(deadline=None)
@@ -127,7 +136,7 @@ def test_a_threshold_never_sees_its_own_fold() -> None:
     ("folds", "groups", "message"),
     [
         (np.full(20, -1), np.arange(20), "no fold is tested"),
-        (np.zeros(20, int), np.arange(20), "fewer than two people"),
+        (np.zeros(20, int), np.arange(20), "nothing to train on"),
         (np.arange(20) % 2, np.zeros(20, int), "fewer than two people"),
     ],
 )
@@ -165,3 +174,36 @@ def test_the_interval_over_folds_is_students() -> None:
     assert (low, high) == pytest.approx(
         (0.74 - 2.7764 * 0.031623 / 5**0.5, 0.74 + 2.7764 * 0.031623 / 5**0.5), abs=1e-5
     )
+
+
+def test_the_pose_regression_is_ridge_with_an_intercept_at_the_best_alpha() -> None:
+    rng = np.random.default_rng(10)
+    features = rng.normal(size=(120, 30)).astype(np.float32)
+    targets = features[:, :3] * 8 + rng.normal(size=(120, 3)) * 4 + [5, -3, 1]
+    groups = np.arange(120) // 2
+    folds = np.where(np.arange(120) < 90, -1, 0)
+    scores = linear_pose(features, targets, folds, groups)
+    x, x_test = standardise(features[:90], features[90:])
+    errors = []
+    for alpha in ALPHA_GRID:
+        fits = [(Ridge(alpha).fit(x[a], targets[a]), b) for a, b in inner_splits(targets[:90], groups[:90], False)]
+        errors.append(np.mean([np.abs(model.predict(x[b]) - targets[b]).mean() for model, b in fits]))
+    best = ALPHA_GRID[int(np.argmin(errors))]
+    assert scores.chosen == {0: best}
+    assert np.allclose(scores.predictions, Ridge(best).fit(x, targets[:90]).predict(x_test), atol=1e-3)
+
+
+def test_data_with_nothing_to_train_on_says_so() -> None:
+    with pytest.raises(DataError, match="nothing to train on"):
+        constant("emotion", np.ones(8, int), np.zeros(8, int), np.arange(8))
+
+
+def test_a_single_class_cannot_be_learned_from() -> None:
+    folds = np.r_[np.full(12, -1), np.zeros(4, int)]
+    with pytest.raises(DataError, match="single class"):
+        linear(np.random.default_rng(11).normal(size=(16, 3)), np.zeros(16, int), folds, np.arange(16))
+
+
+def test_pairs_of_one_kind_are_refused() -> None:
+    with pytest.raises(DataError, match="of one kind only"):
+        cosine_folds(np.ones((4, 2)), np.ones((4, 2)), np.ones(4, bool), np.arange(4) % 2)

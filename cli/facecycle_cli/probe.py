@@ -78,14 +78,22 @@ def probe(
     components = [parse(data or "synthetic", DEFAULT_KIND[kind])]
     if test is not None:
         components.append(parse(test, DEFAULT_KIND[kind]))
-    fixed = dict(chosen.data_options) if chosen else {}
+    given = parse_options(option or (), allow_missing)
+    if chosen:
+        for key in given.keys() & {**chosen.data_options, **chosen.test_options}.keys():
+            raise ConfigError(f"--option {key}: the protocol {name} sets it itself")
+        given |= chosen.data_options
+        components[-1]["options"] |= chosen.test_options
+    elif encoder or pretrained or feature or size:
+        raise ConfigError("--task neutral measures a checkpoint's pictures: it has no encoder, feature or size")
     dataset: Any
-    dataset, *others = build(components, {**parse_options(option or (), allow_missing), **fixed})
+    dataset, *others = build(components, given)
     if others:
         from facecycle.data.split import TrainAndTest
 
         dataset = TrainAndTest(dataset, others[0])
     facts = {
+        **({"trained on": components[0]["name"]} if test else {}),
         "data": data or "synthetic",
         **({"tested on": test} if test else {}),
         "data set": components[-1]["name"],

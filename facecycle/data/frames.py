@@ -13,7 +13,7 @@ from torch import Tensor
 from torchvision.transforms.v2.functional import resize
 
 from facecycle.api import BadFrame
-from facecycle.data.images import read_box, read_square
+from facecycle.data.images import printable, read_box, read_square
 from facecycle.errors import DataError, NotOffered
 
 CACHE_BYTES = 2 * 1024**3
@@ -42,7 +42,7 @@ class FrameFiles:
     def name(self, frame: int) -> str:
         """Return a frame's path below the root."""
         path = self.paths[frame]
-        return str(path.relative_to(self.root)) if path.is_relative_to(self.root) else str(path)
+        return printable(path.relative_to(self.root) if path.is_relative_to(self.root) else path)
 
     def images(self, frames: Sequence[int], size: int) -> tuple[Tensor, list[BadFrame | None]]:
         """Read frames as RGB uint8 (n, 3, size, size); a bad frame's pixels are zero and it is named."""

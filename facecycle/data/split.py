@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from functools import cached_property
 
 import numpy as np
 import torch
@@ -37,13 +36,20 @@ class TrainAndTest:
         """Return the samples of both.
 
         Raises:
-            DataError: verification has no training, or the two name different classes.
+            NotOffered: verification has no training.
+            DataError: the two name different classes, or share images.
         """
         train, test = (part.labelled(task) for part in self.parts)
         if isinstance(train, Verification) or isinstance(test, Verification):
-            raise DataError("verification has nothing to train, so --test does not apply", hint="Give --data alone.")
+            raise NotOffered("verification has nothing to train, so --test does not apply", hint="Give --data alone.")
         first = np.flatnonzero(train.folds < 0) if (train.folds < 0).any() else np.arange(len(train.folds))
         second = np.flatnonzero(test.folds >= 0) if (test.folds >= 0).any() else np.arange(len(test.folds))
+        same_files = self.parts[0].fingerprint() == self.parts[1].fingerprint()
+        if same_files and np.intersect1d(train.frames[first], test.frames[second]).size:
+            raise DataError(
+                "the data that is trained on and the data that is tested on share images",
+                hint="Name another data set with --test, or leave it out: one with folds is split by them.",
+            )
         targets = test.targets[second]
         if task == "emotion":
             targets = _class_ids(train.classes, test.classes)[targets]
@@ -76,13 +82,11 @@ class TrainAndTest:
                 bad[place] = problem
         return pixels, bad
 
-    @cached_property
-    def _digest(self) -> str:
-        return hashlib.sha256("".join(part.fingerprint() for part in self.parts).encode()).hexdigest()
-
     def fingerprint(self) -> str:
-        """Return a digest that changes with either data set."""
-        return self._digest
+        """Return a digest that changes with either data set, and with the frames that were taken from it."""
+        digest = hashlib.sha256("".join(part.fingerprint() for part in self.parts).encode())
+        digest.update(self._sources.astype(np.int64).tobytes() + self._frames.astype(np.int64).tobytes())
+        return digest.hexdigest()
 
 
 def _class_ids(train: tuple[str, ...], test: tuple[str, ...]) -> np.ndarray:

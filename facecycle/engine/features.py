@@ -12,12 +12,12 @@ from pathlib import Path
 import numpy as np
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from facecycle.checkpoint import save_tensors
 from facecycle.data.normalise import from_uint8
-from facecycle.errors import RunError
-from facecycle.files import write_atomically
+from facecycle.errors import ConfigError, RunError
 
 CPU_BATCH = 64
 """Larger batches leave a processor's caches, and are no faster."""
@@ -53,6 +53,9 @@ def feature_row(label: str, key: str, network: nn.Module, compute: Callable[[Ten
         label, key, size: as in `FeatureRow`.
         network: what computes; channels-last convolutions are faster on CPUs and GPUs alike.
         compute: maps normalised images to features (B, ...) with that network.
+
+    Raises:
+        ConfigError: the network does not read images of that size.
     """
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     network.requires_grad_(False).eval().to(device).to(memory_format=torch.channels_last)
@@ -60,6 +63,13 @@ def feature_row(label: str, key: str, network: nn.Module, compute: Callable[[Ten
     def extract(images: Tensor) -> Tensor:
         return compute(images.to(device, memory_format=torch.channels_last)).flatten(1).float().cpu()
 
+    try:
+        with torch.inference_mode():
+            extract(torch.zeros(1, 3, size, size))
+    except (RuntimeError, AssertionError, ValueError) as error:
+        raise ConfigError(
+            f"{label} does not read images of {size} x {size} pixels: {error}", hint="Choose another --size."
+        ) from error
     return FeatureRow(label, key, extract, size, device.type == "cuda")
 
 
@@ -83,7 +93,7 @@ def features(row: FeatureRow, pixels: Tensor, fingerprint: str) -> np.ndarray:
     found = extract_all(row, pixels)
     # A full disk costs the cache, not the result.
     with contextlib.suppress(RunError):
-        write_atomically(path, lambda temporary: save_file({"features": found}, temporary))
+        save_tensors(path, {"features": found})
     return found.numpy()
 
 

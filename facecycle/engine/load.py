@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,10 @@ RUNS = Path("runs")
 
 @dataclass(frozen=True)
 class Loaded:
-    """Networks in evaluation mode, without gradients, and the checkpoint they came from."""
+    """Networks in evaluation mode, without gradients, and the checkpoint they came from.
+
+    The checkpoint's configuration is the one the networks were built with here.
+    """
 
     method: Any
     checkpoint: Checkpoint
@@ -58,7 +61,7 @@ def load(path: Path | None) -> Loaded:
             hint=_needs(found) or error.hint,
         ) from error
     checkpoint.load_weights(method, found)
-    return Loaded(method.requires_grad_(False).eval(), found)
+    return Loaded(method.requires_grad_(False).eval(), replace(found, config=config))
 
 
 def _needs(found: Checkpoint) -> str:

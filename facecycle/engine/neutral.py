@@ -164,6 +164,8 @@ def _yaw(labels: Labelled, found: dict[str, np.ndarray]) -> dict[str, np.ndarray
     """Return the yaw of every panel of the tested faces, read by a model trained on the other faces' inputs."""
     from sklearn.linear_model import RidgeCV
 
+    if not (labels.folds >= 0).any() or (labels.folds == 0).all():
+        raise DataError("pose needs samples to train on and samples to test", hint="Use data with folds.")
     yaw = {panel: np.zeros(len(labels.folds)) for panel in found}
     for fold in sorted(set(labels.folds[labels.folds >= 0].tolist())):
         train, test = labels.folds != fold, labels.folds == fold

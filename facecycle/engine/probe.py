@@ -97,14 +97,15 @@ def run_probe(
         return _verification(protocol, dataset, labels, rows, facts)
     labels = limited(labels, limit)
     images = _Images(dataset, labels.frames)
-    good = images.readable(rows)
+    good = images.readable(rows[0].size)
     targets, folds, groups = labels.targets[good], labels.folds[good], labels.groups[good]
     task = PROTOCOLS[protocol].task
     blind = constant(task, targets, folds, groups)
     scored = [Row("mean pose" if task == "pose" else "majority class", 0, blind)]
     mark = _mark(dataset, labels.frames[good])
     for row in rows:
-        pixels = images.at(row.size)[good]
+        pixels = images.at(row.size)
+        pixels = pixels if len(good) == len(pixels) else pixels[good]
         if protocol == "facecycle-raf":
             scores = facecycle_raf(row, pixels, mark, targets, folds, groups, say=say)
             dimension = int(np.prod(row.extract(torch.zeros(1, 3, row.size, row.size)).shape))
@@ -171,29 +172,30 @@ def limited(labels: Labelled, limit: int | None) -> Labelled:
 
 
 class _Images:
-    """A data set's frames at every size that a feature reads, and those that cannot be read."""
+    """A data set's frames at the size that a feature reads, and those that cannot be read."""
 
     def __init__(self, dataset: Dataset, frames: np.ndarray) -> None:
         self.dataset = dataset
         self.frames = frames.tolist()
         self.bad: dict[int, BadFrame] = {}
-        self._pixels: dict[int, Tensor] = {}
+        self._size, self._pixels = 0, torch.empty(0)
 
     def at(self, size: int) -> Tensor:
-        """Return all frames as uint8 (n, 3, size, size); bad ones are zero."""
-        if size not in self._pixels:
-            self._pixels[size], problems = self.dataset.images(self.frames, size)
+        """Return all frames as uint8 (n, 3, size, size); bad ones are zero. One size is kept, for they are large."""
+        if size != self._size:
+            self._size, self._pixels = 0, torch.empty(0)
+            self._pixels, problems = self.dataset.images(self.frames, size)
+            self._size = size
             self.bad.update({place: bad for place, bad in enumerate(problems) if bad is not None})
-        return self._pixels[size]
+        return self._pixels
 
-    def readable(self, rows: Sequence[FeatureRow]) -> np.ndarray:
+    def readable(self, size: int) -> np.ndarray:
         """Return the places of the frames that can be read.
 
         Raises:
             DataError: none can.
         """
-        for row in rows:
-            self.at(row.size)
+        self.at(size)
         good = np.array([place for place in range(len(self.frames)) if place not in self.bad], dtype=int)
         if not len(good):
             first = next(iter(self.bad.values()))
@@ -208,7 +210,7 @@ def _verification(
     frames, places = np.unique(np.concatenate([pairs.first, pairs.second]), return_inverse=True)
     first, second = places[: len(pairs.first)], places[len(pairs.first) :]
     images = _Images(dataset, frames)
-    readable = np.isin(np.arange(len(frames)), images.readable(rows))
+    readable = np.isin(np.arange(len(frames)), images.readable(rows[0].size))
     kept = readable[first] & readable[second]
     first, second, same, folds = first[kept], second[kept], pairs.same[kept], pairs.folds[kept]
     scored = []

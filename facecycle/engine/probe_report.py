@@ -8,6 +8,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from facecycle.engine.neutral import METRICS
+from facecycle.engine.pages import fill
 from facecycle.engine.plots import plot
 from facecycle.engine.probe import ProbeResult, Row
 from facecycle.engine.protocols.linear import ANGLES
@@ -142,30 +143,6 @@ def write_report(result: ProbeResult, out: Path) -> Path:
     write_text(out / RESULT, kept.model_dump_json(indent=1) + "\n")
     picture = plot(result, out) if result.task != "neutral" else out / "neutral.png"
     page = out / PAGE
-    write_text(page, _markdown(kept, picture))
+    titles, rows = table(kept)
+    write_text(page, fill("probe.md.jinja", result=kept, titles=titles, rows=rows, picture=picture.name))
     return page
-
-
-def _markdown(result: SavedResult, picture: Path) -> str:
-    titles, rows = table(result)
-    lines = [
-        f"# Probe: {result.task}",
-        "",
-        "| " + " | ".join(titles) + " |",
-        "|" + " --- |" * len(titles),
-        *("| " + " | ".join(cells) + " |" for cells in rows),
-        "",
-        f"![{result.task}]({picture.name})",
-        "",
-        f"* protocol: `{result.protocol}`",
-        f"* selection: {result.selection}",
-        f"* intervals: 95 %, {result.interval}",
-        f"* split: {result.split}",
-        "* counts: " + ", ".join(f"{count:,} {name}" for name, count in result.counts.items()),
-        *(f"* data: {line}" for line in result.coverage),
-        *(f"* {name}: {value}" for name, value in result.facts.items()),
-    ]
-    if result.unreadable:
-        lines += ["", f"{len(result.unreadable)} images could not be read and were left out:", ""]
-        lines += [f"* {name}: {reason}" for name, reason in result.unreadable.items()]
-    return "\n".join(lines) + "\n"

@@ -126,11 +126,11 @@ def _paper_tables(published: list[dict[str, Any]], results: list[tuple[Path, Sav
             if result.task != given["task"] or not places:
                 continue
             for row in result.rows:
-                cells = ours.setdefault((_whose(result), row.feature), ["-"] * len(columns))
+                cells = ours.setdefault((_procedure(result), row.feature), ["-"] * len(columns))
                 for place in places:
                     cells[place] = cell(row, columns[place]["metric"])
             notes += _notes(result)
-        rows += [TableRow([f"{feature} ({whose})", *cells], True) for (whose, feature), cells in ours.items()]
+        rows += [TableRow([f"{feature} ({how})", *cells], True) for (how, feature), cells in ours.items()]
         yield Table(given["title"], ["method", *(c["title"] for c in columns)], rows, notes)
 
 
@@ -138,8 +138,16 @@ def _padded(values: list[float], count: int) -> list[str]:
     return [f"{value:.2f}" for value in values] + ["-"] * (count - len(values))
 
 
-def _whose(result: SavedResult) -> str:
-    return result.facts.get("sha256", "")[:12] or result.facts.get("encoder", "no checkpoint")
+def _procedure(result: SavedResult) -> str:
+    """Name what a row's numbers come from; rows that differ in it must not be merged."""
+    facts = result.facts
+    parts = [
+        facts.get("sha256", "")[:12] or facts.get("encoder", "no checkpoint"),
+        result.protocol,
+        facts.get("image size", ""),
+        f"trained on {facts['trained on']}" if "trained on" in facts else "",
+    ]
+    return ", ".join(part for part in parts if part)
 
 
 def _own_tables(results: list[tuple[Path, SavedResult]]) -> Iterator[Table]:

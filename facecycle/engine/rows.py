@@ -58,12 +58,12 @@ def checkpoint_rows(loaded: Loaded, protocol: Protocol, names: Sequence[str], si
     seed = checkpoint.config.seed + 1
     random = checkpoint.config.model_copy(update={"seed": seed})
     twin = build_method(random, weights_follow=True)
-    digest = hashlib.sha256(checkpoint.config.digest_source().encode()).hexdigest()
-    sha256 = checkpoint.sha256()
+    origin = registry.find("encoder", checkpoint.config.encoder.name).origin
+    sha256, twin_digest = checkpoint.sha256(), _digest(twin)
     rows = []
     for name in names:
         rows.append(feature_row(name, f"{sha256}:{name}", method, _extractor(method, name), size))
-        key = f"random:{digest}:{seed}:{name}"
+        key = f"random:{origin}:{twin_digest}:{name}"
         rows.append(feature_row(f"{name}, random twin", key, twin, _extractor(twin, name), size))
     return rows
 

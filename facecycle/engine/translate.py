@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from facecycle.data.images import Crop, list_images, read_square
+from facecycle.data.images import Crop, list_images, printable, read_square
 from facecycle.data.normalise import from_uint8
 from facecycle.data.pairs import seeded
 from facecycle.engine.load import Loaded
@@ -133,10 +133,11 @@ def _unique_names(paths: Sequence[Path]) -> list[tuple[str, Path]]:
     taken: set[str] = set()
     names = []
     for path in paths:
-        name, number = path.stem, 1
+        stem = printable(Path(path.stem)).replace("\\", "_")
+        name, number = stem, 1
         while name in taken:
             number += 1
-            name = f"{path.stem}-{number}"
+            name = f"{stem}-{number}"
         taken.add(name)
         names.append((name, path))
     return names
@@ -153,7 +154,7 @@ def _batches(
         except DataError as error:
             if len(names) == 1:
                 raise
-            skipped[str(path)] = error.message
+            skipped[printable(path)] = error.message
         if len(batch) == BATCH:
             yield batch
             batch = []

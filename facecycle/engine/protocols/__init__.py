@@ -23,7 +23,8 @@ class Protocol:
         interval: what its confidence intervals are drawn over.
         features: features of a checkpoint it looks at by default.
         size: side of the images in pixels; None is the checkpoint's own.
-        data_options: options of the data set that belong to the protocol.
+        data_options: options of the data sets that belong to the protocol.
+        test_options: the same, of the tested data set alone.
     """
 
     task: Task
@@ -32,6 +33,7 @@ class Protocol:
     features: tuple[str, ...]
     size: int | None = None
     data_options: Mapping[str, Any] = field(default_factory=dict)
+    test_options: Mapping[str, Any] = field(default_factory=dict)
 
 
 PROTOCOLS: dict[str, Protocol] = {
@@ -54,7 +56,8 @@ PROTOCOLS: dict[str, Protocol] = {
         f"{_ALPHA}; FSA-Net files with channels as stored (BGR), test set unfiltered",
         "bootstrap over test images",
         ("conv",),
-        data_options={"channels": "as-stored", "filtered": False},
+        data_options={"channels": "as-stored"},
+        test_options={"filtered": False},
     ),
     "cosine-10fold": Protocol(
         "verify",

@@ -20,7 +20,8 @@ def cosine_folds(first: np.ndarray, second: np.ndarray, same: np.ndarray, folds:
         Mean accuracy over the folds, its deviation and interval, and the ROC AUC over all pairs.
 
     Raises:
-        DataError: fewer than two folds, so that a threshold has no other fold to come from.
+        DataError: fewer than two folds, so that a threshold has no other fold to come from, or pairs of one
+            kind only.
     """
     from sklearn.metrics import roc_auc_score
 
@@ -29,6 +30,8 @@ def cosine_folds(first: np.ndarray, second: np.ndarray, same: np.ndarray, folds:
     similarities = np.zeros(len(same))
     if len(set(folds.tolist())) < 2:
         raise DataError("the pairs that can be read lie in fewer than two folds, so no threshold can be chosen")
+    if same.all() or not same.any():
+        raise DataError("the pairs that can be read are of one kind only, same or different, so nothing can be told")
     for fold in sorted(set(folds.tolist())):
         train, test = folds != fold, folds == fold
         mean = np.concatenate([first[train], second[train]]).mean(axis=0)

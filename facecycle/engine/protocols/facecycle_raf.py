@@ -15,9 +15,10 @@ from pathlib import Path
 import numpy as np
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from facecycle.checkpoint import save_tensors
 from facecycle.config import AugmentationConfig
 from facecycle.data.augment import augment, greyscale
 from facecycle.data.normalise import from_uint8, normalise
@@ -26,7 +27,6 @@ from facecycle.engine.features import FeatureRow, cache_folder
 from facecycle.engine.protocols.linear import hits
 from facecycle.engine.protocols.scores import Scores, bootstrap
 from facecycle.errors import DataError, RunError
-from facecycle.files import write_atomically
 
 SIZE = 100
 BATCH = 256
@@ -35,6 +35,8 @@ AUGMENTATION = AugmentationConfig(
     crop_scale=(0.8, 1.2), crop_ratio=(0.8, 1.2), jitter=(0.05, 0.05, 0.05, 0.01), jitter_probability=0.8
 )
 GREY_PROBABILITY = 0.2
+RECIPE = 1
+"""Raise it when the same inputs give another classifier, so that a kept one is not taken up again."""
 
 
 def facecycle_raf(
@@ -77,7 +79,8 @@ def facecycle_raf(
     nn.init.kaiming_uniform_(classifier.weight, generator=seeded("classifier", 0))
     nn.init.zeros_(classifier.bias)
     optimizer = torch.optim.SGD(classifier.parameters(), lr=30, momentum=0.9, weight_decay=1e-4)
-    path = _kept_file(f"{row.key}|{mark}|{epochs}|{tuple(pixels.shape)}|{classes}")
+    truth = hashlib.sha256(targets.astype(np.int64).tobytes() + folds.astype(np.int64).tobytes()).hexdigest()
+    path = _kept_file(f"{RECIPE}|{row.key}|{mark}|{truth}|{epochs}|{tuple(pixels.shape)}")
     first = _continue(path, classifier, optimizer)
     labels = torch.from_numpy(targets)
     for epoch in range(first, epochs):
@@ -116,7 +119,7 @@ def _keep(path: Path, classifier: nn.Linear, optimizer: torch.optim.SGD, epoch: 
         tensors[f"momentum.{name}"] = optimizer.state[parameter]["momentum_buffer"]
     # A full disk costs the way back to this epoch, not the result.
     with contextlib.suppress(RunError):
-        write_atomically(path, lambda temporary: save_file(tensors, temporary))
+        save_tensors(path, tensors)
 
 
 def _continue(path: Path, classifier: nn.Linear, optimizer: torch.optim.SGD) -> int:

@@ -14,6 +14,7 @@ from sklearn.model_selection import GroupKFold
 from facecycle.api import Labelled, Task, Track, Verification
 from facecycle.api import Options as BaseOptions
 from facecycle.data.frames import FileDataset, FrameFiles
+from facecycle.data.lines import missing_images
 from facecycle.errors import DataError, MalformedError
 
 ANGLES = ("pitch_deg", "yaw_deg", "roll_deg")
@@ -27,6 +28,8 @@ class PoseCsvOptions(BaseOptions):
     """File with the columns file, pitch_deg, yaw_deg, roll_deg and, if given, fold or person_fold."""
     folds: int = Field(5, ge=2)
     """Folds by person where the file names none."""
+    allow_missing: bool = False
+    """Leave out rows whose image does not exist; otherwise they are an error."""
 
 
 class PoseCsv(FileDataset):
@@ -44,7 +47,7 @@ class PoseCsv(FileDataset):
 
     def __init__(self, options: PoseCsvOptions) -> None:
         self.options = options
-        names, poses, folds = _read(options.path)
+        names, poses, folds = _read(options.path, options.allow_missing)
         self._poses = np.array(poses)
         self._folds = np.array(folds) if folds else None
         self.files = FrameFiles([options.path.parent / name for name in names], options.path.parent)
@@ -85,7 +88,7 @@ def _people(paths: list[Path]) -> list[str]:
     return [Path(path).relative_to(shared).parts[0] for path in whole]
 
 
-def _read(path: Path) -> tuple[list[str], list[list[float]], list[int]]:
+def _read(path: Path, allow_missing: bool) -> tuple[list[str], list[list[float]], list[int]]:
     try:
         text = path.read_text(encoding="utf-8-sig")
     except OSError as error:
@@ -104,6 +107,7 @@ def _read(path: Path) -> tuple[list[str], list[list[float]], list[int]]:
     fold_column = next((name for name in FOLDS if name in columns), None)
     names, poses, folds = [], [], []
     problems: list[str] = []
+    absent: list[tuple[int, object]] = []
     for row in rows:
         where = f"{path}, line {rows.line_num}"
         name = (row["file"] or "").strip()
@@ -118,12 +122,16 @@ def _read(path: Path) -> tuple[list[str], list[list[float]], list[int]]:
             problems.append(f"{where}: angles must be finite degrees, got {pose}")
         elif not name:
             problems.append(f"{where}: the file name is empty")
+        elif not (path.parent / name).is_file():
+            absent.append((rows.line_num, path.parent / name))
         else:
             names.append(name)
             poses.append(pose)
             folds += [fold] if fold_column else []
     if problems:
         raise MalformedError(f"{path} holds rows that cannot be used", problems)
+    if absent and not allow_missing:
+        raise missing_images(path, absent)
     if not names:
         raise DataError(f"{path} holds no rows")
     return names, poses, folds
