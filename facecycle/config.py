@@ -114,6 +114,8 @@ class RunConfig(_Model):
     """Side of the training images, in pixels."""
     pairs: int = Field(16, ge=1)
     """Pairs in a batch; a batch holds twice as many images."""
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    """`auto` is bfloat16 autocast on a GPU and float32 elsewhere. bfloat16 is approximate: gradients up to 15 % off."""
     method: Component = Component(name="facecycle")
     """The method that is trained."""
     encoder: Component = Component(name="resnet18")

@@ -60,9 +60,22 @@ def test_every_view_exists_and_has_the_batch_shape(method: FaceCycle, pairs: Pai
 
 
 def test_the_direct_path_runs_no_generator(method: FaceCycle, pairs: Pairs, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(method.generator, "forward", lambda *_: pytest.fail("the generator ran"))
+    for network in (method.generator, method.generator.stem):
+        monkeypatch.setattr(network, "forward", lambda *_: pytest.fail("the generator ran"))
+    monkeypatch.setattr(method.generator, "decode", lambda *_: pytest.fail("the generator ran"))
     views = method(pairs, "expression", frozenset({"direct", "direct_neutral"}), noise())
     assert set(views.views) == {"direct", "direct_neutral"}
+
+
+def test_saving_memory_changes_no_gradient(pairs: Pairs) -> None:
+    found = []
+    for save_memory in (False, True):
+        method = small_method()
+        method.generator.save_memory = save_memory
+        views = method(pairs, "expression", method.view_names["expression"], noise())
+        sum(view.prediction.square().mean() for view in views.views.values()).backward()
+        found.append([p.grad for p in method.parameters() if p.grad is not None])
+    assert all(torch.allclose(a, b, rtol=1e-4, atol=1e-7) for a, b in zip(*found, strict=True))
 
 
 def test_a_pair_of_equal_images_swaps_to_itself(method: FaceCycle, pairs: Pairs) -> None:

@@ -102,6 +102,21 @@ def test_one_seed_gives_one_run_and_stopping_changes_nothing(tmp_path: Path) -> 
         assert totals[0] == totals[1]
 
 
+def test_bfloat16_is_chosen_said_and_kept_out_of_the_checkpoint(tmp_path: Path) -> None:
+    listener = Quiet()
+    said: list[str] = []
+    listener.note = said.append  # type: ignore[method-assign]
+    run = train(tiny("precision=bfloat16"), tmp_path / "approximate", listener)
+    assert run.approximate
+    assert any("approximate" in text for text in said)
+    found = weights(tmp_path / "approximate")
+    assert {t.dtype for t in found.values()} <= {torch.float32, torch.int64}
+    assert all(bool(torch.isfinite(t).all()) for t in found.values())
+    exact = train(tiny(), tmp_path / "exact")
+    assert not exact.approximate
+    assert any(not torch.equal(found[name], tensor) for name, tensor in weights(tmp_path / "exact").items())
+
+
 def test_another_seed_gives_another_run(tmp_path: Path) -> None:
     short = ["stages.expression=none", "stages.identity=none"]
     train(tiny(*short), tmp_path / "a")

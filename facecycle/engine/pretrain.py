@@ -96,6 +96,9 @@ class Pretraining:
         self.method = build_method(config, weights_follow=weights_follow).to(
             self.device, memory_format=torch.channels_last
         )
+        self.approximate = config.precision == "bfloat16" or (config.precision == "auto" and self.device.type == "cuda")
+        if self.approximate:
+            listener.note("precision: bfloat16 autocast, approximate; --set precision=float32 is exact")
         self.position = Position()
         self.trained: set[str] = set()
         self.parent = ""
@@ -190,8 +193,9 @@ class Pretraining:
         noise = seeded("noise", self.config.seed, name, step)
         # Whatever a plugin draws from the global generator is tied to the step as well.
         torch.manual_seed(noise.initial_seed())
-        views = self.method(_on(pairs, self.device), stage.cycle, objective.wanted, noise)
-        total, sums = objective(views)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.approximate):
+            views = self.method(_on(pairs, self.device), stage.cycle, objective.wanted, noise)
+            total, sums = objective(views)
         optimizer.zero_grad(set_to_none=True)
         total.backward()
         norm = nn.utils.get_total_norm(

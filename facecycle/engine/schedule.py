@@ -41,7 +41,9 @@ def learning_rate(config: OptimizerConfig, step: int, total: int, epoch_length: 
 def make_optimizer(config: OptimizerConfig, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
     """Create the optimizer of a stage; the learning rate is set before every step."""
     kind = torch.optim.Adam if config.name == "adam" else torch.optim.AdamW
-    return kind(parameters, lr=0.0, betas=config.betas, weight_decay=config.weight_decay)
+    trained = list(parameters)
+    on_gpu = all(p.is_cuda for p in trained)  # one kernel for all parameters
+    return kind(trained, lr=0.0, betas=config.betas, weight_decay=config.weight_decay, fused=on_gpu)
 
 
 def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:

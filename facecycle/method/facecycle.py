@@ -31,6 +31,8 @@ class FaceCycleOptions(BaseOptions):
     """Residual blocks of the generator."""
     renormalizer_blocks: int = Field(6, ge=1)
     """Residual blocks of the renormalizer."""
+    save_memory: bool = False
+    """Compute the generator's activations again on the way back instead of keeping them."""
     stem: str = TRAINED
     """`trained`, or the encoder whose pretrained first five convolutions become the frozen stem."""
 
@@ -87,7 +89,7 @@ class FaceCycle(nn.Module):
         self.warper = parts.warper
         self.expression = CodeEncoder(parts.encoder(), parts.size)
         self.motion = MotionDecoder(options.motion_width)
-        self.generator = Generator(options.width, options.generator_blocks)
+        self.generator = Generator(options.width, options.generator_blocks, options.save_memory)
         self.identity = CodeEncoder(parts.encoder(), parts.size)
         self.renormalizer = Renormalizer(options.width, options.renormalizer_blocks)
         if options.stem != TRAINED:

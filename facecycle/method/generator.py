@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from facecycle.api import Warper
 from facecycle.errors import ConfigError
@@ -70,11 +71,12 @@ class Generator(nn.Module):
     """A face to the same face moved by a flow, in feature space (the paper's `Swap_Generator`).
 
     Source: FaceCycle (ICCV 2021), supplementary network tables. `width` = 64 and `blocks` = 8 are the
-    paper's.
+    paper's. With `save_memory`, the decoder's activations are computed again on the way back.
     """
 
-    def __init__(self, width: int = 64, blocks: int = 8) -> None:
+    def __init__(self, width: int = 64, blocks: int = 8, save_memory: bool = False) -> None:
         super().__init__()
+        self.save_memory = save_memory
         mid, deep = 2 * width, 4 * width
         self.stem = Stem(width)
         self.redconv = _conv_relu(deep, deep)
@@ -125,6 +127,10 @@ class Generator(nn.Module):
 
     def decode(self, features: tuple[Tensor, Tensor]) -> Tensor:
         """Map `mid` and `deep` to images (B, 3, H, W)."""
-        mid, deep = features
+        if self.save_memory and torch.is_grad_enabled():
+            return checkpoint(self._decode, *features, use_reentrant=False)
+        return self._decode(*features)
+
+    def _decode(self, mid: Tensor, deep: Tensor) -> Tensor:
         x = self.up(self.cnn(self.redconv(deep)))
         return self.torgb(self.up2(torch.cat([mid, x], dim=1)))

@@ -7,6 +7,7 @@ from typing import Any
 import timm
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from facecycle.api import Options as BaseOptions
 from facecycle.errors import ConfigError
@@ -22,6 +23,8 @@ class PerceptualOptions(BaseOptions):
     """A timm model name. VGG19 is looked at after conv2_1, conv3_1, conv4_1; others at their first three maps."""
     pretrained: bool = True
     """Load the model's weights from the Hugging Face hub; false leaves it random, seeded by the run."""
+    save_memory: bool = False
+    """Compute the network's activations again on the way back instead of keeping them."""
 
 
 class _Vgg19(nn.Module):
@@ -77,6 +80,7 @@ class PerceptualLoss(nn.Module):
     def __init__(self, options: PerceptualOptions) -> None:
         super().__init__()
         self.network = _network(options).eval().requires_grad_(False)
+        self.save_memory = options.save_memory
 
     def train(self, mode: bool = True) -> PerceptualLoss:
         """Stay in evaluation mode: a frozen network's statistics do not move."""
@@ -87,7 +91,9 @@ class PerceptualLoss(nn.Module):
         views, batch = predictions.shape[:2]
         with torch.no_grad():
             wanted = [gram(f) for f in self.network(target)]
-        found = self.network(predictions.flatten(0, 1))
+        images = predictions.flatten(0, 1)
+        keep = not (self.save_memory and torch.is_grad_enabled())
+        found = self.network(images) if keep else checkpoint(self.network, images, use_reentrant=False)
         losses = [
             (gram(f).unflatten(0, (views, batch)) - w).square().mean(dim=(1, 2, 3))
             for f, w in zip(found, wanted, strict=True)
