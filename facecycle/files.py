@@ -1,4 +1,4 @@
-"""Files that are never half written, and their digests."""
+"""Files that are never half written, their digests, and the folder of what can be made again."""
 
 from __future__ import annotations
 
@@ -16,6 +16,11 @@ def file_sha256(path: Path) -> str:
     """Return the hex SHA-256 of a file."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def cache_home() -> Path:
+    """Return the folder of everything that can be made again: `$XDG_CACHE_HOME/facecycle`."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "facecycle"
 
 
 def write_text(path: Path, text: str) -> None:

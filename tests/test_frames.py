@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -32,14 +34,14 @@ def test_frames_are_decoded_once_and_bad_ones_named(tmp_path: Path) -> None:
 def test_without_room_in_memory_frames_are_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     files = FrameFiles([picture(tmp_path / f"{n}.png", n) for n in range(3)], tmp_path)
     cached, _ = files.images([2, 0], 16)
-    monkeypatch.setattr("facecycle.data.frames.CACHE_BYTES", 0)
-    direct, _ = files.images([2, 0], 16)
+    monkeypatch.setattr("facecycle.data.frame_cache._limit", [0])
+    direct, _ = FrameFiles(files.paths, tmp_path).images([2, 0], 16)
     assert torch.equal(cached, direct)
 
 
 @pytest.mark.parametrize("room", [0, 2**30])
 def test_a_bad_frame_stays_bad_at_every_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, room: int) -> None:
-    monkeypatch.setattr("facecycle.data.frames.CACHE_BYTES", room)
+    monkeypatch.setattr("facecycle.data.frame_cache._limit", [room])
     path = tmp_path / "a.png"
     path.write_text("no image")
     files = FrameFiles([path], tmp_path)
@@ -62,3 +64,60 @@ def test_the_fingerprint_follows_names_sizes_and_times(tmp_path: Path) -> None:
     assert touched != before
     paths[0].unlink()
     assert print_of(paths) not in {before, touched}
+
+
+def test_another_process_finds_the_frames_decoded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    paths = [picture(tmp_path / f"{n}.png", n) for n in range(3)]
+    before, _ = FrameFiles(paths, tmp_path).images([0, 2], 16)
+    monkeypatch.setattr("facecycle.data.frames.read_square", lambda *_: pytest.fail("decoded again"))
+    after, bad = FrameFiles(paths, tmp_path).images([2, 0], 16)
+    assert torch.equal(after, before.flip(0))
+    assert bad == [None, None]
+
+
+def test_a_changed_image_is_decoded_again(tmp_path: Path) -> None:
+    path = picture(tmp_path / "a.png", 1)
+    before, _ = FrameFiles([path], tmp_path).images([0], 16)
+    picture(path, 2)
+    after, _ = FrameFiles([path], tmp_path).images([0], 16)
+    assert not torch.equal(after, before)
+
+
+def test_two_processes_fill_the_cache_together(tmp_path: Path) -> None:
+    paths = [picture(tmp_path / f"{n}.png", n) for n in range(40)]
+    expected = torch.stack([read_square(path, 16) for path in paths])
+    code = (
+        "import sys, random; from pathlib import Path; from facecycle.data.frames import FrameFiles;"
+        "root = Path(sys.argv[1]); files = FrameFiles([root / f'{n}.png' for n in range(40)], root);"
+        "order = random.Random(int(sys.argv[2])).sample(range(40), 40);"
+        "[files.images([n], 16) for n in order]"
+    )
+    both = [subprocess.Popen([sys.executable, "-c", code, str(tmp_path), str(seed)]) for seed in (1, 2)]
+    assert [process.wait() for process in both] == [0, 0]
+    found, _ = FrameFiles(paths, tmp_path).images(range(40), 16)
+    assert torch.equal(found, expected)
+
+
+def test_the_cache_stays_below_its_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr("facecycle.data.frame_cache._limit", [5000])
+    for name in "abcd":  # 769 bytes at 16 px, 3,073 at 32 px
+        path = picture(tmp_path / f"{name}.png", ord(name))
+        for size in (16, 32):
+            found, _ = FrameFiles([path], tmp_path).images([0], size)
+            assert torch.equal(found[0], read_square(path, size))
+    kept = list((tmp_path / "cache" / "facecycle" / "frames").iterdir())
+    assert 0 < sum(file.stat().st_size for file in kept) <= 5000
+
+
+def test_without_room_on_the_disk_frames_are_kept_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.posix_fallocate", full)
+    path = picture(tmp_path / "a.png", 1)
+    files = FrameFiles([path], tmp_path)
+    before, _ = files.images([0], 16)
+    path.unlink()
+    after, _ = files.images([0], 16)
+    assert torch.equal(after, before)

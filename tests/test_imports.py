@@ -26,7 +26,13 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "facecycle.registry": ("facecycle.api", "facecycle.discovery", "facecycle.errors"),
     "facecycle.config": ("facecycle.errors",),
     "facecycle.checkpoint": ("facecycle.config", "facecycle.errors", "facecycle.files"),
-    "facecycle.data": ("facecycle.api", "facecycle.config", "facecycle.data", "facecycle.errors"),
+    "facecycle.data": (
+        "facecycle.api",
+        "facecycle.config",
+        "facecycle.data",
+        "facecycle.errors",
+        "facecycle.files",
+    ),
     "facecycle.method": ("facecycle.api", "facecycle.errors", "facecycle.method"),
     "facecycle.testing": ("facecycle.api", "facecycle.errors", "facecycle.registry", "facecycle.testing"),
     "facecycle.engine": (

@@ -48,12 +48,19 @@ def pretrain(
         Path | None, typer.Option("--from", help="Start with the weights of this run or checkpoint.")
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Run folder; a new one below runs/ when left out.")] = None,
+    cache_gb: Annotated[
+        float | None, typer.Option(min=0, help="Gigabytes of disk for decoded frames; 4 when left out, 0 for none.")
+    ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue the run in --out, or the newest.")] = False,
 ) -> None:
     """Learn expression and identity codes from unlabelled faces.
 
     Example: facecycle pretrain --encoder resnet18 --data faces/ --preset small
     """
+    if cache_gb is not None:
+        from facecycle.data.frame_cache import set_limit
+
+        set_limit(cache_gb)
     flags = _flags(encoder, data, warper, seed)
     layers = [*_preset(preset, data, config), *([file_layer(config)] if config else []), flags]
     resolved = resolve([*layers, *_late_flags(resolve(layers), stage, steps, perceptual), set_layer(assignments or [])])

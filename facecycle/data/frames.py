@@ -13,11 +13,10 @@ from torch import Tensor
 from torchvision.transforms.v2.functional import resize
 
 from facecycle.api import BadFrame
+from facecycle.data.frame_cache import open_cache
 from facecycle.data.images import printable, read_box, read_square
 from facecycle.errors import DataError, NotOffered
 
-CACHE_BYTES = 2 * 1024**3
-"""Decoded frames kept in memory; a larger data set is decoded anew whenever a frame is asked for."""
 THREADS = 4
 
 
@@ -37,7 +36,7 @@ class FrameFiles:
         self.root = root
         self.boxes = boxes
         self._bad: dict[int, str] = {}
-        self._decoded: dict[int, tuple[Tensor, Tensor]] = {}
+        self._decoded: dict[int, tuple[Tensor, Tensor] | None] = {}
 
     def name(self, frame: int) -> str:
         """Return a frame's path below the root."""
@@ -46,24 +45,21 @@ class FrameFiles:
 
     def images(self, frames: Sequence[int], size: int) -> tuple[Tensor, list[BadFrame | None]]:
         """Read frames as RGB uint8 (n, 3, size, size); a bad frame's pixels are zero and it is named."""
-        if len(self.paths) * 3 * size * size <= CACHE_BYTES:
-            pixels = self._from_cache(frames, size)
-        else:
+        if size not in self._decoded:
+            self._decoded[size] = open_cache(self.fingerprint(), len(self.paths), size)
+        kept = self._decoded[size]
+        if kept is None:
             pixels = torch.zeros(len(frames), 3, size, size, dtype=torch.uint8)
             self._decode(list(frames), pixels, range(len(frames)), size)
+        else:
+            store, known = kept
+            missing = sorted({frame for frame in frames if not known[frame] and frame not in self._bad})
+            if missing:
+                self._decode(missing, store, missing, size)
+                known[[frame for frame in missing if frame not in self._bad]] = True
+            pixels = store[list(frames)]
         bad = [BadFrame(self.name(f), self._bad[f]) if f in self._bad else None for f in frames]
         return pixels, bad
-
-    def _from_cache(self, frames: Sequence[int], size: int) -> Tensor:
-        if size not in self._decoded:
-            store = torch.zeros(len(self.paths), 3, size, size, dtype=torch.uint8)
-            self._decoded[size] = (store, torch.zeros(len(self.paths), dtype=torch.bool))
-        store, known = self._decoded[size]
-        missing = sorted({frame for frame in frames if not known[frame]})
-        if missing:
-            self._decode(missing, store, missing, size)
-            known[missing] = True
-        return store[list(frames)]
 
     def _decode(self, frames: list[int], into: Tensor, rows: Sequence[int], size: int) -> None:
         def read(job: tuple[int, int]) -> None:

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -18,6 +16,7 @@ from torch import Tensor, nn
 from facecycle.checkpoint import save_tensors
 from facecycle.data.normalise import from_uint8
 from facecycle.errors import ConfigError, RunError
+from facecycle.files import cache_home
 
 CPU_BATCH = 64
 """Larger batches leave a processor's caches, and are no faster."""
@@ -73,11 +72,6 @@ def feature_row(label: str, key: str, network: nn.Module, compute: Callable[[Ten
     return FeatureRow(label, key, extract, size, device.type == "cuda")
 
 
-def cache_folder() -> Path:
-    """Return the folder that features are kept in."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "facecycle" / "features"
-
-
 def features(row: FeatureRow, pixels: Tensor, fingerprint: str) -> np.ndarray:
     """Return the features (n, D), float32, of uint8 images (n, 3, S, S).
 
@@ -87,7 +81,7 @@ def features(row: FeatureRow, pixels: Tensor, fingerprint: str) -> np.ndarray:
         fingerprint: of the data set and the frames chosen from it; part of the cache's key.
     """
     text = f"{VERSION}|{row.key}|{fingerprint}|{tuple(pixels.shape)}"
-    path = cache_folder() / f"{hashlib.sha256(text.encode()).hexdigest()}.safetensors"
+    path = cache_home() / "features" / f"{hashlib.sha256(text.encode()).hexdigest()}.safetensors"
     with contextlib.suppress(OSError, SafetensorError, KeyError):
         return load_file(path)["features"].numpy()
     found = extract_all(row, pixels)

@@ -23,10 +23,11 @@ from facecycle.config import AugmentationConfig
 from facecycle.data.augment import augment, greyscale
 from facecycle.data.normalise import from_uint8, normalise
 from facecycle.data.pairs import seeded
-from facecycle.engine.features import FeatureRow, cache_folder
+from facecycle.engine.features import FeatureRow
 from facecycle.engine.protocols.linear import hits
 from facecycle.engine.protocols.scores import Scores, bootstrap
 from facecycle.errors import DataError, RunError
+from facecycle.files import cache_home
 
 SIZE = 100
 BATCH = 256
@@ -110,7 +111,7 @@ def _augmented(pixels: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def _kept_file(text: str) -> Path:
-    return cache_folder().with_name("classifiers") / f"{hashlib.sha256(text.encode()).hexdigest()}.safetensors"
+    return cache_home() / "classifiers" / f"{hashlib.sha256(text.encode()).hexdigest()}.safetensors"
 
 
 def _keep(path: Path, classifier: nn.Linear, optimizer: torch.optim.SGD, epoch: int) -> None:

@@ -6,7 +6,6 @@ import contextlib
 import hashlib
 import json
 import math
-import os
 import zipfile
 import zlib
 from collections.abc import Sequence
@@ -18,7 +17,7 @@ from scipy.io import loadmat
 from scipy.io.matlab import MatReadError
 
 from facecycle.errors import DataError, RunError
-from facecycle.files import write_text
+from facecycle.files import cache_home, write_text
 
 # What NumPy and SciPy raise for files that are cut short, overwritten or of another kind.
 NPZ_ERRORS = (OSError, EOFError, ValueError, RuntimeError, MemoryError, zipfile.BadZipFile, zlib.error)
@@ -27,9 +26,8 @@ NPZ_LAYOUT = "the arrays image (N, 64, 64, 3) of bytes and pose (N, 3) of yaw, p
 
 
 def _cache_file(root: Path) -> Path:
-    base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     digest = hashlib.sha256(str(root.resolve()).encode()).hexdigest()[:32]
-    return base / "facecycle" / "landmark-pose" / f"{digest}.json"
+    return cache_home() / "landmark-pose" / f"{digest}.json"
 
 
 def read_mats(root: Path, mats: Sequence[Path]) -> tuple[np.ndarray, list[str]]:

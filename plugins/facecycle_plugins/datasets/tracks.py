@@ -17,7 +17,7 @@ from facecycle.api import Options as BaseOptions
 from facecycle.data.frames import FileDataset, FrameFiles
 from facecycle.data.images import is_image, natural_key
 from facecycle.errors import DataError, RunError
-from facecycle.files import write_text
+from facecycle.files import cache_home, write_text
 
 
 class TrackOptions(BaseOptions):
@@ -136,8 +136,7 @@ def _from_list(file: Path) -> tuple[Path, dict[str, list[str]]]:
 
 
 def _cache_file(root: Path) -> Path:
-    base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return base / "facecycle" / "tracks" / f"{hashlib.sha256(str(root.resolve()).encode()).hexdigest()[:32]}.json"
+    return cache_home() / "tracks" / f"{hashlib.sha256(str(root.resolve()).encode()).hexdigest()[:32]}.json"
 
 
 def _index(root: Path) -> dict[str, list[str]]:

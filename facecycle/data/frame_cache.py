@@ -1,0 +1,72 @@
+"""Decoded frames kept on disk: one file a data set and size, filled as frames are read, shared by processes."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from facecycle.files import cache_home
+
+_limit = [float(os.environ.get("FACECYCLE_CACHE_GB") or 4) * 1024**3]
+
+
+def set_limit(gigabytes: float) -> None:
+    """Bound the cache of this process's data sets, on the disk or in memory; 0 keeps nothing."""
+    _limit[0] = gigabytes * 1024**3
+
+
+def open_cache(fingerprint: str, count: int, size: int) -> tuple[Tensor, Tensor] | None:
+    """Return decoded frames, uint8 (count, 3, size, size), and marks (count,) that say which are there.
+
+    Both are mapped from a file whose name is the data set's fingerprint: a changed tree has another file. Two
+    processes may fill it at once, for they write the same bytes, and a frame is marked after its pixels. Files
+    that were used least recently make room. Where the disk has none, both are in memory.
+
+    Args:
+        fingerprint: of the frames and how they are read.
+        count: frames of the data set.
+        size: side of a frame in pixels.
+
+    Returns:
+        None where the frames need more than the limit; they are then decoded whenever they are asked for.
+    """
+    pixels, total = count * 3 * size * size, count * (3 * size * size + 1)
+    if total > _limit[0]:
+        return None
+    path = cache_home() / "frames" / f"{fingerprint}-{size}"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _make_room(path, total)
+        mapped = torch.from_numpy(_map(path, total))
+    except OSError:
+        mapped = torch.zeros(total, dtype=torch.uint8)
+    return mapped[:pixels].view(count, 3, size, size), mapped[pixels:].view(torch.bool)
+
+
+def _map(path: Path, length: int) -> np.ndarray:
+    """Map a file of so many bytes; new ones are zero."""
+    with path.open("ab") as file:
+        try:
+            # Reserved first: a disk that fills up under a mapping would kill the process.
+            os.posix_fallocate(file.fileno(), 0, length)
+        except OSError:
+            path.unlink(missing_ok=True)
+            raise
+    os.utime(path)  # when it was used last
+    return np.memmap(path, np.uint8, "r+", shape=(length,))
+
+
+def _make_room(path: Path, length: int) -> None:
+    """Delete the files used least recently until the rest leave room; who has one mapped keeps it."""
+    others = [(p.stat(), p) for p in path.parent.iterdir() if p != path]
+    room = _limit[0] - length
+    for status, other in sorted(others, key=lambda entry: -entry[0].st_mtime):
+        room -= status.st_size
+        if room < 0:
+            with contextlib.suppress(OSError):
+                other.unlink()
