@@ -246,8 +246,10 @@ def read_tensors(checkpoint: Checkpoint) -> dict[str, Tensor]:
         raise CheckpointError(f"{checkpoint.path} cannot be read: {error}") from error
 
 
-def load_weights(method: nn.Module, checkpoint: Checkpoint) -> None:
+def load_weights(method: nn.Module, checkpoint: Checkpoint, *, assign: bool = False) -> None:
     """Load a checkpoint's tensors into networks of the same shape.
+
+    With `assign` they take the place of the networks' own, mapped from the file instead of copied.
 
     Raises:
         CheckpointError: lists the tensors that are missing, too many or of another shape.
@@ -260,7 +262,7 @@ def load_weights(method: nn.Module, checkpoint: Checkpoint) -> None:
             f"{checkpoint.path} does not fit these networks: {'; '.join(problems[:5])}{more}",
             hint="Use the configuration it was trained with (it is in its header).",
         )
-    method.load_state_dict(found)
+    method.load_state_dict(found, assign=assign)
 
 
 def misfits(found: Mapping[str, Tensor], wanted: Mapping[str, tuple[int, ...]]) -> list[str]:

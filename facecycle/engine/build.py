@@ -14,12 +14,13 @@ from facecycle.data.batches import JoinedTracks
 from facecycle.engine.objective import check_cycles
 
 
-def build_method(config: RunConfig, *, weights_follow: bool = False) -> Any:
+def build_method(config: RunConfig, *, weights_follow: bool = False, device: str = "cpu") -> Any:
     """Build the method's networks with freshly initialised weights, seeded by the configuration.
 
     Args:
         config: names the components.
         weights_follow: a checkpoint's weights will be loaded, so no pretrained ones are fetched.
+        device: `meta` builds networks without numbers, at no cost, for all of their tensors to be assigned.
 
     Raises:
         PluginError, ConfigError: a component cannot be found, loaded or configured.
@@ -39,7 +40,8 @@ def build_method(config: RunConfig, *, weights_follow: bool = False) -> Any:
     warper = registry.build("warper", config.warper.name, config.warper.options)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
-        method.assemble(Parts(encoder, warper, config.size, None if weights_follow else pretrained_encoder))
+        with torch.device(device):
+            method.assemble(Parts(encoder, warper, config.size, None if weights_follow else pretrained_encoder))
     return method
 
 

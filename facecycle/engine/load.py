@@ -9,7 +9,7 @@ from typing import Any
 
 from facecycle import checkpoint
 from facecycle.checkpoint import Checkpoint
-from facecycle.config import Component
+from facecycle.config import Component, RunConfig
 from facecycle.engine.build import build_method
 from facecycle.errors import CheckpointError, PluginError
 
@@ -54,14 +54,28 @@ def load(path: Path | None) -> Loaded:
         # Trained where Triton runs, used anywhere: the demand for it belongs to that run, not to its weights.
         config = config.model_copy(update={"warper": Component(name="auto")})
     try:
-        method = build_method(config, weights_follow=True)
+        method = _with_weights(config, found)
     except PluginError as error:
         raise CheckpointError(
             f"{found.path} needs a plugin that cannot be used here. {error.message}",
             hint=_needs(found) or error.hint,
         ) from error
-    checkpoint.load_weights(method, found)
     return Loaded(method.requires_grad_(False).eval(), replace(found, config=config))
+
+
+def _with_weights(config: RunConfig, found: Checkpoint) -> Any:
+    """Build networks without numbers and assign the checkpoint's; drawing numbers to replace them takes longer."""
+    try:
+        method = build_method(config, weights_follow=True, device="meta")
+    except (NotImplementedError, RuntimeError):
+        method = None  # a plugin that computes with its tensors while it is built
+    if method is not None:
+        checkpoint.load_weights(method, found, assign=True)
+    if method is None or any(t.is_meta for t in [*method.parameters(), *method.buffers()]):
+        # Buffers that no checkpoint holds have to be made as their network makes them.
+        method = build_method(config, weights_follow=True)
+        checkpoint.load_weights(method, found)
+    return method
 
 
 def _needs(found: Checkpoint) -> str:

@@ -1,0 +1,108 @@
+"""Images a second delivered to a training step, against per-image loading: python benchmarks/data.py [TRACKS].
+
+The baseline is the public reference's way: the track's directory is listed for each item, and each image is opened,
+resized and augmented alone, by torchvision's transforms on PIL images, in one process.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import torch
+from common import Result, interleave, ratio, seconds
+from PIL import Image
+from torchvision import transforms
+
+from facecycle.config import RunConfig, preset_layers, resolve, set_layer
+from facecycle.data.batches import Batches
+from facecycle.data.frame_cache import set_limit
+from facecycle.data.normalise import MEAN, STD
+from facecycle.engine.build import build_tracks
+from facecycle.registry import build
+
+FRAMES = 6
+SIDE = 224
+STEPS = 20
+ROUNDS = 3
+
+
+def write_tracks(root: Path, tracks: int) -> None:
+    """Render faces as JPEG files of VoxCeleb's size, one folder a track."""
+    faces = build("dataset", "synthetic", {"identities": tracks, "takes": 2, "frames": FRAMES})
+    for number, track in enumerate(faces.tracks()[::2]):
+        pixels, _ = faces.images(track.frames, SIDE)
+        folder = root / f"id{number:05d}" / "video"
+        folder.mkdir(parents=True)
+        for frame, image in enumerate(pixels):
+            Image.fromarray(image.permute(1, 2, 0).numpy()).save(folder / f"{frame}.jpg", quality=90)
+
+
+class PlainLoader:
+    """Two frames of a track, as the reference makes them: everything anew for every item."""
+
+    def __init__(self, root: Path) -> None:
+        self.tracks = sorted(path for path in root.glob("*/*"))
+        self.transform = transforms.Compose(
+            [
+                transforms.Resize((64, 64)),
+                transforms.RandomResizedCrop(64, scale=(0.95, 1.05), ratio=(0.95, 1.05)),
+                transforms.RandomApply([transforms.ColorJitter(0.05, 0.05, 0.05, 0.01)], p=0.8),
+                transforms.RandomHorizontalFlip(),
+            ]
+        )
+
+    def batch(self, step: int, pairs: int) -> torch.Tensor:
+        rng = np.random.default_rng(step)
+        images = []
+        for _ in range(pairs):
+            track = self.tracks[rng.integers(len(self.tracks))]
+            for _ in range(2):
+                files = sorted(track.iterdir())
+                image = Image.open(files[rng.integers(len(files))]).convert("RGB")
+                images.append(torch.from_numpy(np.array(self.transform(image))).permute(2, 0, 1))
+        pixels = torch.stack(images).float().div(255)
+        return (pixels - torch.tensor(MEAN).view(3, 1, 1)) / torch.tensor(STD).view(3, 1, 1)
+
+
+def measure(tracks: int = 200) -> list[Result]:
+    """Check that the cache changes no pixel, then time the three ways in turn."""
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        write_tracks(root, tracks)
+        data = [{"name": "tracks", "options": {"path": str(root)}}]
+        config = resolve([*preset_layers("small"), ("benchmark", {"data": data}), set_layer([])])
+        set_limit(0)
+        uncached = _batches(config)
+        first = uncached.batch(0)  # opened with nothing to keep frames in
+        set_limit(4)
+        cached = _batches(config)
+        assert torch.equal(cached.batch(0).first, first.first), "the cache changes pixels"
+        cached.data.images(range(tracks * FRAMES), config.size)  # as after the first epoch
+        plain = PlainLoader(root)
+        taken = interleave(
+            {
+                "plain": lambda: seconds(lambda: [plain.batch(step, config.pairs) for step in range(STEPS)]),
+                "uncached": lambda: seconds(lambda: [uncached.batch(step) for step in range(STEPS)]),
+                "cached": lambda: seconds(lambda: [cached.batch(step) for step in range(STEPS)]),
+            },
+            ROUNDS,
+        )
+    images = 2 * config.pairs * STEPS
+    for name, each in taken.items():
+        print(f"{name:10} {images / sorted(each)[len(each) // 2]:8.0f} images/s")
+    return [
+        ratio("data: decoded cache", taken["plain"], taken["cached"], target=20),
+        ratio("data: no cache", taken["plain"], taken["uncached"], target=4),
+    ]
+
+
+def _batches(config: RunConfig) -> Batches:
+    return Batches(build_tracks(config), config, "direct", config.stages["direct"])
+
+
+if __name__ == "__main__":
+    for result in measure(*map(int, sys.argv[1:2])):
+        print(result.line())

@@ -1,0 +1,106 @@
+"""Time to the first translated face, and a folder against one call a face: python benchmarks/translate.py [IMAGES].
+
+The baseline starts as the public reference does: VGG19 is built twice, every network is initialised before the
+pickled weights replace what was drawn, and each warp makes its grid in numpy. Both sides are processes of their own.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import torch
+from common import Result, interleave, ratio, seconds
+from PIL import Image
+
+from facecycle import checkpoint
+from facecycle.config import preset_layers, resolve
+from facecycle.engine.build import build_method
+from facecycle.method.released import released_name
+
+ROUNDS = 3
+PLAIN = """
+import sys
+import numpy, torch, torchvision
+from PIL import Image
+from reference import PlainWarper
+from facecycle.api import Parts
+from facecycle.data.normalise import from_uint8, to_uint8
+from facecycle.data.pairs import seeded
+from facecycle.method.encoder import FaceCycleEncoder
+from facecycle.method.facecycle import FaceCycle, FaceCycleOptions
+from facecycle.method.released import released_name
+
+torchvision.models.vgg19(), torchvision.models.vgg19()
+method = FaceCycle(FaceCycleOptions())
+method.assemble(Parts(lambda: FaceCycleEncoder(FaceCycleEncoder.Options()), PlainWarper(), 64))
+weights = torch.load(sys.argv[1], weights_only=True)
+named = {f"{network}.{key}": value for network, values in weights.items() for key, value in values.items()}
+method.load_state_dict({name: named[released_name(name)] for name in method.state_dict()})
+image = Image.open(sys.argv[2]).convert("RGB").resize((64, 64), Image.Resampling.BILINEAR)
+pixels = torch.from_numpy(numpy.array(image)).permute(2, 0, 1)[None]
+with torch.no_grad():
+    panels = method.eval().translate(from_uint8(pixels), None, seeded("translate", 0))
+for name in ("frontal", "neutral", "mean_face"):
+    Image.fromarray(to_uint8(panels[name])[0].permute(1, 2, 0).numpy()).save(f"{sys.argv[3]}/{name}.png")
+"""
+
+
+def measure(count: int = 200) -> list[Result]:
+    """Check that both make the same face, then time them in turn."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        config = resolve(preset_layers("paper"))
+        method = build_method(config, weights_follow=True)
+        header = {"config": config.model_dump_json(), "trained": '["expression", "identity"]'}
+        checkpoint.save_model(folder / "model.safetensors", method, header)
+        networks: dict[str, dict[str, torch.Tensor]] = {}
+        for key, tensor in method.state_dict().items():
+            network, _, inner = released_name(key).partition(".")
+            networks.setdefault(network, {})[inner] = tensor
+        torch.save(networks, folder / "model.tar")
+        (folder / "faces").mkdir()
+        for number in range(count):
+            pixels = torch.randint(0, 256, (8, 8, 3), dtype=torch.uint8, generator=torch.manual_seed(number))
+            image = Image.fromarray(pixels.numpy()).resize((96, 96), Image.Resampling.BICUBIC)
+            image.save(folder / "faces" / f"{number}.png")
+        first = folder / "faces" / "0.png"
+
+        def plain() -> None:
+            _run("-c", PLAIN, folder / "model.tar", first, folder)
+
+        def ours(images: Path, out: str) -> None:
+            arguments = ("translate", images, "--checkpoint", folder / "model.safetensors", "--out", folder / out)
+            _run("-m", "facecycle_cli", *arguments)
+
+        plain(), ours(first, "one")
+        a, b = (np.asarray(Image.open(p), float) for p in (folder / "neutral.png", folder / "one" / "0-neutral.png"))
+        assert np.abs(a - b).max() <= 1, "the neutral faces differ"
+        taken = interleave(
+            {
+                "plain": lambda: seconds(plain),
+                "ours": lambda: seconds(lambda: ours(first, "one")),
+                "folder": lambda: seconds(lambda: ours(folder / "faces", "all")),
+            },
+            ROUNDS,
+        )
+    for side, each in taken.items():
+        print(f"{side:8} {sorted(each)[len(each) // 2]:6.2f} s")
+    alone = [count * one for one in taken["ours"]]
+    return [
+        ratio("translate: first result", taken["plain"], taken["ours"], target=2.2),
+        ratio(f"translate: folder of {count}", alone, taken["folder"], target=4),
+    ]
+
+
+def _run(*arguments: object) -> None:
+    command = [sys.executable, *map(str, arguments)]
+    subprocess.run(command, check=True, capture_output=True, cwd=Path(__file__).parent)
+
+
+if __name__ == "__main__":
+    for result in measure(*map(int, sys.argv[1:2])):
+        print(result.line())
