@@ -126,7 +126,7 @@ def test_another_seed_gives_another_run(tmp_path: Path) -> None:
 
 
 def test_training_lowers_the_loss(tmp_path: Path) -> None:
-    only_direct = ["stages.expression=none", "stages.identity=none", "stages.direct.steps=60", "pairs=8"]
+    only_direct = ["stages.expression=none", "stages.identity=none", "stages.direct.steps=120", "pairs=8"]
     train(tiny(*only_direct, "stages.direct.optimizer.lr=1e-3"), tmp_path / "run")
     records = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
     first, last = records[:10], records[-10:]
