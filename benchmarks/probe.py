@@ -9,9 +9,11 @@ from __future__ import annotations
 import statistics
 import sys
 import time
+from dataclasses import replace
 
 import numpy as np
 import torch
+from common import Result, interleave, ratio, seconds
 from torch import nn
 
 from facecycle.data.normalise import from_uint8
@@ -39,9 +41,8 @@ def loop(encoder: nn.Module, classifier: nn.Linear, pixels: torch.Tensor, target
     return torch.cat(seen)
 
 
-def main() -> None:
+def measure(count: int = 256) -> list[Result]:
     """Check that both compute the same features, time them in turn, and time the protocol `linear` on RAF-DB's size."""
-    count = int(sys.argv[1]) if len(sys.argv) > 1 else 256
     generator = torch.Generator().manual_seed(0)
     pixels = torch.randint(0, 256, (count, 3, SIZE, SIZE), dtype=torch.uint8, generator=generator)
     targets = torch.randint(0, CLASSES, (count,), generator=generator)
@@ -53,20 +54,18 @@ def main() -> None:
     classifier = nn.Linear(features.shape[1], CLASSES)
     error = (features - loop(plain, classifier, pixels, targets)).abs().max() / features.abs().max()
     assert error < 1e-4, f"the features differ by {error:.1e} of the largest"
-    slow, fast = [], []
-    for _ in range(ROUNDS):
-        start = time.perf_counter()
-        loop(plain, classifier, pixels, targets)
-        slow.append(count / (time.perf_counter() - start))
-        start = time.perf_counter()
-        extract_all(row, pixels)
-        fast.append(count / (time.perf_counter() - start))
-    a, b = statistics.median(slow), statistics.median(fast)
+    taken = interleave(
+        {
+            "loop": lambda: seconds(lambda: loop(plain, classifier, pixels, targets)),
+            "once": lambda: seconds(lambda: extract_all(row, pixels)),
+        },
+        ROUNDS,
+    )
+    one = ratio("probe: features, one epoch", taken["loop"], taken["once"])
+    rate = count / statistics.median(taken["once"])
     print(f"paper's encoder, {SIZE} px, {features.shape[1]}-d, {torch.get_num_threads()} threads, {ROUNDS} rounds")
-    print(f"loop with gradients   {a:8.1f} images/s (spread {(max(slow) - min(slow)) / a:.0%})")
-    print(f"features, once        {b:8.1f} images/s (spread {(max(fast) - min(fast)) / b:.0%})")
-    print(f"ratio, one epoch      {b / a:8.1f}")
-    print(f"ratio, {EPOCHS} epochs     {EPOCHS * b / a:8.0f}   (the loop recomputes what the probe keeps)")
+    print(f"loop with gradients   {count / statistics.median(taken['loop']):8.1f} images/s")
+    print(f"features, once        {rate:8.1f} images/s")
     rng = np.random.default_rng(0)
     labels = rng.integers(0, CLASSES, RAF_DB)
     means = rng.normal(size=(CLASSES, features.shape[1])) * 0.03
@@ -75,12 +74,16 @@ def main() -> None:
     start = time.perf_counter()
     scores = linear(found, labels, folds, np.arange(RAF_DB))
     fit = time.perf_counter() - start
-    extraction = RAF_DB / b
+    extraction = RAF_DB / rate
     print(
         f"protocol linear, {RAF_DB:,} images: {extraction:.0f} s for features (at the rate above) + {fit:.0f} s for "
         f"the classifiers = {(extraction + fit) / 60:.1f} min (drawn features: {scores.metrics['accuracy']:.0%} right)"
     )
+    # The loop runs the encoder in every epoch, and the probe once.
+    every = replace(one, name=f"probe: features, {EPOCHS} epochs", ratio=EPOCHS * one.ratio)
+    return [one, replace(every, low=EPOCHS * one.low, high=EPOCHS * one.high, target=100.0)]
 
 
 if __name__ == "__main__":
-    main()
+    for result in measure(*map(int, sys.argv[1:2])):
+        print(result.line())

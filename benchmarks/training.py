@@ -1,28 +1,79 @@
 """A training step of the `paper` preset against the public reference's way: python benchmarks/training.py [PAIRS].
 
 Same weights, images and losses on both sides, zero noise, no optimizer step. Prints the ratio of times over
-interleaved rounds, and how far losses and gradients are apart, with the reference's own error in float32 beside it.
+interleaved rounds, how far losses and gradients are from a float64 step, with the reference's own error beside them,
+and the peak memory of each side, in a process of its own.
 """
 
 from __future__ import annotations
 
 import copy
+import resource
 import statistics
+import subprocess
 import sys
-import time
-from collections.abc import Callable
+from dataclasses import replace
 
 import torch
+from common import Result, interleave, ratio, seconds
+from embed import peak
 from reference import expression_step, identity_step
 from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from facecycle.api import Pairs
 from facecycle.config import preset_layers, resolve, set_layer
 from facecycle.engine.build import build_method
 from facecycle.engine.objective import Objective
 
+PAIRS = 16
 ROUNDS = 3
 STEPS = {"expression": expression_step, "identity": identity_step}
+TARGETS = {"float32": 1.4, "bfloat16": 2.5}
+
+
+class Sides:
+    """The reference's step and ours, over networks with the same weights."""
+
+    def __init__(self, cycle: str, save_memory: bool = False) -> None:
+        saving = f"{{pretrained = false, save_memory = {str(save_memory).lower()}}}"
+        options = [
+            f"stages.{cycle}.losses.perceptual.options={saving}",
+            f"method.options.save_memory={str(save_memory).lower()}",
+        ]
+        config = resolve([*preset_layers("paper"), set_layer(options)])
+        self.cycle = cycle
+        self.plain = build_method(config, weights_follow=True).requires_grad_(False)
+        for module in self.plain.trainable(cycle):
+            module.requires_grad_(True)
+        self.ours = copy.deepcopy(self.plain).to(memory_format=torch.channels_last)
+        torch.manual_seed(0)
+        self.objective = Objective(config.stages[cycle], cycle, self.ours, torch.device("cpu"))
+        (self.vgg,) = (term.loss.network for term in self.objective.terms if term.label == "perceptual")
+
+    def reference(self, full: Tensor) -> Tensor:
+        return STEPS[self.cycle](self.plain, self.vgg, full)
+
+    def fast(self, full: Tensor, approximate: bool = False) -> Tensor:
+        full = full.contiguous(memory_format=torch.channels_last)
+        with torch.autocast("cpu", torch.bfloat16, enabled=approximate):
+            views = self.ours(Pairs(*full.chunk(2)), self.cycle, self.objective.wanted, None)
+            return self.objective(views)[0]
+
+    def errors(self, images: Tensor) -> dict[str, tuple[float, float]]:
+        """Return the relative errors of loss and gradient of each side, against the reference in float64."""
+        exact_method, exact_vgg = copy.deepcopy(self.plain).double(), copy.deepcopy(self.vgg).double()
+        loss = STEPS[self.cycle](exact_method, exact_vgg, images.double())
+        exact_loss, exact = loss.detach(), gradients(loss, exact_method)
+        found = {
+            "reference": (loss := self.reference(images), gradients(loss, self.plain)),
+            "float32": (loss := self.fast(images), gradients(loss, self.ours)),
+            "bfloat16": (loss := self.fast(images, True), gradients(loss, self.ours)),
+        }
+        return {
+            name: (float((loss.detach() / exact_loss - 1).abs()), float((g - exact).norm() / exact.norm()))
+            for name, (loss, g) in found.items()
+        }
 
 
 def gradients(loss: Tensor, method: nn.Module) -> Tensor:
@@ -32,80 +83,63 @@ def gradients(loss: Tensor, method: nn.Module) -> Tensor:
     return torch.cat([p.grad.double().flatten() for p in method.parameters() if p.grad is not None])
 
 
-def timed(step: Callable[[], Tensor], method: nn.Module) -> float:
-    """Return the seconds of a forward and backward pass."""
-    start = time.perf_counter()
-    method.zero_grad(set_to_none=True)
-    step().backward()
-    return time.perf_counter() - start
-
-
-def compare(cycle: str, pairs: int) -> None:
-    """Check one stage in float64 on few images, then time it on many."""
-    layers = [*preset_layers("paper"), set_layer([f"stages.{cycle}.losses.perceptual.options.pretrained=false"])]
-    config = resolve(layers)
-    plain = build_method(config, weights_follow=True)
-    plain.requires_grad_(False)
-    for module in plain.trainable(cycle):
-        module.requires_grad_(True)
-    ours = copy.deepcopy(plain).to(memory_format=torch.channels_last)
-    torch.manual_seed(0)
-    objective = Objective(config.stages[cycle], cycle, ours, torch.device("cpu"))
-    (vgg,) = (term.loss.network for term in objective.terms if term.label == "perceptual")
+def compare(cycle: str, pairs: int) -> list[Result]:
+    """Check one stage on few images, then time it on many."""
+    sides = Sides(cycle)
     images = torch.randn(2 * pairs, 3, 64, 64, generator=torch.Generator().manual_seed(0))
-
-    def reference(method: nn.Module, network: nn.Module, full: Tensor) -> Tensor:
-        return STEPS[cycle](method, network, full)
-
-    def fast(full: Tensor, autocast: bool) -> Tensor:
-        full = full.contiguous(memory_format=torch.channels_last)
-        with torch.autocast("cpu", torch.bfloat16, enabled=autocast):
-            total, _ = objective(ours(Pairs(*full.chunk(2)), cycle, objective.wanted, None))
-        return total
-
-    few = images[:4]
-    exact_method, exact_vgg = copy.deepcopy(plain).double(), copy.deepcopy(vgg).double()
-    exact_loss = reference(exact_method, exact_vgg, few.double())
-    exact = gradients(exact_loss, exact_method)
-    found = {
-        "reference": (loss := reference(plain, vgg, few), gradients(loss, plain)),
-        "float32": (loss := fast(few, False), gradients(loss, ours)),
-        "bfloat16": (loss := fast(few, True), gradients(loss, ours)),
-    }
-    errors = {
-        name: (float((loss.detach() / exact_loss.detach() - 1).abs()), float((g - exact).norm() / exact.norm()))
-        for name, (loss, g) in found.items()
-    }
+    errors = sides.errors(images[:4])
     assert errors["float32"][0] < 1e-5, f"the losses differ by {errors['float32'][0]:.1e}"
     assert errors["float32"][1] < 2 * errors["reference"][1] + 1e-6, "the gradients differ"
-    sides: dict[str, Callable[[], float]] = {
-        "reference": lambda: timed(lambda: reference(plain, vgg, images), plain),
-        "float32": lambda: timed(lambda: fast(images, False), ours),
-        "bfloat16": lambda: timed(lambda: fast(images, True), ours),
-    }
-    seconds: dict[str, list[float]] = {name: [] for name in sides}
-    for _ in range(ROUNDS):
-        for name, side in sides.items():
-            seconds[name].append(side())
-    base = statistics.median(seconds["reference"])
-    for name, taken in seconds.items():
-        median = statistics.median(taken)
-        spread = (max(taken) - min(taken)) / median
-        loss_error, gradient_error = errors[name]
+    taken = interleave(
+        {
+            "reference": lambda: seconds(lambda: sides.reference(images).backward()),
+            "float32": lambda: seconds(lambda: sides.fast(images).backward()),
+            "bfloat16": lambda: seconds(lambda: sides.fast(images, True).backward()),
+        },
+        ROUNDS,
+    )
+    with FlopCounterMode(display=False) as counter:
+        sides.fast(images[: len(images) // 4]).backward()
+    floor = 4 * counter.get_total_flops() / max(peak() for _ in range(3))
+    for name, each in taken.items():
         print(
-            f"{cycle:11} {name:10} {median:7.2f} s  spread {spread:4.0%}  ratio {base / median:5.2f}  "
-            f"loss off by {loss_error:.0e}, gradient by {gradient_error:.1e}",
+            f"{cycle:11} {name:10} {statistics.median(each):6.2f} s, loss off by {errors[name][0]:.0e}, "
+            f"gradient by {errors[name][1]:.1e}",
             flush=True,
         )
+    results = [ratio(f"step: {cycle}, {n}", taken["reference"], taken[n], TARGETS[n]) for n in TARGETS]
+    results[0] = replace(results[0], floor=statistics.median(taken["reference"]) / floor)
+    return results
 
 
-def main() -> None:
-    """Compare both stages."""
-    pairs = int(sys.argv[1]) if len(sys.argv) > 1 else 16
-    print(f"paper preset, {pairs} pairs, forward + backward, {torch.get_num_threads()} threads, {ROUNDS} rounds")
-    for cycle in STEPS:
-        compare(cycle, pairs)
+def measure(pairs: int = PAIRS) -> list[Result]:
+    """Compare both stages in time, and the first in memory."""
+    results = [result for cycle in STEPS for result in compare(cycle, pairs)]
+    used = {side: _memory_of(side, pairs) for side in ("reference", "fast", "saving")}
+    print(", ".join(f"{side} {bytes_ / 1024**3:.2f} GiB" for side, bytes_ in used.items()))
+    for name, side, target in (("memory: step", "fast", 1.0), ("memory: step, save_memory", "saving", 2.0)):
+        least = used["reference"] / used[side]
+        results.append(Result(name, least, least, least, target))
+    return results
+
+
+def _memory_of(side: str, pairs: int) -> int:
+    """Return what a step adds to the peak memory of a process of its own, in bytes."""
+    command = [sys.executable, __file__, "--memory", side, str(pairs)]
+    return int(subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()[-1])
+
+
+def _print_memory(side: str, pairs: int) -> None:
+    sides = Sides("expression", save_memory=side == "saving")
+    images = torch.randn(2 * pairs, 3, 64, 64)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    (sides.reference if side == "reference" else sides.fast)(images).backward()
+    print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024)
 
 
 if __name__ == "__main__":
-    main()
+    if sys.argv[1:2] == ["--memory"]:
+        _print_memory(sys.argv[2], int(sys.argv[3]))
+    else:
+        for result in measure(*map(int, sys.argv[1:2])):
+            print(result.line())
