@@ -1,14 +1,17 @@
-"""`data check`, `probe` and `report` as processes, over every data set's real layout."""
+"""`data check`, `probe` and `report` over every data set's real layout; test_cli.py runs them as processes."""
 
 from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 import torch
 from conftest import Command, picture
+from facecycle_cli import main
 from layouts import LAYOUTS
 from PIL import Image
 from test_cli import refused
@@ -16,6 +19,23 @@ from test_cli import refused
 from facecycle.data.images import read_square
 from facecycle.data.normalise import from_uint8
 from facecycle.engine.load import load
+
+
+@pytest.fixture
+def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
+    """Run `facecycle` in this process, which has imported everything already, in the test's folder."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments: object) -> subprocess.CompletedProcess[str]:
+        monkeypatch.setattr(sys, "argv", ["facecycle", *map(str, arguments)])
+        with pytest.raises(SystemExit) as ended:
+            main.run()
+        out, err = capsys.readouterr()
+        code = ended.value.code
+        return subprocess.CompletedProcess(sys.argv, code if isinstance(code, int) else 0, out, err)
+
+    return run
+
 
 LABELLED = {
     "class-folders": "emotion",
@@ -134,7 +154,8 @@ def test_neutral_faces_are_measured_where_the_truth_is_known(command: Command, t
     tiny = "--set=method.options={width=4, motion_width=16, generator_blocks=1, renormalizer_blocks=1}"
     trained = command("pretrain", "--stage", "expression", "--steps", 1, "--set=pairs=2", tiny, "--out", "run")
     assert trained.returncode == 0, trained.stderr
-    result = command("probe", "--task", "neutral", "--checkpoint", "run", "--out", "out", "--option", "identities=20")
+    few = ["--option", "identities=20", "--option", "test_identities=20"]
+    result = command("probe", "--task", "neutral", "--checkpoint", "run", "--out", "out", *few)
     assert result.returncode == 0, result.stderr
     written = json.loads((tmp_path / "out" / "result.json").read_text())
     inputs, frontal, neutral = written["rows"]
