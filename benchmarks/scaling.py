@@ -1,0 +1,103 @@
+"""How cost grows: python benchmarks/scaling.py [MOST_FILES]. Draws scaling.png and prints the exponents.
+
+Time and memory of indexing against the number of files, and time of a training step against the batch and the image
+size. An exponent of 1 is linear growth.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import torch
+from common import seconds
+from matplotlib.figure import Figure
+
+from facecycle.api import Pairs
+from facecycle.config import preset_layers, resolve, set_layer
+from facecycle.engine.build import build_method
+from facecycle.engine.objective import Objective
+
+PER_TRACK = 10
+INDEX = """
+import resource, sys, time
+from facecycle.registry import build
+import facecycle_plugins.datasets.tracks
+before, start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.perf_counter()
+dataset = build("dataset", "tracks", {"path": sys.argv[1]})
+count = sum(len(track.frames) for track in dataset.tracks())
+print(time.perf_counter() - start, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before, count)
+"""
+
+
+def index(most: int) -> dict[str, list[tuple[float, float]]]:
+    """Return seconds of a first and a second start, and the MiB of the first, by number of files."""
+    found: dict[str, list[tuple[float, float]]] = {"first index, s": [], "later index, s": [], "index, MiB": []}
+    count = 1000
+    with tempfile.TemporaryDirectory() as name:
+        root, made = Path(name) / "tree", 0
+        environment = {**os.environ, "XDG_CACHE_HOME": str(Path(name) / "cache")}
+        while count <= most:
+            for track in range(made // PER_TRACK, count // PER_TRACK):
+                folder = root / f"id{track // 100:05d}" / f"video{track % 100:02d}"
+                folder.mkdir(parents=True)
+                for frame in range(PER_TRACK):
+                    (folder / f"{frame}.jpg").touch()
+            made = count
+            lines = []
+            for _ in range(2):
+                command = [sys.executable, "-c", INDEX, str(root)]
+                done = subprocess.run(command, check=True, capture_output=True, text=True, env=environment)
+                lines.append([float(part) for part in done.stdout.split()])
+                assert lines[-1][2] == count, "frames are missing from the index"
+            found["first index, s"].append((count, lines[0][0]))
+            found["later index, s"].append((count, lines[1][0]))
+            found["index, MiB"].append((count, lines[0][1] / 1024))
+            count *= 10
+    return found
+
+
+def steps() -> dict[str, list[tuple[float, float]]]:
+    """Return the seconds of a step of `small`, generator included, by images in the batch and by pixels."""
+    found: dict[str, list[tuple[float, float]]] = {"step by images, s": [], "step by pixels, s": []}
+    for pairs in (2, 4, 8, 16, 32):
+        found["step by images, s"].append((2 * pairs, _step(pairs, 64)))
+    for size in (32, 64, 96, 128):
+        found["step by pixels, s"].append((size * size, _step(4, size)))
+    return found
+
+
+def _step(pairs: int, size: int) -> float:
+    config = resolve([*preset_layers("small"), set_layer([f"size={size}"])])
+    method = build_method(config).to(memory_format=torch.channels_last)
+    objective = Objective(config.stages["expression"], "expression", method, torch.device("cpu"))
+    images = torch.randn(2 * pairs, 3, size, size).contiguous(memory_format=torch.channels_last)
+
+    def step() -> None:
+        objective(method(Pairs(*images.chunk(2)), "expression", objective.wanted, None))[0].backward()
+
+    step()
+    return min(seconds(step) for _ in range(3))
+
+
+def main() -> None:
+    """Measure, draw, and print the slope of each line in the logarithms."""
+    most = int(sys.argv[1]) if len(sys.argv) > 1 else 100_000
+    curves = {**index(most), **steps()}
+    figure = Figure(figsize=(4 * len(curves), 3.5), layout="constrained")
+    for axes, (name, points) in zip(figure.subplots(1, len(curves)), curves.items(), strict=True):
+        x, y = np.array(points).T
+        slope = np.polyfit(np.log(x), np.log(np.maximum(y, 1e-6)), 1)[0]
+        axes.loglog(x, y, "o-")
+        axes.set_title(f"{name}: exponent {slope:.2f}", fontsize=9)
+        values = ", ".join(f"{a:,.0f}: {b:.3g}" for a, b in points)
+        print(f"{name:20} exponent {slope:5.2f}   {values}")
+    figure.savefig("scaling.png", dpi=100)
+
+
+if __name__ == "__main__":
+    main()
