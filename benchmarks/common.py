@@ -6,6 +6,7 @@ import statistics
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,12 @@ class Result:
         )
         floor = "" if self.floor is None else f"  at most {self.floor:.2f} here"
         return f"{self.name:44} {self.ratio:8.2f}  [{self.low:.2f}, {self.high:.2f}]{target}{floor}"
+
+
+def peak_bytes() -> int:
+    """Return this process's largest resident memory; `ru_maxrss` would start at that of the parent process."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return 1024 * next(int(line.split()[1]) for line in lines if line.startswith("VmHWM:"))
 
 
 def seconds(work: Callable[[], object]) -> float:

@@ -23,14 +23,16 @@ from facecycle.engine.build import build_method
 from facecycle.engine.objective import Objective
 
 PER_TRACK = 10
+HERE = Path(__file__).parent
 INDEX = """
-import resource, sys, time
+import sys, time
+from common import peak_bytes
 from facecycle.registry import build
 import facecycle_plugins.datasets.tracks
-before, start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.perf_counter()
+before, start = peak_bytes(), time.perf_counter()
 dataset = build("dataset", "tracks", {"path": sys.argv[1]})
 count = sum(len(track.frames) for track in dataset.tracks())
-print(time.perf_counter() - start, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before, count)
+print(time.perf_counter() - start, peak_bytes() - before, count)
 """
 
 
@@ -51,12 +53,12 @@ def index(most: int) -> dict[str, list[tuple[float, float]]]:
             lines = []
             for _ in range(2):
                 command = [sys.executable, "-c", INDEX, str(root)]
-                done = subprocess.run(command, check=True, capture_output=True, text=True, env=environment)
+                done = subprocess.run(command, check=True, capture_output=True, text=True, env=environment, cwd=HERE)
                 lines.append([float(part) for part in done.stdout.split()])
                 assert lines[-1][2] == count, "frames are missing from the index"
             found["first index, s"].append((count, lines[0][0]))
             found["later index, s"].append((count, lines[1][0]))
-            found["index, MiB"].append((count, lines[0][1] / 1024))
+            found["index, MiB"].append((count, lines[0][1] / 1024**2))
             count *= 10
     return found
 

@@ -8,14 +8,13 @@ and the peak memory of each side, in a process of its own.
 from __future__ import annotations
 
 import copy
-import resource
 import statistics
 import subprocess
 import sys
 from dataclasses import replace
 
 import torch
-from common import Result, interleave, ratio, seconds
+from common import Result, interleave, peak_bytes, ratio, seconds
 from embed import peak
 from reference import expression_step, identity_step
 from torch import Tensor, nn
@@ -132,9 +131,9 @@ def _memory_of(side: str, pairs: int) -> int:
 def _print_memory(side: str, pairs: int) -> None:
     sides = Sides("expression", save_memory=side == "saving")
     images = torch.randn(2 * pairs, 3, 64, 64)
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before = peak_bytes()
     (sides.reference if side == "reference" else sides.fast)(images).backward()
-    print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024)
+    print(peak_bytes() - before)
 
 
 if __name__ == "__main__":
