@@ -43,7 +43,7 @@ method.load_state_dict({name: named[released_name(name)] for name in method.stat
 image = Image.open(sys.argv[2]).convert("RGB").resize((64, 64), Image.Resampling.BILINEAR)
 pixels = torch.from_numpy(numpy.array(image)).permute(2, 0, 1)[None]
 with torch.no_grad():
-    panels = method.eval().translate(from_uint8(pixels), None, seeded("translate", 0))
+    panels = method.eval().translate(from_uint8(pixels), None, seeded("translate", 0), frozenset(method.panels_from))
 for name in ("frontal", "neutral", "mean_face"):
     Image.fromarray(to_uint8(panels[name])[0].permute(1, 2, 0).numpy()).save(f"{sys.argv[3]}/{name}.png")
 """

@@ -268,9 +268,12 @@ class Method(Protocol):
         """Map normalised images (B, 3, H, W) to features (B, D)."""
         ...
 
-    def translate(self, images: Tensor, drivers: Tensor | None, generator: torch.Generator | None) -> dict[str, Tensor]:
-        """Map normalised images (B, 3, S, S) to named images, and `flow` (B, 2, h, w).
+    def translate(
+        self, images: Tensor, drivers: Tensor | None, generator: torch.Generator | None, wanted: frozenset[str]
+    ) -> dict[str, Tensor]:
+        """Map normalised images (B, 3, S, S) to the wanted panels, `flow` (B, 2, h, w) among them if asked for.
 
-        With `drivers` of the same shape, the swaps between images and drivers are among them.
+        Swaps are made between images and `drivers` of the same shape, and left out without them. No network runs
+        that no wanted panel needs.
         """
         ...

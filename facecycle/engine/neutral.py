@@ -134,7 +134,7 @@ def _panels(loaded: Loaded, pixels: Tensor) -> dict[str, Tensor]:
     with torch.inference_mode():
         for batch in pixels.split(BATCH):
             images = from_uint8(batch)
-            made = {"input": images, **loaded.method.translate(images, None, generator)}
+            made = {"input": images, **loaded.method.translate(images, None, generator, frozenset(PANELS))}
             for panel in PANELS:
                 parts[panel].append(to_uint8(made[panel]))
     return {panel: torch.cat(images) for panel, images in parts.items()}

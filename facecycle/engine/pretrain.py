@@ -216,17 +216,15 @@ class Pretraining:
         """
         pairs = batches.batch(0)
         images = pairs.first[:SAMPLES].to(self.device)
+        left_out = self.method.view_names[batches.stage.cycle] - wanted
+        names = [k for k, v in self.method.panels_from.items() if v in self.trained and k not in left_out]
         was_training = [m for m in self.method.modules() if m.training]
         self.method.eval()
         with torch.inference_mode():
-            panels = self.method.translate(images, None, seeded("samples", self.config.seed))
+            panels = self.method.translate(images, None, seeded("samples", self.config.seed), frozenset(names))
         for module in was_training:
             module.training = True
-        shown = {"input": images}
-        left_out = self.method.view_names[batches.stage.cycle] - wanted
-        shown.update(
-            {k: v for k, v in panels.items() if self.method.panels_from[k] in self.trained and k not in left_out}
-        )
+        shown = {"input": images, **panels}
         size = self.config.size
         columns = [(k, panel_pixels(k, v.cpu(), size)) for k, v in shown.items()]
         path = self.folder.path / "samples" / f"{self.position.total_steps:06d}-{name}.png"

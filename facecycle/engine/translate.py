@@ -172,7 +172,7 @@ def _panels(
         others = from_uint8(driver).expand_as(images)
         images, drivers = torch.cat([images, others]), torch.cat([others, images])
     with torch.inference_mode():
-        panels = loaded.method.translate(images, drivers, seeded("translate", seed))
+        panels = loaded.method.translate(images, drivers, seeded("translate", seed), frozenset(columns))
     panels["input"] = images
     return {c: panel_pixels(c, panels[c], pixels.shape[-1]) for c in columns}
 

@@ -196,30 +196,38 @@ class FaceCycle(nn.Module):
         network = self.expression if self.features_from[name] == "expression" else self.identity
         return network.conv_feature(images) if name.endswith("conv") else network(images)
 
-    def translate(self, images: Tensor, drivers: Tensor | None, generator: torch.Generator | None) -> dict[str, Tensor]:
-        """Map normalised images (B, 3, S, S) to the panels named in `panels_from`.
+    def translate(
+        self, images: Tensor, drivers: Tensor | None, generator: torch.Generator | None, wanted: frozenset[str]
+    ) -> dict[str, Tensor]:
+        """Map normalised images (B, 3, S, S) to the wanted of the panels named in `panels_from`.
 
         `frontal` is the image warped to its neutral pose, `neutral` the generator's, `mean_face` per
         image; `flow` is (B, 2, 16, 16). With drivers of the same shape, `expression_swap` wears the
         driver's expression and pose, `identity_swap` is the driver's mean face given this identity.
         """
-        back, flow, neutral = self._neutralise(images, generator)
-        identity = self.identity(images)
-        panels = {
-            "frontal": self.warper.warp(images, flow, clamp=True),
-            "neutral": neutral,
-            "reconstruction": self.generator(neutral, back, self.warper, generator, shared_noise=True),
-            "flow": flow,
-            "mean_face": self.renormalizer(neutral, identity, "denorm", self.warper),
-        }
-        if drivers is not None:
-            driver_back, _, driver_neutral = self._neutralise(drivers, generator)
-            driver_mean = self.renormalizer(driver_neutral, self.identity(drivers), "denorm", self.warper)
-            panels["expression_swap"] = self.generator(neutral, driver_back, self.warper, generator, shared_noise=True)
-            panels["identity_swap"] = self.renormalizer(driver_mean, identity, "renorm", self.warper)
-        return panels
-
-    def _neutralise(self, images: Tensor, generator: torch.Generator | None) -> tuple[Tensor, Tensor, Tensor]:
         flow = self.motion(self.expression(images))
-        neutral = self.generator(images, flow, self.warper, generator, shared_noise=True)
-        return backflow(self.warper, flow), flow, neutral
+        panels = {"flow": flow}
+        if "frontal" in wanted:
+            panels["frontal"] = self.warper.warp(images, flow, clamp=True)
+        if wanted & {"neutral", "reconstruction", "expression_swap", "mean_face"}:
+            panels["neutral"] = self._generate(images, flow, generator)
+        if "reconstruction" in wanted:
+            panels["reconstruction"] = self._generate(panels["neutral"], backflow(self.warper, flow), generator)
+        if wanted & {"mean_face", "identity_swap"}:
+            identity = self.identity(images)
+        if "mean_face" in wanted:
+            panels["mean_face"] = self.renormalizer(panels["neutral"], identity, "denorm", self.warper)
+        if drivers is not None and wanted & {"expression_swap", "identity_swap"}:
+            driver_flow = self.motion(self.expression(drivers))
+            if "expression_swap" in wanted:
+                back = backflow(self.warper, driver_flow)
+                panels["expression_swap"] = self._generate(panels["neutral"], back, generator)
+            if "identity_swap" in wanted:
+                driver_neutral = self._generate(drivers, driver_flow, generator)
+                driver_mean = self.renormalizer(driver_neutral, self.identity(drivers), "denorm", self.warper)
+                panels["identity_swap"] = self.renormalizer(driver_mean, identity, "renorm", self.warper)
+        return {name: panel for name, panel in panels.items() if name in wanted}
+
+    def _generate(self, images: Tensor, flow: Tensor, generator: torch.Generator | None) -> Tensor:
+        """Move images by a flow; every image of the batch gets the same noise."""
+        return self.generator(images, flow, self.warper, generator, shared_noise=True)

@@ -63,6 +63,10 @@ class MethodContract(Contract):
             for name, cycle in method.features_from.items():
                 assert cycle in method.view_names
                 assert method.features(images, name).shape[0] == 2
-            panels = method.translate(images, images.flip(0), torch.Generator().manual_seed(0))
-        assert set(panels) == set(method.panels_from)
+            wanted = frozenset(method.panels_from)
+            panels = method.translate(images, images.flip(0), torch.Generator().manual_seed(0), wanted)
+            for name in wanted:
+                one = method.translate(images, images.flip(0), torch.Generator().manual_seed(0), frozenset({name}))
+                assert set(one) == {name}
+        assert set(panels) == wanted
         assert all(panel.shape[0] == 2 for panel in panels.values())
