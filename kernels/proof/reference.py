@@ -108,7 +108,7 @@ def check_onnx() -> None:
     names = ("frontal", "neutral", "mean_face", "expression_swap", "identity_swap")
 
     def translate(images: Tensor, drivers: Tensor) -> tuple[Tensor, ...]:
-        panels = method.translate(images, drivers, None)
+        panels = method.translate(images, drivers, None, frozenset(names))
         return tuple(panels[name] for name in names)
 
     module = _Call(translate)
