@@ -172,6 +172,22 @@ def test_two_test_splits_do_not_share_features(tmp_path: Path) -> None:
     assert more.fingerprint() != before
 
 
+def test_test_splits_of_one_folder_do_not_share_features(tmp_path: Path) -> None:
+    names = ("Angry", "Disgust", "Fear", "Happy", "Sad", "Surprise", "Neutral")
+    for number, name in enumerate(names):
+        for frame in range(2):
+            picture(tmp_path / "train" / name / f"{frame}.png", 2 * number + frame)
+        for split in ("validation", "test"):
+            picture(tmp_path / "fer" / split / name / "0.png", 20 + number)
+    train = build("dataset", "class-folders", {"path": str(tmp_path / "train"), "folds": 2})
+    marks = []
+    for split in ("private", "public"):
+        joined = TrainAndTest(train, build("dataset", "fer2013", {"path": str(tmp_path / "fer"), "test": split}))
+        assert len(joined.labelled("emotion").frames) == 21
+        marks.append(joined.fingerprint())
+    assert marks[0] != marks[1]
+
+
 def test_training_and_tested_data_may_not_be_the_same_images(tmp_path: Path) -> None:
     train = two_sets(tmp_path).parts[0]
     with pytest.raises(DataError, match="share images"):

@@ -14,6 +14,11 @@ from facecycle.data.batches import JoinedTracks
 from facecycle.engine.objective import check_cycles
 
 
+def choose_device() -> torch.device:
+    """Return the GPU where there is one, else the CPU."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
 def build_method(config: RunConfig, *, weights_follow: bool = False, device: str = "cpu") -> Any:
     """Build the method's networks with freshly initialised weights, seeded by the configuration.
 

@@ -76,7 +76,7 @@ def _describe(task: Task, labels: Labelled | Verification) -> list[str]:
     folds = Counter(labels.folds.tolist())
     split = ", ".join(f"{'training only' if fold < 0 else f'fold {fold}'} {n:,}" for fold, n in sorted(folds.items()))
     lines.append(f"split: {split}")
-    lines += [f"warning: {line}" if "differs" in line else line for line in coverage(labels)]
+    lines += coverage(labels)
     return [*lines, f"note: {labels.note}"] if labels.note else lines
 
 

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from facecycle.checkpoint import save_tensors
 from facecycle.data.normalise import from_uint8
+from facecycle.engine.build import choose_device
 from facecycle.errors import ConfigError, RunError
 from facecycle.files import cache_home
 
@@ -56,7 +57,7 @@ def feature_row(label: str, key: str, network: nn.Module, compute: Callable[[Ten
     Raises:
         ConfigError: the network does not read images of that size.
     """
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = choose_device()
     network.requires_grad_(False).eval().to(device).to(memory_format=torch.channels_last)
 
     def extract(images: Tensor) -> Tensor:

@@ -20,7 +20,7 @@ from facecycle.api import Pairs
 from facecycle.config import RunConfig, StageConfig
 from facecycle.data.batches import Batches, JoinedTracks
 from facecycle.data.pairs import seeded, steps_per_epoch
-from facecycle.engine.build import build_method, build_tracks, provenance
+from facecycle.engine.build import build_method, build_tracks, choose_device, provenance
 from facecycle.engine.objective import Objective
 from facecycle.engine.pictures import contact_sheet, panel_pixels, write_png
 from facecycle.engine.run_folder import RunFolder
@@ -52,11 +52,6 @@ class Outcome:
     model: Path
     bad_frames: dict[str, str]
     stopped_by: int | None
-
-
-def choose_device() -> torch.device:
-    """Return the GPU where there is one, else the CPU."""
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 @contextmanager

@@ -66,8 +66,8 @@ def coverage(labels: Labelled | Verification) -> list[str]:
     for name, found in labels.counts.items():
         stated = labels.published.get(name)
         if stated is not None:
-            same = "as published" if found == stated else "which differs from what is published"
-            lines.append(f"{found:,} of {stated:,} {name}, {same}")
+            count = f"{found:,} of {stated:,} {name}"
+            lines.append(f"{count}, as published" if found == stated else f"warning: {count}, the published number")
     return lines
 
 
