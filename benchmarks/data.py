@@ -18,7 +18,7 @@ from torchvision import transforms
 
 from facecycle.config import RunConfig, preset_layers, resolve, set_layer
 from facecycle.data.batches import Batches
-from facecycle.data.frame_cache import set_limit
+from facecycle.data.frame_cache import limit
 from facecycle.data.normalise import MEAN, STD
 from facecycle.engine.build import build_tracks
 from facecycle.registry import build
@@ -74,10 +74,9 @@ def measure(tracks: int = 200) -> list[Result]:
         write_tracks(root, tracks)
         data = [{"name": "tracks", "options": {"path": str(root)}}]
         config = resolve([*preset_layers("small"), ("benchmark", {"data": data}), set_layer([])])
-        set_limit(0)
-        uncached = _batches(config)
-        first = uncached.batch(0)  # opened with nothing to keep frames in
-        set_limit(4)
+        with limit(0):  # opened with nothing to keep frames in
+            uncached = _batches(config)
+            first = uncached.batch(0)
         cached = _batches(config)
         assert torch.equal(cached.batch(0).first, first.first), "the cache changes pixels"
         cached.data.images(range(tracks * FRAMES), config.size)  # as after the first epoch

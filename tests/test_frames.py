@@ -11,6 +11,7 @@ import pytest
 import torch
 from conftest import picture
 
+from facecycle.data.frame_cache import limit
 from facecycle.data.frames import FrameFiles
 from facecycle.data.images import read_square
 
@@ -31,23 +32,30 @@ def test_frames_are_decoded_once_and_bad_ones_named(tmp_path: Path) -> None:
     assert bad[1] is not None
 
 
-def test_without_room_in_memory_frames_are_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_room_frames_are_the_same_and_nothing_is_kept(tmp_path: Path) -> None:
     files = FrameFiles([picture(tmp_path / f"{n}.png", n) for n in range(3)], tmp_path)
     cached, _ = files.images([2, 0], 16)
-    monkeypatch.setattr("facecycle.data.frame_cache._limit", [0])
-    direct, _ = FrameFiles(files.paths, tmp_path).images([2, 0], 16)
-    assert torch.equal(cached, direct)
+    with limit(0):
+        again = FrameFiles(files.paths, tmp_path)
+        direct, _ = again.images([2, 0], 16)
+        assert torch.equal(cached, direct)
+        files.paths[2].unlink()
+        assert again.images([2], 16)[1] != [None]
+    after = FrameFiles(files.paths[:1], tmp_path)  # the bound ends with its block
+    after.images([0], 16)
+    files.paths[0].unlink()
+    assert after.images([0], 16)[1] == [None]
 
 
-@pytest.mark.parametrize("room", [0, 2**30])
-def test_a_bad_frame_stays_bad_at_every_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, room: int) -> None:
-    monkeypatch.setattr("facecycle.data.frame_cache._limit", [room])
+@pytest.mark.parametrize("room", [0, 1])
+def test_a_bad_frame_stays_bad_at_every_size(tmp_path: Path, room: int) -> None:
     path = tmp_path / "a.png"
     path.write_text("no image")
     files = FrameFiles([path], tmp_path)
-    _, bad = files.images([0], 16)
-    picture(path)
-    pixels, again = files.images([0], 8)
+    with limit(room):
+        _, bad = files.images([0], 16)
+        picture(path)
+        pixels, again = files.images([0], 8)
     assert bad == again
     assert pixels.max() == 0
 
@@ -100,12 +108,12 @@ def test_two_processes_fill_the_cache_together(tmp_path: Path) -> None:
 
 def test_the_cache_stays_below_its_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setattr("facecycle.data.frame_cache._limit", [5000])
-    for name in "abcd":  # 769 bytes at 16 px, 3,073 at 32 px
-        path = picture(tmp_path / f"{name}.png", ord(name))
-        for size in (16, 32):
-            found, _ = FrameFiles([path], tmp_path).images([0], size)
-            assert torch.equal(found[0], read_square(path, size))
+    with limit(5000 / 2**30):
+        for name in "abcd":  # 769 bytes at 16 px, 3,073 at 32 px
+            path = picture(tmp_path / f"{name}.png", ord(name))
+            for size in (16, 32):
+                found, _ = FrameFiles([path], tmp_path).images([0], size)
+                assert torch.equal(found[0], read_square(path, size))
     kept = list((tmp_path / "cache" / "facecycle" / "frames").iterdir())
     assert 0 < sum(file.stat().st_size for file in kept) <= 5000
 

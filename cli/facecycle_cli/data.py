@@ -83,16 +83,16 @@ def check(
 
     Example: facecycle data check raf-db RAF-DB/basic
     """
-    from facecycle.data.frame_cache import set_limit
+    from facecycle.data.frame_cache import limit
     from facecycle.engine.data_check import check as run
     from facecycle.errors import MalformedError
     from facecycle_cli.console import say
 
-    set_limit(0)  # room for every frame would be reserved, for a sheet of a few
     component = {"name": kind, "options": {"path": str(path)} if path is not None else {}}
     try:
         (dataset,) = build([component], parse_options(option or (), allow_missing))
-        checked = run(dataset, out / f"{kind}.png")
+        with limit(0):  # room for every frame would be reserved, for a sheet of a few
+            checked = run(dataset, out / f"{kind}.png")
     except MalformedError as error:
         for problem in error.problems:
             say(problem)

@@ -57,14 +57,13 @@ def pretrain(
 
     Example: facecycle pretrain --encoder resnet18 --data faces/ --preset small
     """
-    if cache_gb is not None:
-        from facecycle.data.frame_cache import set_limit
-
-        set_limit(cache_gb)
     flags = _flags(encoder, data, warper, seed)
     layers = [*_preset(preset, data, config), *([file_layer(config)] if config else []), flags]
     resolved = resolve([*layers, *_late_flags(resolve(layers), stage, steps, perceptual), set_layer(assignments or [])])
-    _run(resolved, stage, start, out, resume)
+    from facecycle.data.frame_cache import limit
+
+    with limit(cache_gb):
+        _run(resolved, stage, start, out, resume)
 
 
 def _preset(preset: str | None, data: list[str] | None, config: Path | None) -> list[Layer]:

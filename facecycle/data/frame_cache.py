@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -12,12 +13,22 @@ from torch import Tensor
 
 from facecycle.files import cache_home
 
-_limit = [float(os.environ.get("FACECYCLE_CACHE_GB") or 4) * 1024**3]
+_limit = [4.0 * 1024**3]
 
 
-def set_limit(gigabytes: float) -> None:
-    """Bound the cache of this process's data sets, on the disk or in memory; 0 keeps nothing."""
-    _limit[0] = gigabytes * 1024**3
+@contextlib.contextmanager
+def limit(gigabytes: float | None) -> Iterator[None]:
+    """Bound what data sets keep of the frames they read meanwhile, on the disk or in memory.
+
+    Args:
+        gigabytes: 0 keeps nothing; None leaves the bound as it is.
+    """
+    before = _limit[0]
+    _limit[0] = before if gigabytes is None else gigabytes * 1024**3
+    try:
+        yield
+    finally:
+        _limit[0] = before
 
 
 def open_cache(fingerprint: str, count: int, size: int) -> tuple[Tensor, Tensor] | None:
