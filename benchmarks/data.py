@@ -1,11 +1,13 @@
 """Images a second delivered to a training step, against per-image loading: python benchmarks/data.py [TRACKS].
 
-The baseline is the public reference's way: the track's directory is listed for each item, and each image is opened,
-resized and augmented alone, by torchvision's transforms on PIL images, in one process.
+The baseline is the public reference's way: the track's directory is listed for each pair, and each image is opened,
+resized and augmented alone, by torchvision's transforms on PIL images, in one process; every second pair is an image
+and its mirror.
 """
 
 from __future__ import annotations
 
+import os
 import sys
 import tempfile
 from pathlib import Path
@@ -15,6 +17,7 @@ import torch
 from common import Result, interleave, ratio, seconds
 from PIL import Image
 from torchvision import transforms
+from torchvision.transforms.functional import hflip
 
 from facecycle.config import RunConfig, preset_layers, resolve, set_layer
 from facecycle.data.batches import Batches
@@ -41,30 +44,42 @@ def write_tracks(root: Path, tracks: int) -> None:
 
 
 class PlainLoader:
-    """Two frames of a track, as the reference makes them: everything anew for every item."""
+    """Pairs as the reference makes them: track listed, images decoded and transforms built anew for every item."""
 
     def __init__(self, root: Path) -> None:
         self.tracks = sorted(path for path in root.glob("*/*"))
-        self.transform = transforms.Compose(
+
+    def batch(self, step: int, pairs: int) -> torch.Tensor:
+        rng = np.random.default_rng(step)
+        chosen = rng.choice(len(self.tracks), pairs, replace=False)
+        both = [self._pair(self.tracks[index], rng) for index in chosen]
+        halves = [self._collate([pair[side] for pair in both]) for side in (0, 1)]
+        mean, std = (255 * torch.tensor(values).view(3, 1, 1) for values in (MEAN, STD))
+        return torch.cat([half.float().sub_(mean).div_(std) for half in halves])
+
+    def _pair(self, track: Path, rng: np.random.Generator) -> tuple[Image.Image, Image.Image]:
+        files = [entry.path for entry in os.scandir(track)]
+        first, second = rng.integers(len(files), size=2)
+        image = self._load(files[first])
+        return image, hflip(image) if rng.random() > 0.5 else self._load(files[second])
+
+    def _load(self, path: str) -> Image.Image:
+        transform = transforms.Compose(
             [
-                transforms.Resize((64, 64)),
+                transforms.Resize(64),
                 transforms.RandomResizedCrop(64, scale=(0.95, 1.05), ratio=(0.95, 1.05)),
+                transforms.CenterCrop(64),
                 transforms.RandomApply([transforms.ColorJitter(0.05, 0.05, 0.05, 0.01)], p=0.8),
                 transforms.RandomHorizontalFlip(),
             ]
         )
+        return transform(Image.open(path).convert("RGB"))
 
-    def batch(self, step: int, pairs: int) -> torch.Tensor:
-        rng = np.random.default_rng(step)
-        images = []
-        for _ in range(pairs):
-            track = self.tracks[rng.integers(len(self.tracks))]
-            for _ in range(2):
-                files = sorted(track.iterdir())
-                image = Image.open(files[rng.integers(len(files))]).convert("RGB")
-                images.append(torch.from_numpy(np.array(self.transform(image))).permute(2, 0, 1))
-        pixels = torch.stack(images).float().div(255)
-        return (pixels - torch.tensor(MEAN).view(3, 1, 1)) / torch.tensor(STD).view(3, 1, 1)
+    def _collate(self, images: list[Image.Image]) -> torch.Tensor:
+        pixels = torch.zeros(len(images), 3, 64, 64, dtype=torch.uint8)
+        for row, image in enumerate(images):
+            pixels[row] += torch.from_numpy(np.rollaxis(np.array(image), 2))
+        return pixels
 
 
 def measure(tracks: int = 200) -> list[Result]:

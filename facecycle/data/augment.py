@@ -11,17 +11,18 @@ from torch import Tensor
 from facecycle.config import AugmentationConfig
 
 TRIES = 10
-_LUMA = (0.299, 0.587, 0.114)
+LUMA = torch.tensor([0.299, 0.587, 0.114])
 # RGB to YIQ: a rotation in its (I, Q) plane turns the hue and keeps the luma.
-_YIQ = ((0.299, 0.587, 0.114), (0.595716, -0.274453, -0.321263), (0.211456, -0.522591, 0.311135))
-
-
-def _uniform(count: int, low: float, high: float, generator: torch.Generator) -> Tensor:
-    return torch.rand(count, generator=generator) * (high - low) + low
+YIQ = torch.tensor([[0.299, 0.587, 0.114], [0.595716, -0.274453, -0.321263], [0.211456, -0.522591, 0.311135]])
+FROM_YIQ = YIQ.inverse()
 
 
 def random_crop(
-    images: Tensor, scale: tuple[float, float], ratio: tuple[float, float], generator: torch.Generator
+    images: Tensor,
+    scale: tuple[float, float],
+    ratio: tuple[float, float],
+    generator: torch.Generator,
+    mirrored: Tensor | None = None,
 ) -> Tensor:
     """Cut a random rectangle out of each image (B, 3, H, W) and resize it back to (H, W), bilinear.
 
@@ -33,22 +34,30 @@ def random_crop(
         scale: range of the rectangle's area over the image's.
         ratio: range of width over height, drawn log-uniformly.
         generator: source of the draws.
+        mirrored: (B,) which results to mirror: reading the rectangle from right to left costs nothing.
     """
     count = len(images)
-    area = _uniform(count * TRIES, *scale, generator).view(count, TRIES)
-    aspect = torch.exp(_uniform(count * TRIES, math.log(ratio[0]), math.log(ratio[1]), generator)).view(count, TRIES)
-    widths, heights = (area * aspect).sqrt(), (area / aspect).sqrt()
-    fits = (widths <= 1) & (heights <= 1)
-    first = fits.int().argmax(1, keepdim=True)
-    none = ~fits.any(1)
-    width, height = (sides.gather(1, first).squeeze(1).masked_fill(none, 1) for sides in (widths, heights))
+    low, high = math.log(ratio[0]), math.log(ratio[1])
+    areas, logs, centres = torch.rand(2 * TRIES + 2, count, generator=generator).split((TRIES, TRIES, 2))
+    area, aspect = areas * (scale[1] - scale[0]) + scale[0], torch.exp(logs * (high - low) + low)
+    sides = torch.stack([area * aspect, area / aspect]).sqrt_()
+    fits = (sides <= 1).all(0)
+    first = fits.int().argmax(0)
+    sides = sides[:, first, torch.arange(count)].masked_fill_(~fits.any(0), 1)
     # The centre moves as far as the rectangle leaves room, in grid units [-1, 1].
-    x = _uniform(count, -1, 1, generator) * (1 - width)
-    y = _uniform(count, -1, 1, generator) * (1 - height)
-    zero = torch.zeros(count)
-    matrix = torch.stack([torch.stack([width, zero, x], 1), torch.stack([zero, height, y], 1)], 1)
-    grid = F.affine_grid(matrix.to(images), list(images.shape), align_corners=False)
+    x, y = (2 * centres - 1) * (1 - sides)
+    width, height = sides
+    if mirrored is not None:
+        width = torch.where(mirrored, -width, width)
+    grid = torch.empty(count, *images.shape[2:], 2)
+    grid[..., 0] = torch.addcmul(x[:, None], _centres(images.shape[3]), width[:, None])[:, None]
+    grid[..., 1] = torch.addcmul(y[:, None], _centres(images.shape[2]), height[:, None])[:, :, None]
     return F.grid_sample(images, grid, mode="bilinear", padding_mode="border", align_corners=False)
+
+
+def _centres(length: int) -> Tensor:
+    """Return where the pixels of a line lie in [-1, 1]."""
+    return (2 * torch.arange(length) + 1) / length - 1
 
 
 def colour_jitter(
@@ -66,37 +75,29 @@ def colour_jitter(
         probability: of an image being changed at all.
         generator: source of the draws.
     """
-    count = len(images)
-    brightness, contrast, saturation = (
-        _uniform(count, 1 - s, 1 + s, generator).view(-1, 1, 1, 1) for s in strength[:3]
-    )
-    angle = _uniform(count, -strength[3], strength[3], generator) * 2 * math.pi
-    chosen = torch.rand(count, generator=generator) < probability
-    luma = torch.tensor(_LUMA).view(1, 3, 1, 1)
-    x = (images * brightness).clamp(0, 1)
-    grey = (x * luma).sum(1, keepdim=True).mean(dim=(2, 3), keepdim=True)
-    x = (grey + (x - grey) * contrast).clamp(0, 1)
-    grey = (x * luma).sum(1, keepdim=True)
-    x = (grey + (x - grey) * saturation).clamp(0, 1)
-    x = torch.einsum("bij,bjhw->bihw", _hue_rotation(angle), x).clamp(0, 1)
-    return torch.where(chosen.view(-1, 1, 1, 1), x, images)
+    draws = torch.rand(5, len(images), generator=generator)
+    left_alone = draws[4] >= probability
+    # An image that is left alone has all changes 0: factors of 1, and a hue turned by nothing.
+    changes = ((2 * draws[:4] - 1) * torch.tensor(strength)[:, None]).masked_fill_(left_alone, 0)
+    brightness, contrast, saturation = (1 + changes[:3])[..., None, None]
+    hue = _hue_rotation(changes[3] * 2 * math.pi)
+    x = (images.flatten(2) * brightness).clamp_(0, 1)
+    grey = (x.mean(2) @ LUMA).view(-1, 1, 1)
+    x.mul_(contrast).add_(grey * (1 - contrast)).clamp_(0, 1)
+    x = ((saturation * torch.eye(3) + (1 - saturation) * LUMA) @ x).clamp_(0, 1)
+    return (hue @ x).clamp_(0, 1).view_as(images)
 
 
 def _hue_rotation(angle: Tensor) -> Tensor:
     """Return the RGB matrices (B, 3, 3) that turn the hue by `angle` (B,) radians."""
-    to_yiq = torch.tensor(_YIQ)
-    rotation = torch.zeros(len(angle), 3, 3)
-    rotation[:, 0, 0] = 1
-    rotation[:, 1, 1] = rotation[:, 2, 2] = angle.cos()
-    rotation[:, 1, 2] = -angle.sin()
-    rotation[:, 2, 1] = angle.sin()
-    return torch.linalg.inv(to_yiq) @ rotation @ to_yiq
+    cos, sin, zero = angle.cos(), angle.sin(), torch.zeros_like(angle)
+    rotation = torch.stack([zero + 1, zero, zero, zero, cos, -sin, zero, sin, cos], dim=1).view(-1, 3, 3)
+    return FROM_YIQ @ rotation @ YIQ
 
 
 def greyscale(images: Tensor, chosen: Tensor) -> Tensor:
     """Replace the images (B, 3, H, W) by their luma, in all three channels, where `chosen` (B,) is True."""
-    luma = torch.tensor(_LUMA).view(1, 3, 1, 1)
-    grey = (images * luma).sum(1, keepdim=True).expand_as(images)
+    grey = (images * LUMA.view(1, 3, 1, 1)).sum(1, keepdim=True).expand_as(images)
     return torch.where(chosen.view(-1, 1, 1, 1), grey, images)
 
 
@@ -111,6 +112,6 @@ def augment(pixels: Tensor, config: AugmentationConfig, generator: torch.Generat
     Source: FaceCycle (ICCV 2021), section 4.1. Colour changes come in a fixed order, where the paper's
     code draws the order too.
     """
-    images = random_crop(pixels.float() / 255, config.crop_scale, config.crop_ratio, generator)
-    images = colour_jitter(images, config.jitter, config.jitter_probability, generator)
-    return mirror(images, torch.rand(len(images), generator=generator) < config.mirror_probability)
+    mirrored = torch.rand(len(pixels), generator=generator) < config.mirror_probability
+    images = random_crop(pixels.float() / 255, config.crop_scale, config.crop_ratio, generator, mirrored)
+    return colour_jitter(images, config.jitter, config.jitter_probability, generator)

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from facecycle.api import BadFrame, Dataset, Pairs, Track
 from facecycle.config import RunConfig, StageConfig
-from facecycle.data.augment import augment, mirror
+from facecycle.data.augment import augment
 from facecycle.data.normalise import normalise
 from facecycle.data.pairs import epoch_tracks, sample_pairs, seeded
 from facecycle.errors import DataError
@@ -22,26 +23,29 @@ class JoinedTracks:
     def __init__(self, datasets: Sequence[Dataset]) -> None:
         self.datasets = list(datasets)
         self.tracks: list[Track] = []
-        self._owner: list[tuple[int, int]] = []
+        owners: list[tuple[int, int]] = []
         for number, dataset in enumerate(self.datasets):
             for track in dataset.tracks():
-                start = len(self._owner)
-                self._owner.extend((number, frame) for frame in track.frames)
-                self.tracks.append(Track(track.name, track.identity, tuple(range(start, len(self._owner)))))
+                start = len(owners)
+                owners.extend((number, frame) for frame in track.frames)
+                self.tracks.append(Track(track.name, track.identity, tuple(range(start, len(owners)))))
+        self._owners = np.array(owners, np.int64).reshape(-1, 2)
+        """Data set, and frame within it, of each frame."""
         if not self.tracks:
             raise DataError("there are no tracks to train on", hint="Name a folder of images with --data.")
 
     def images(self, frames: Sequence[int], size: int) -> tuple[Tensor, list[BadFrame | None]]:
         """Read frames of any of the data sets as uint8 RGB (n, 3, size, size)."""
-        pixels = torch.zeros(len(frames), 3, size, size, dtype=torch.uint8)
+        number, inner = self._owners[frames].T
+        if len(self.datasets) == 1:
+            return self.datasets[0].images(inner.tolist(), size)
+        pixels = torch.empty(len(frames), 3, size, size, dtype=torch.uint8)
         bad: list[BadFrame | None] = [None] * len(frames)
-        for number, dataset in enumerate(self.datasets):
-            rows = [row for row, frame in enumerate(frames) if self._owner[frame][0] == number]
-            if rows:
-                found, problems = dataset.images([self._owner[frames[row]][1] for row in rows], size)
-                pixels[rows] = found
-                for row, problem in zip(rows, problems, strict=True):
-                    bad[row] = problem
+        for owner in np.unique(number):
+            rows = np.flatnonzero(number == owner)
+            pixels[rows], problems = self.datasets[owner].images(inner[rows].tolist(), size)
+            for row, problem in zip(rows, problems, strict=True):
+                bad[row] = problem
         return pixels, bad
 
 
@@ -71,16 +75,17 @@ class Batches:
         index = sample_pairs(self.data.tracks, chosen, self.stage.pairing, self.stage.mirror_pair, generator)
         pixels, bad = self.data.images([*index.first, *index.second], config.size)
         source, mirrored = self._replace_bad(bad, index.mirrored)
-        images = augment(pixels[source], config.augmentation, generator)
-        first, second = images.chunk(2)
+        pairs, others = config.pairs, (~mirrored).nonzero().flatten()
+        rows = torch.cat([source[:pairs], source[pairs:][others]])
+        images = normalise(augment(pixels.index_select(0, rows), config.augmentation, generator))
+        first = images[:pairs]
         # The mirrored partner is the mirror of the image after its augmentation.
-        second = torch.where(mirrored.view(-1, 1, 1, 1), first, second)
-        second = mirror(second, mirrored)
-        return Pairs(normalise(first), normalise(second))
+        second = first.flip(-1).index_copy_(0, others, images[pairs:])
+        return Pairs(first, second)
 
-    def _replace_bad(self, bad: Sequence[BadFrame | None], mirrored: Tensor) -> tuple[list[int], Tensor]:
+    def _replace_bad(self, bad: Sequence[BadFrame | None], mirrored: Tensor) -> tuple[Tensor, Tensor]:
         """Choose a row for each image: a bad frame's partner, or where both are bad another pair's image."""
-        source = list(range(len(bad)))
+        source = torch.arange(len(bad))
         if not any(bad):
             return source, mirrored
         self.bad_frames.update({b.name: b.reason for b in bad if b is not None})

@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor
-from torchvision.transforms.v2.functional import resize
 
 from facecycle.api import BadFrame
 from facecycle.data.frame_cache import open_cache
@@ -49,16 +48,19 @@ class FrameFiles:
         if size not in self._decoded:
             self._decoded[size] = open_cache(self.fingerprint(), len(self.paths), size)
         kept = self._decoded[size]
+        wanted = np.asarray(frames)
         if kept is None:
-            pixels = torch.zeros(len(frames), 3, size, size, dtype=torch.uint8)
-            self._decode(list(frames), pixels, range(len(frames)), size)
+            once, rows = np.unique(wanted, return_inverse=True)
+            decoded = torch.zeros(len(once), 3, size, size, dtype=torch.uint8)
+            self._decode(once.tolist(), decoded, range(len(once)), size)
+            pixels = decoded.index_select(0, torch.from_numpy(rows))
         else:
             store, known = kept
-            missing = sorted({frame for frame in frames if not known[frame] and frame not in self._bad})
+            missing = [frame for frame in np.unique(wanted[~known.numpy()[wanted]]).tolist() if frame not in self._bad]
             if missing:
                 self._decode(missing, store, missing, size)
                 known[[frame for frame in missing if frame not in self._bad]] = True
-            pixels = store[list(frames)]
+            pixels = store.index_select(0, torch.from_numpy(wanted))  # indexing takes twenty times as long
         bad = [BadFrame(self.name(f), self._bad[f]) if f in self._bad else None for f in frames]
         return pixels, bad
 
@@ -113,6 +115,8 @@ class FrameArrays:
 
     def images(self, frames: Sequence[int], size: int) -> tuple[Tensor, list[BadFrame | None]]:
         """Resize frames to RGB uint8 (n, 3, size, size), antialiased; none is ever bad."""
+        from torchvision.transforms.v2.functional import resize  # most of a second to import
+
         chosen = self.pixels[list(frames)]
         return resize(chosen, [size, size], antialias=True), [None] * len(frames)
 

@@ -162,4 +162,4 @@ def read_box(path: Path, size: int, box: tuple[float, float, float, float]) -> T
 
 def _resized(image: Image.Image, size: int, box: tuple[float, float, float, float]) -> Tensor:
     resized = image.resize((size, size), Image.Resampling.BILINEAR, box=box)
-    return torch.from_numpy(np.array(resized)).permute(2, 0, 1).contiguous()
+    return torch.from_numpy(np.array(resized)).permute(2, 0, 1)

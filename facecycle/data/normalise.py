@@ -19,7 +19,7 @@ def _statistics(like: Tensor) -> tuple[Tensor, Tensor]:
 def normalise(unit: Tensor) -> Tensor:
     """Map RGB (..., 3, H, W) in [0, 1] to the normalised space."""
     mean, std = _statistics(unit)
-    return (unit - mean) / std
+    return (unit - mean).div_(std)
 
 
 def denormalise(images: Tensor) -> Tensor:

@@ -65,9 +65,8 @@ def sample_pairs(
     """
     draws = torch.rand(len(chosen), 4, generator=generator)
     first, second = [], []
-    mirrored = torch.zeros(len(chosen), dtype=torch.bool)
-    for row, index in enumerate(chosen):
-        a, b, m, t = draws[row].tolist()
+    mirrored = [False] * len(chosen)
+    for row, (index, (a, b, m, t)) in enumerate(zip(chosen, draws.tolist(), strict=True)):
         frames = tracks[index].frames
         first.append(frames[int(a * len(frames))])
         if pairing == "other-track" and len(tracks) > 1:
@@ -76,4 +75,4 @@ def sample_pairs(
         elif pairing == "same-track":
             mirrored[row] = len(frames) == 1 or m < mirror_pair
         second.append(first[-1] if mirrored[row] else frames[int(b * len(frames))])
-    return PairIndex(first, second, mirrored)
+    return PairIndex(first, second, torch.tensor(mirrored))

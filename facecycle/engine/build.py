@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 import torch
 from torch import nn
+from torch.overrides import TorchFunctionMode
 
 from facecycle import registry
 from facecycle.api import Kind, Parts
@@ -45,9 +47,18 @@ def build_method(config: RunConfig, *, weights_follow: bool = False, device: str
     warper = registry.build("warper", config.warper.name, config.warper.options)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
-        with torch.device(device):
+        with torch.device(device), _Undrawn() if device == "meta" else contextlib.nullcontext():
             method.assemble(Parts(encoder, warper, config.size, None if weights_follow else pretrained_encoder))
     return method
+
+
+class _Undrawn(TorchFunctionMode):
+    """Skips drawing initial weights: tensors without numbers do it in Python, behind seconds of imports."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if getattr(func, "__name__", "") in {"normal_", "uniform_", "trunc_normal_"}:
+            return args[0] if args else kwargs["tensor"]
+        return func(*args, **(kwargs or {}))
 
 
 def build_tracks(config: RunConfig) -> JoinedTracks:

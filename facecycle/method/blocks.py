@@ -11,8 +11,13 @@ SLOPE = 0.1
 
 
 def lrelu() -> nn.LeakyReLU:
-    """LeakyReLU with the method's slope, 0.1."""
-    return nn.LeakyReLU(SLOPE, inplace=False)
+    """LeakyReLU with the method's slope, 0.1, in place: convolutions keep their input, not their output."""
+    return nn.LeakyReLU(SLOPE, inplace=True)
+
+
+def relu() -> nn.ReLU:
+    """ReLU, in place as `lrelu` is."""
+    return nn.ReLU(inplace=True)
 
 
 def conv(inputs: int, outputs: int, kernel: int = 3, stride: int = 1, *, bias: bool = True) -> nn.Conv2d:
@@ -39,7 +44,7 @@ class Attention(nn.Module):
         theta = self.theta(x).flatten(2).softmax(dim=2)
         phi = self.phi(x).flatten(2)
         attended = (phi @ theta.transpose(1, 2)) @ g
-        return F.leaky_relu(x + attended.view_as(x), SLOPE)
+        return F.leaky_relu(x + attended.view_as(x), SLOPE, inplace=True)
 
 
 class ResBlock(nn.Module):
@@ -52,8 +57,8 @@ class ResBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, C, H, W) to the same shape."""
-        y = self.conv2(F.leaky_relu(self.conv1(x), SLOPE))
-        return F.leaky_relu(x + y, SLOPE)
+        y = self.conv2(F.leaky_relu(self.conv1(x), SLOPE, inplace=True))
+        return F.leaky_relu(x + y, SLOPE, inplace=True)
 
 
 def initialise(network: nn.Module) -> None:

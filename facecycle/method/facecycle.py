@@ -174,7 +174,7 @@ class FaceCycle(nn.Module):
             neutral = self.generator(full, flow, self.warper, noise)
         code = self.identity(full)
         mean_faces = self.renormalizer(neutral, code, "denorm", self.warper)
-        mean = mean_faces.mean(dim=0, keepdim=True).expand_as(mean_faces)
+        mean = mean_faces.mean(dim=0, keepdim=True)
         images = {"mean_face": mean_faces, "common_mean_face": mean_faces}
         if wanted & {"rec_neutral", "direct", "reconstruction"}:
             images["rec_neutral"] = self.renormalizer(mean, code, "renorm", self.warper)
@@ -184,7 +184,7 @@ class FaceCycle(nn.Module):
             images["reconstruction"] = self.generator(images["rec_neutral"], back, self.warper, noise)
         target = {"mean_face": "neutral", "common_mean_face": "mean", "rec_neutral": "neutral"}
         views = {name: View(image, target.get(name, "full")) for name, image in images.items() if name in wanted}
-        targets = {"full": full, "neutral": neutral, "mean": mean.detach()}
+        targets = {"full": full, "neutral": neutral, "mean": mean.detach().expand_as(mean_faces)}
         return Views(views, targets, {"identity_code": code, "mean_face": mean_faces})
 
     def features(self, images: Tensor, name: str) -> Tensor:

@@ -9,11 +9,11 @@ from torch.utils.checkpoint import checkpoint
 
 from facecycle.api import Warper
 from facecycle.errors import ConfigError
-from facecycle.method.blocks import ResBlock, conv
+from facecycle.method.blocks import ResBlock, conv, relu
 
 
 def _conv_relu(inputs: int, outputs: int) -> nn.Sequential:
-    return nn.Sequential(conv(inputs, outputs), nn.ReLU())
+    return nn.Sequential(conv(inputs, outputs), relu())
 
 
 class Stem(nn.Module):
@@ -81,11 +81,11 @@ class Generator(nn.Module):
         self.stem = Stem(width)
         self.redconv = _conv_relu(deep, deep)
         self.cnn = nn.Sequential(*(ResBlock(deep) for _ in range(blocks)))
-        self.up = nn.Sequential(nn.ConvTranspose2d(deep, mid, 4, 2, 1), nn.ReLU(), conv(mid, mid), nn.ReLU())
-        self.up2 = nn.Sequential(nn.ConvTranspose2d(2 * mid, mid, 4, 2, 1), nn.ReLU(), conv(mid, mid), nn.ReLU())
+        self.up = nn.Sequential(nn.ConvTranspose2d(deep, mid, 4, 2, 1), relu(), conv(mid, mid), relu())
+        self.up2 = nn.Sequential(nn.ConvTranspose2d(2 * mid, mid, 4, 2, 1), relu(), conv(mid, mid), relu())
         self.torgb = conv(mid, 3)
-        self.noise_encoding1 = nn.Sequential(conv(mid, mid), nn.ReLU(), conv(mid, mid), nn.ReLU())
-        self.noise_encoding0 = nn.Sequential(conv(deep, deep), nn.ReLU(), conv(deep, deep), nn.ReLU())
+        self.noise_encoding1 = nn.Sequential(conv(mid, mid), relu(), conv(mid, mid), relu())
+        self.noise_encoding0 = nn.Sequential(conv(deep, deep), relu(), conv(deep, deep), relu())
 
     def forward(
         self,

@@ -7,7 +7,7 @@ from typing import Literal
 from torch import Tensor, nn
 
 from facecycle.api import Warper
-from facecycle.method.blocks import ResBlock, conv
+from facecycle.method.blocks import ResBlock, conv, relu
 from facecycle.method.encoder import CODE_SIZE
 from facecycle.method.generator import Stem
 
@@ -38,21 +38,22 @@ class Renormalizer(nn.Module):
         self.cnn3 = nn.Sequential(ResBlock(deep))
         self.up = nn.Sequential(
             nn.ConvTranspose2d(deep, mid, 4, 2, 1),
-            nn.ReLU(),
+            relu(),
             conv(mid, mid),
-            nn.ReLU(),
+            relu(),
             nn.ConvTranspose2d(mid, mid, 4, 2, 1),
-            nn.ReLU(),
+            relu(),
         )
         self.torgb = conv(mid, 3, 1)
 
     def forward(
         self, images: Tensor, identity_code: Tensor, direction: Literal["denorm", "renorm"], warper: Warper
     ) -> Tensor:
-        """Map images (B, 3, H, W) and codes (B, 256) to images of the same shape.
+        """Map images (B, 3, H, W) and codes (B, 256) to images (B, 3, H, W).
 
         Args:
-            images: neutral faces to `denorm` (to the mean face), or mean faces to `renorm`.
+            images: neutral faces to `denorm` (to the mean face), or mean faces to `renorm`; (1, 3, H, W) is one
+                face for all codes.
             identity_code: whose identity is removed or given.
             direction: which of the two modulations is used.
             warper: applies instance norm, scale and shift.
@@ -60,5 +61,6 @@ class Renormalizer(nn.Module):
         modulation = self.denorm if direction == "denorm" else self.renorm
         code = identity_code[:, :, None, None]
         _, deep = self.stem(images)
+        deep = deep.expand(len(code), -1, -1, -1)
         x = warper.renormalize(deep, modulation.gamma(code), modulation.beta(code))
         return self.torgb(self.up(self.cnn3(self.cnn(x))))

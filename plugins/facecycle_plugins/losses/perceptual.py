@@ -35,7 +35,7 @@ class _Vgg19(nn.Module):
         self.features = features[: VGG19_LAYERS[-1] + 1]
         for module in self.features:
             if isinstance(module, nn.ReLU):
-                module.inplace = False
+                module.inplace = True  # half the memory; what is looked at comes after a ReLU
 
     def forward(self, images: Tensor) -> list[Tensor]:
         found = []
