@@ -2,47 +2,76 @@
 
 from __future__ import annotations
 
+import bisect
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import torch
 from torch import Tensor
 
-from facecycle.api import BadFrame, Dataset, Pairs, Track
+from facecycle.api import BadFrame, Dataset, Pairs, Prefetches, Track
 from facecycle.config import RunConfig, StageConfig
 from facecycle.data.augment import augment, mirror
 from facecycle.data.normalise import normalise
-from facecycle.data.pairs import epoch_tracks, sample_pairs, seeded
+from facecycle.data.pairs import epoch_pools, epoch_tracks, group_by_shard, sample_pairs, seeded
 from facecycle.errors import DataError
 
 
 class JoinedTracks:
-    """The tracks of several data sets as one list, with the frames numbered through."""
+    """The tracks of several data sets as one list, with frames and shards numbered through.
+
+    Attributes:
+        shards: which tracks lie in which shard; None where none does.
+    """
 
     def __init__(self, datasets: Sequence[Dataset]) -> None:
         self.datasets = list(datasets)
         self.tracks: list[Track] = []
-        self._owner: list[tuple[int, int]] = []
-        for number, dataset in enumerate(self.datasets):
+        # Per track: its frames in its own data set, its first frame here. Per data set: its first track, first shard.
+        self._frames: list[Sequence[int]] = []
+        self._starts: list[int] = []
+        self._first_tracks: list[int] = []
+        self._first_shards: list[int] = []
+        frames = shards = 0
+        for dataset in self.datasets:
+            self._first_tracks.append(len(self.tracks))
+            self._first_shards.append(shards)
             for track in dataset.tracks():
-                start = len(self._owner)
-                self._owner.extend((number, frame) for frame in track.frames)
-                self.tracks.append(Track(track.name, track.identity, tuple(range(start, len(self._owner)))))
+                shard = None if track.shard is None else self._first_shards[-1] + track.shard
+                shards = shards if shard is None else max(shards, shard + 1)
+                here = range(frames, frames + len(track.frames))
+                self.tracks.append(Track(track.name, track.identity, here, shard))
+                self._frames.append(track.frames)
+                self._starts.append(frames)
+                frames = here.stop
         if not self.tracks:
             raise DataError("there are no tracks to train on", hint="Name a folder of images with --data.")
+        self.shards = group_by_shard(self.tracks)
 
     def images(self, frames: Sequence[int], size: int) -> tuple[Tensor, list[BadFrame | None]]:
         """Read frames of any of the data sets as uint8 RGB (n, 3, size, size)."""
         pixels = torch.zeros(len(frames), 3, size, size, dtype=torch.uint8)
         bad: list[BadFrame | None] = [None] * len(frames)
+        track_of = [bisect.bisect_right(self._starts, frame) - 1 for frame in frames]
+        owners = [bisect.bisect_right(self._first_tracks, track) - 1 for track in track_of]
         for number, dataset in enumerate(self.datasets):
-            rows = [row for row, frame in enumerate(frames) if self._owner[frame][0] == number]
+            rows = [row for row, owner in enumerate(owners) if owner == number]
             if rows:
-                found, problems = dataset.images([self._owner[frames[row]][1] for row in rows], size)
+                own = [self._frames[track_of[row]][frames[row] - self._starts[track_of[row]]] for row in rows]
+                found, problems = dataset.images(own, size)
                 pixels[rows] = found
                 for row, problem in zip(rows, problems, strict=True):
                     bad[row] = problem
         return pixels, bad
+
+    def prefetch(self, shards: Sequence[int]) -> None:
+        """Let the data sets begin to fetch shards that are needed soon."""
+        owners = [bisect.bisect_right(self._first_shards, shard) - 1 for shard in shards]
+        for number, dataset in enumerate(self.datasets):
+            first = self._first_shards[number]
+            own = [shard - first for shard, owner in zip(shards, owners, strict=True) if owner == number]
+            if own and isinstance(dataset, Prefetches):
+                dataset.prefetch(own)
 
 
 class Batches:
@@ -58,6 +87,7 @@ class Batches:
         self.stage_name = stage_name
         self.stage = stage
         self.bad_frames: dict[str, str] = {}
+        self._first: Pairs | None = None
 
     def batch(self, step: int) -> Pairs:
         """Make the batch of a step.
@@ -65,10 +95,13 @@ class Batches:
         Raises:
             DataError: not one frame of the batch can be read.
         """
+        if step == 0 and self._first is not None:
+            return self._first
         config = self.config
         generator = seeded("batch", config.seed, self.stage_name, step)
-        chosen = epoch_tracks(len(self.data.tracks), config.pairs, step, config.seed, self.stage_name)
-        index = sample_pairs(self.data.tracks, chosen, self.stage.pairing, self.stage.mirror_pair, generator)
+        place = (len(self.data.tracks), config.pairs, step, config.seed, self.stage_name, self.data.shards)
+        chosen, (pools, _) = epoch_tracks(*place), epoch_pools(*place)
+        index = sample_pairs(self.data.tracks, chosen, self.stage.pairing, self.stage.mirror_pair, generator, pools)
         pixels, bad = self.data.images([*index.first, *index.second], config.size)
         source, mirrored = self._replace_bad(bad, index.mirrored)
         images = augment(pixels[source], config.augmentation, generator)
@@ -76,7 +109,19 @@ class Batches:
         # The mirrored partner is the mirror of the image after its augmentation.
         second = torch.where(mirrored.view(-1, 1, 1, 1), first, second)
         second = mirror(second, mirrored)
-        return Pairs(normalise(first), normalise(second))
+        batch = Pairs(normalise(first), normalise(second))
+        if step == 0 and self.data.shards is not None:
+            self._first = batch  # grids of samples show it again and again; its shards are gone by then
+        return batch
+
+    def _batch_and_fetch(self, step: int) -> Pairs:
+        """Make the batch of a step, while the shards of the next pool are fetched."""
+        config, data = self.config, self.data
+        place = (len(data.tracks), config.pairs, step, config.seed, self.stage_name, data.shards)
+        pools, upcoming = epoch_pools(*place)
+        if upcoming is not None:
+            data.prefetch([*pools[0].shards, *upcoming.shards])
+        return self.batch(step)
 
     def _replace_bad(self, bad: Sequence[BadFrame | None], mirrored: Tensor) -> tuple[list[int], Tensor]:
         """Choose a row for each image: a bad frame's partner, or where both are bad another pair's image."""
@@ -105,9 +150,9 @@ class Batches:
     def iterate(self, start: int, stop: int) -> Iterator[tuple[int, Pairs]]:
         """Yield (step, batch) from `start` up to `stop`, each prepared while the one before is used."""
         with ThreadPoolExecutor(1, thread_name_prefix="batches") as pool:
-            upcoming = pool.submit(self.batch, start) if start < stop else None
+            upcoming = pool.submit(self._batch_and_fetch, start) if start < stop else None
             for step in range(start, stop):
                 assert upcoming is not None
                 batch = upcoming.result()
-                upcoming = pool.submit(self.batch, step + 1) if step + 1 < stop else None
+                upcoming = pool.submit(self._batch_and_fetch, step + 1) if step + 1 < stop else None
                 yield step, batch
