@@ -1,4 +1,4 @@
-"""Images a second delivered to a training step, against per-image loading: python benchmarks/data.py [TRACKS].
+"""Images a second delivered to a training step, from files, the cache and shards: python benchmarks/data.py [TRACKS].
 
 The baseline is the public reference's way: the track's directory is listed for each pair, and each image is opened,
 resized and augmented alone, by torchvision's transforms on PIL images, in one process; every second pair is an image
@@ -19,11 +19,12 @@ from PIL import Image
 from torchvision import transforms
 from torchvision.transforms.functional import hflip
 
-from facecycle.config import RunConfig, preset_layers, resolve, set_layer
+from facecycle.config import RunConfig, preset_layers, resolve
 from facecycle.data.batches import Batches
 from facecycle.data.frame_cache import limit
 from facecycle.data.normalise import MEAN, STD
 from facecycle.engine.build import build_tracks
+from facecycle.engine.shard import shard
 from facecycle.registry import build
 
 FRAMES = 6
@@ -83,24 +84,30 @@ class PlainLoader:
 
 
 def measure(tracks: int = 200) -> list[Result]:
-    """Check that the cache changes no pixel, then time the three ways in turn."""
+    """Check that neither the cache nor shards change a pixel, then time the four ways in turn."""
     with tempfile.TemporaryDirectory() as folder:
-        root = Path(folder)
+        root = Path(folder) / "tracks"
         write_tracks(root, tracks)
-        data = [{"name": "tracks", "options": {"path": str(root)}}]
-        config = resolve([*preset_layers("small"), ("benchmark", {"data": data}), set_layer([])])
+        with limit(0):
+            source = build("dataset", "tracks", {"path": str(root)})
+            taken_to_write = seconds(lambda: shard(source, Path(folder) / "shards", 64, 1))
+        print(f"written as shards: {tracks * FRAMES / taken_to_write:.0f} images/s")
+        config, sharded = _config("tracks", root), _config("shards", Path(folder) / "shards")
         with limit(0):  # opened with nothing to keep frames in
             uncached = _batches(config)
             first = uncached.batch(0)
         cached = _batches(config)
         assert torch.equal(cached.batch(0).first, first.first), "the cache changes pixels"
         cached.data.images(range(tracks * FRAMES), config.size)  # as after the first epoch
+        shards = _batches(sharded)
+        _check_pixels(cached, shards)
         plain = PlainLoader(root)
         taken = interleave(
             {
                 "plain": lambda: seconds(lambda: [plain.batch(step, config.pairs) for step in range(STEPS)]),
                 "uncached": lambda: seconds(lambda: [uncached.batch(step) for step in range(STEPS)]),
                 "cached": lambda: seconds(lambda: [cached.batch(step) for step in range(STEPS)]),
+                "shards": lambda: seconds(lambda: [shards.batch(step) for step in range(STEPS)]),
             },
             ROUNDS,
         )
@@ -110,7 +117,21 @@ def measure(tracks: int = 200) -> list[Result]:
     return [
         ratio("data: decoded cache", taken["plain"], taken["cached"], target=20),
         ratio("data: no cache", taken["plain"], taken["uncached"], target=4),
+        ratio("data: shards", taken["plain"], taken["shards"]),
     ]
+
+
+def _check_pixels(files: Batches, shards: Batches) -> None:
+    """Compare the first frame of each track."""
+    found = {track.name: track.frames[0] for track in files.data.tracks}
+    ours, _ = shards.data.images([track.frames[0] for track in shards.data.tracks], 64)
+    theirs, _ = files.data.images([found[track.name] for track in shards.data.tracks], 64)
+    assert torch.equal(ours, theirs), "shards change pixels"
+
+
+def _config(name: str, path: Path) -> RunConfig:
+    data = [{"name": name, "options": {"path": str(path)}}]
+    return resolve([*preset_layers("small"), ("benchmark", {"data": data})])
 
 
 def _batches(config: RunConfig) -> Batches:

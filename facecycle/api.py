@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, runtime_checkable
 
 from pydantic import BaseModel, ConfigDict
 
@@ -105,13 +105,21 @@ class Loss(Protocol):
 # --- data ---------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Track:
-    """Frames of one person in one take; `frames` index the data set that yields the track."""
+    """Frames of one person in one take.
+
+    Attributes:
+        name: one of its own in the data set.
+        identity: whom it shows.
+        frames: index the data set that yields the track; where they follow each other, a range takes least memory.
+        shard: number of the file that holds the whole track together with others, where reading one is reading all.
+    """
 
     name: str
     identity: str
-    frames: tuple[int, ...]
+    frames: Sequence[int]
+    shard: int | None = None
 
 
 @dataclass(frozen=True)
@@ -183,6 +191,15 @@ class Dataset(Protocol):
 
     def fingerprint(self) -> str:
         """A hex digest that changes when the files, or what is read from them, change."""
+        ...
+
+
+@runtime_checkable
+class Prefetches(Protocol):
+    """What a data set whose tracks lie in shards may offer besides."""
+
+    def prefetch(self, shards: Sequence[int]) -> None:
+        """Begin to fetch shards, by the numbers of its tracks, in the background; returns at once."""
         ...
 
 

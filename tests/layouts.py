@@ -9,6 +9,9 @@ import numpy as np
 from conftest import picture
 from scipy.io import savemat
 
+from facecycle.engine.shard import shard
+from facecycle.registry import build
+
 
 def tracks(folder: Path) -> Path:
     for number in range(6):
@@ -109,6 +112,12 @@ def cplfw(folder: Path) -> Path:
     return folder
 
 
+def shards(folder: Path) -> Path:
+    source = build("dataset", "tracks", {"path": str(tracks(folder / "source"))})
+    shard(source, folder / "shards", 40, 0.02)
+    return folder / "shards"
+
+
 LAYOUTS: dict[str, Callable[[Path], Path]] = {
     "tracks": tracks,
     "voxceleb": voxceleb,
@@ -122,4 +131,5 @@ LAYOUTS: dict[str, Callable[[Path], Path]] = {
     "identity-folders": identity_folders,
     "lfw": lfw,
     "cplfw": cplfw,
+    "shards": shards,
 }

@@ -169,6 +169,10 @@ class TestCplfw(FileContract):
     tasks = ("verify",)
 
 
+class TestShards(FileContract):
+    name = "shards"
+
+
 def test_every_first_party_component_is_under_contract() -> None:
     contracts = (DatasetContract, EncoderContract, LossContract, MethodContract, WarperContract)
     covered = {

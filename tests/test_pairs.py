@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from facecycle.api import Track
-from facecycle.data.pairs import epoch_tracks, sample_pairs, seeded, steps_per_epoch
+from facecycle.data.pairs import (
+    POOL_SHARDS,
+    epoch_pools,
+    epoch_tracks,
+    group_by_shard,
+    sample_pairs,
+    seeded,
+    steps_per_epoch,
+)
+from facecycle.errors import ConfigError
 
 
 def make_tracks(lengths: list[int]) -> list[Track]:
@@ -58,3 +69,118 @@ def test_every_frame_of_a_track_is_drawn_the_last_one_included() -> None:
     tracks = make_tracks([5])
     drawn = {sample_pairs(tracks, [0], "same-track", 0.0, seeded(i)).second[0] for i in range(200)}
     assert drawn == set(range(5))
+
+
+@given(st.integers(1, 60), st.integers(1, 16), st.integers(0, 300))
+def test_without_shards_the_order_is_the_one_of_earlier_runs(tracks: int, pairs: int, step: int) -> None:
+    epoch, position = divmod(step, max(1, tracks // pairs))
+    generator = seeded("order", 7, "s", epoch)
+    order = torch.cat([torch.randperm(tracks, generator=generator) for _ in range(-(-pairs // tracks))])
+    expected = order[position * pairs : (position + 1) * pairs].tolist()
+    assert epoch_tracks(tracks, pairs, step, 7, "s") == expected
+    assert epoch_pools(tracks, pairs, step, 7, "s") == ([], None)
+
+
+def test_the_order_of_a_seed_is_known() -> None:
+    found = [epoch_tracks(7, 3, step, 0, "s") for step in range(4)]
+    assert found == [[0, 5, 2], [1, 4, 3], [5, 4, 0], [2, 3, 1]]
+    assert epoch_tracks(2, 5, 0, 1, "s") == [1, 0, 1, 0, 1]
+
+
+def sharded(sizes: list[int], loose: int = 0) -> list[Track]:
+    """Make tracks of two frames: so many in each shard, and some in none between them."""
+    shards = [number for number, size in enumerate(sizes) for _ in range(size)]
+    places = [None] * loose + shards
+    return [Track(f"t{n}", "", range(2 * n, 2 * n + 2), shard) for n, shard in enumerate(places)]
+
+
+SIZES = st.lists(st.integers(1, 9), min_size=1, max_size=40)
+
+
+@given(SIZES, st.integers(0, 20), st.integers(1, 4), st.integers(1, 4), st.integers(0, 2))
+def test_processes_share_an_epoch_out_and_leave_no_track(
+    sizes: list[int], loose: int, world: int, local: int, epoch: int
+) -> None:
+    tracks = sharded(sizes, loose)
+    shards, pairs = group_by_shard(tracks), world * local
+    length = steps_per_epoch(len(tracks), pairs)
+    steps = range(epoch * length, (epoch + 1) * length)
+    visited = []
+    for rank in range(world):
+        each = [epoch_tracks(len(tracks), pairs, step, 0, "s", shards, rank, world) for step in steps]
+        assert {len(batch) for batch in each} == {local}
+        visited += [track for batch in each for track in batch]
+    if len(tracks) >= pairs:
+        assert len(set(visited)) == len(visited)  # nobody draws what another process draws
+        assert len(tracks) - len(visited) < pairs  # what is left is less than a batch
+    else:
+        assert max(visited.count(track) for track in visited) <= -(-pairs // len(tracks))
+
+
+@given(SIZES, st.integers(0, 20), st.integers(1, 3))
+def test_an_epoch_goes_through_the_shards_pool_by_pool(sizes: list[int], loose: int, world: int) -> None:
+    tracks = sharded(sizes, loose)
+    shards, total = group_by_shard(tracks), len(tracks)
+    read: list[int] = []
+    for rank in range(world):
+        order = (total, world, 0, "s", shards, rank, world)
+        before: tuple[int, ...] = ()
+        upcoming = None
+        for step in range(steps_per_epoch(total, world)):
+            place = (total, world, step, *order[2:])
+            (index,), ((pool,), following) = epoch_tracks(*place), epoch_pools(*place)
+            assert len(pool.shards) <= POOL_SHARDS
+            assert index in pool.tracks
+            assert tracks[index].shard in {None, *pool.shards}
+            if pool.shards != before:
+                read += pool.shards
+                if before:
+                    assert upcoming is pool  # the one that was announced
+            before, upcoming = pool.shards, following
+        # The last pool announces the first one of the next epoch.
+        assert upcoming is epoch_pools(total, world, steps_per_epoch(total, world), *order[2:])[0][0]
+    assert len(read) <= len(sizes) + world - 1  # each once, but for those that lie between two processes
+
+
+def test_epochs_over_shards_differ_and_repeat_with_the_seed() -> None:
+    tracks = sharded([5] * 10)
+    shards = group_by_shard(tracks)
+    first, second = (
+        [epoch_tracks(50, 10, step, 0, "s", shards) for step in steps] for steps in (range(5), range(5, 10))
+    )
+    assert first != second
+    again = group_by_shard(tracks)
+    assert first == [epoch_tracks(50, 10, step, 0, "s", again) for step in range(5)]
+    assert first != [epoch_tracks(50, 10, step, 1, "s", again) for step in range(5)]
+
+
+@given(SIZES, st.integers(0, 1000))
+def test_another_track_comes_from_the_same_pool(sizes: list[int], seed: int) -> None:
+    tracks = sharded(sizes, loose=2)
+    place = (len(tracks), 4, seed, 0, "s", group_by_shard(tracks))
+    chosen, (pools, _) = epoch_tracks(*place), epoch_pools(*place)
+    pairs = sample_pairs(tracks, chosen, "other-track", 0.5, seeded("o", seed), pools)
+    for first, second, pool in zip(pairs.first, pairs.second, pools, strict=True):
+        assert first // 2 != second // 2
+        assert second // 2 in pool.tracks
+
+
+def test_every_other_track_of_the_pool_is_drawn() -> None:
+    tracks = sharded([6])
+    _, pool = epoch_pools(6, 1, 0, 0, "s", group_by_shard(tracks))
+    assert pool is not None
+    drawn = {sample_pairs(tracks, [3], "other-track", 0, seeded(n), [pool]).second[0] // 2 for n in range(200)}
+    assert drawn == {0, 1, 2, 4, 5}
+
+
+def test_without_shards_processes_take_their_rows_of_one_batch() -> None:
+    for step in range(9):
+        whole = epoch_tracks(20, 6, step, 0, "s")
+        parts = [epoch_tracks(20, 6, step, 0, "s", None, rank, 3) for rank in range(3)]
+        assert [track for part in parts for track in part] == whole
+        assert {len(part) for part in parts} == {2}
+
+
+def test_pairs_that_cannot_be_shared_out_are_refused() -> None:
+    with pytest.raises(ConfigError, match="pairs = 5 cannot be shared out evenly over 2 processes"):
+        epoch_tracks(20, 5, 0, 0, "s", None, 0, 2)

@@ -178,7 +178,7 @@ def test_several_data_sets_are_joined_frame_by_frame(tmp_path: Path) -> None:
         picture(tmp_path / "clips" / "a" / f"{number}.png", 10 + number)
     sets = [build("dataset", "tracks", {"path": str(tmp_path / name)}) for name in ("stills", "clips")]
     joined = JoinedTracks(sets)
-    assert [t.frames for t in joined.tracks] == [(0,), (1,), (2,), (3, 4, 5)]
+    assert [tuple(t.frames) for t in joined.tracks] == [(0,), (1,), (2,), (3, 4, 5)]
     pixels, _ = joined.images([4, 1], 16)
     assert torch.equal(pixels[0], sets[1].images([1], 16)[0][0])
     assert torch.equal(pixels[1], sets[0].images([1], 16)[0][0])

@@ -1,7 +1,8 @@
-"""How the command line names a data set, and `facecycle data check`."""
+"""How the command line names a data set, `facecycle data check` and `facecycle data shard`."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any
@@ -10,15 +11,16 @@ import typer
 
 from facecycle.errors import ConfigError, DataError
 
-app = typer.Typer(help="Look at data sets before using them.", no_args_is_help=True)
+app = typer.Typer(help="Look at data sets before using them, and write them as shards.", no_args_is_help=True)
 NEED_NO_PATH = frozenset({"synthetic"})
+URL = re.compile(r"[a-z][a-z0-9+.-]+:")
 
 
 def parse(text: str, default_kind: str) -> dict[str, Any]:
     """Turn a `--data` value into a component's name and options.
 
     Args:
-        text: an existing path, `KIND:PATH`, or `synthetic`.
+        text: an existing path, `KIND:PATH`, `KIND:URL`, or `synthetic`.
         default_kind: the data set that reads a path without a kind.
 
     Raises:
@@ -31,7 +33,8 @@ def parse(text: str, default_kind: str) -> dict[str, Any]:
         return {"name": text, "options": {}}
     kind, colon, rest = text.partition(":")
     if colon:
-        if not Path(rest).exists():
+        # A URL is the data set's own affair.
+        if not URL.match(rest) and not Path(rest).exists():
             raise DataError(f"--data {text}: there is no file or folder {rest}")
         return {"name": kind, "options": {"path": rest}}
     raise DataError(f"--data {text}: there is no file or folder of that name")
@@ -106,3 +109,38 @@ def check(
         say(f"unreadable  {name}: {reason}")
     say(f"samples: {checked.sheet}")
     say(f"terms: {dataset.licence}")
+
+
+@app.command()
+def shard(
+    data: Annotated[str, typer.Argument(help="Folder of tracks or stills, list file, or KIND:PATH.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the shards.")] = Path("shards"),
+    size: Annotated[int, typer.Option(min=16, max=1024, help="Side of the frames, in pixels.")] = 64,
+    shard_mb: Annotated[float, typer.Option(min=0.01, max=200, help="Largest size of a shard, in MiB.")] = 32,
+    option: Annotated[list[str] | None, typer.Option("--option", metavar="KEY=VALUE", help=OPTION_HELP)] = None,
+    allow_missing: Annotated[bool, typer.Option("--allow-missing", help=MISSING_HELP)] = False,
+) -> None:
+    """Write the tracks of a data set as tar files, to train from storage that is larger or slower than a disk.
+
+    The same data gives the same files; a command that was stopped goes on when it is repeated.
+
+    Example: facecycle data shard faces/ -o shards/ --size 64
+    """
+    from facecycle.data.frame_cache import limit
+    from facecycle.engine.shard import shard as run
+    from facecycle_cli.console import occasionally, say
+
+    (dataset,) = build([parse(data, "tracks")], parse_options(option or (), allow_missing))
+    tell = occasionally()
+    with limit(0):  # each frame is read once
+        written = run(dataset, out, size, shard_mb, lambda done, total: tell(f"{done:,} of {total:,} tracks"))
+    index = written.index
+    for name, reason in index.bad_frames.items():
+        say(f"skipped {name}: {reason}")
+    if index.bad_frames:
+        say(f"left out: {len(index.bad_frames):,} images that cannot be read, {written.empty:,} tracks without another")
+    tracks = sum(len(entry.tracks) for entry in index.shards)
+    frames, size_mb = sum(entry.frames for entry in index.shards), sum(entry.bytes for entry in index.shards) / 1024**2
+    before = f" ({written.kept:,} were there before)" if written.kept else ""
+    say(f"{out}: {len(index.shards):,} shards{before}, {tracks:,} tracks, {frames:,} images, {size_mb:,.1f} MiB")
+    say(f"terms: {index.licence}")

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import bisect
 import hashlib
+import os
+import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import overload
 
 import numpy as np
 import torch
@@ -20,6 +24,34 @@ THREADS = 2
 """More of them wait for each other: opening an image holds the interpreter."""
 
 
+class Paths(Sequence[Path]):
+    """Paths of many files, kept as the names of folders and files: a million Path objects take four times the room."""
+
+    def __init__(self) -> None:
+        self._folders: list[str] = []
+        self._starts: list[int] = []
+        self._names: list[str] = []
+
+    def add(self, folder: str | Path, names: Sequence[str]) -> None:
+        """Append files of a folder. The same names return in every track, and are kept once."""
+        self._folders.append(str(folder))
+        self._starts.append(len(self._names))
+        self._names.extend(map(sys.intern, names))
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    @overload
+    def __getitem__(self, place: int) -> Path: ...
+    @overload
+    def __getitem__(self, place: slice) -> list[Path]: ...
+    def __getitem__(self, place: int | slice) -> Path | list[Path]:
+        if isinstance(place, slice):
+            return [self[each] for each in range(len(self))[place]]
+        place = range(len(self))[place]
+        return Path(self._folders[bisect.bisect_right(self._starts, place) - 1], self._names[place])
+
+
 class FrameFiles:
     """Frames stored one a file.
 
@@ -32,7 +64,7 @@ class FrameFiles:
     def __init__(
         self, paths: Sequence[Path], root: Path, boxes: Sequence[tuple[float, float, float, float]] | None = None
     ) -> None:
-        self.paths = list(paths)
+        self.paths = paths
         self.root = root
         self.boxes = boxes
         self._bad: dict[int, str] = {}
@@ -40,8 +72,10 @@ class FrameFiles:
 
     def name(self, frame: int) -> str:
         """Return a frame's path below the root."""
-        path = self.paths[frame]
-        return printable(path.relative_to(self.root) if path.is_relative_to(self.root) else path)
+        return self._shown(self.paths[frame])
+
+    def _shown(self, path: Path) -> str:
+        return printable(str(path).removeprefix(os.path.join(self.root, "")))
 
     def images(self, frames: Sequence[int], size: int) -> tuple[Tensor, list[BadFrame | None]]:
         """Read frames as RGB uint8 (n, 3, size, size); a bad frame's pixels are zero and it is named."""
@@ -87,12 +121,13 @@ class FrameFiles:
     def fingerprint(self) -> str:
         """Return a digest of the files' names, sizes and times of change."""
         digest = hashlib.sha256()
-        for frame, path in enumerate(self.paths):
+        for path in self.paths:
+            name = self._shown(path)
             try:
                 status = path.stat()
-                digest.update(f"{self.name(frame)}\0{status.st_size}\0{status.st_mtime_ns}\n".encode())
+                digest.update(f"{name}\0{status.st_size}\0{status.st_mtime_ns}\n".encode())
             except OSError:
-                digest.update(f"{self.name(frame)}\0missing\n".encode())
+                digest.update(f"{name}\0missing\n".encode())
         digest.update(repr(self.boxes).encode())
         return digest.hexdigest()
 

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from facecycle.api import Track
+from facecycle.errors import ConfigError
+
+POOL_SHARDS = 8
+"""Shards whose tracks are mixed with each other. These and the next ones are in memory: twice this number."""
 
 
 def seeded(*parts: object) -> torch.Generator:
@@ -33,16 +39,160 @@ def steps_per_epoch(tracks: int, pairs: int) -> int:
     return max(1, tracks // pairs)
 
 
-def epoch_tracks(tracks: int, pairs: int, step: int, seed: int, stage: str) -> list[int]:
-    """Return the P track indices of a step: each epoch visits the tracks in a new random order.
+@dataclass(frozen=True, eq=False)
+class Shards:
+    """Which tracks each shard holds.
 
-    With fewer tracks than pairs a batch visits some of them more than once.
+    Attributes:
+        numbers: the shards.
+        tracks: the track indices of each.
+        loose: track indices that lie in no shard.
     """
-    epoch, position = divmod(step, steps_per_epoch(tracks, pairs))
-    rounds = -(-pairs // tracks)
+
+    numbers: tuple[int, ...]
+    tracks: tuple[np.ndarray, ...]
+    loose: np.ndarray
+
+
+def group_by_shard(tracks: Sequence[Track]) -> Shards | None:
+    """Return which tracks lie in which shard; None where none of them lies in a shard."""
+    found: dict[int | None, list[int]] = {None: []}
+    for index, track in enumerate(tracks):
+        found.setdefault(track.shard, []).append(index)
+    loose = np.array(found.pop(None), dtype=np.int64)
+    numbers = tuple(number for number in found if number is not None)
+    return Shards(numbers, tuple(np.array(found[number]) for number in numbers), loose) if numbers else None
+
+
+@dataclass(frozen=True, eq=False)
+class Pool:
+    """Shards that are in memory together, and the indices of their tracks, sorted."""
+
+    shards: tuple[int, ...]
+    tracks: np.ndarray
+
+
+@dataclass(frozen=True)
+class _Epoch:
+    """Track indices in the order of an epoch, and its pools with where each begins; no pools without shards."""
+
+    order: np.ndarray
+    pools: list[Pool]
+    starts: np.ndarray
+
+
+@functools.lru_cache(maxsize=4)
+def _epoch(
+    tracks: int, pairs: int, epoch: int, seed: int, stage: str, shards: Shards | None, rank: int, world: int
+) -> _Epoch:
+    """Draw the order of an epoch; the last ones drawn are kept, for every step asks for it."""
     generator = seeded("order", seed, stage, epoch)
-    order = torch.cat([torch.randperm(tracks, generator=generator) for _ in range(rounds)])
-    return order[position * pairs : (position + 1) * pairs].tolist()
+    rounds = -(-pairs // tracks)
+    if shards is None:
+        whole = torch.cat([torch.randperm(tracks, generator=generator) for _ in range(rounds)])
+        return _Epoch(whole.numpy(), [], np.zeros(0, dtype=np.int64))
+    visits = [visit for _ in range(rounds) for visit in _visit_shards(shards, generator)]
+    # Each process has the same number of tracks: one shard may be cut between two of them.
+    first, last = (part * rounds * tracks // world for part in (rank, rank + 1))
+    ends = np.cumsum([len(held) for _, held in visits])
+    mine = []
+    for (number, held), end in zip(visits, ends.tolist(), strict=True):
+        start = end - len(held)
+        part = held[max(0, first - start) : max(0, last - start)]
+        if len(part):
+            mine.append((number, part))
+    pools, orders = [], []
+    for places in np.array_split(np.arange(len(mine)), -(-len(mine) // POOL_SHARDS)):
+        held = np.concatenate([mine[place][1] for place in places])
+        orders.append(_shuffled(held, generator))
+        pools.append(Pool(tuple(dict.fromkeys(mine[place][0] for place in places)), np.unique(held)))
+    starts = np.cumsum([0, *map(len, orders)])[:-1]
+    return _Epoch(np.concatenate(orders), pools, starts)
+
+
+def _visit_shards(shards: Shards, generator: torch.Generator) -> list[tuple[int, np.ndarray]]:
+    """Return the shards in random order with their tracks; tracks in no shard are spread among them."""
+    loose = np.array_split(_shuffled(shards.loose, generator), len(shards.numbers))
+    return [
+        (shards.numbers[place], _shuffled(np.concatenate([shards.tracks[place], loose[place]]), generator))
+        for place in torch.randperm(len(shards.numbers), generator=generator).tolist()
+    ]
+
+
+def _shuffled(values: np.ndarray, generator: torch.Generator) -> np.ndarray:
+    return values[torch.randperm(len(values), generator=generator).numpy()]
+
+
+def epoch_tracks(
+    tracks: int,
+    pairs: int,
+    step: int,
+    seed: int,
+    stage: str,
+    shards: Shards | None = None,
+    rank: int = 0,
+    world: int = 1,
+) -> list[int]:
+    """Return the track indices of a step: each epoch visits the tracks in a new random order.
+
+    With fewer tracks than pairs a batch visits some of them more than once. Where tracks lie in shards, an epoch goes
+    through the shards in random order, `POOL_SHARDS` at a time, and through the tracks of such a pool in random order.
+
+    Args:
+        tracks: number of all tracks.
+        pairs: pairs in the batch of all processes together.
+        step: counted over epochs.
+        seed: of the run.
+        stage: another stage has another order.
+        shards: of the tracks, see `group_by_shard`.
+        rank: which process this is, of `world`. Without shards each takes its rows of one and the same batch; with
+            them each goes through its own share of the shards.
+        world: number of processes.
+
+    Returns:
+        `pairs / world` indices.
+
+    Raises:
+        ConfigError: the pairs cannot be shared out evenly.
+    """
+    epoch, begin, end = _rows(tracks, pairs, step, shards, rank, world)
+    return _epoch(tracks, pairs, epoch, seed, stage, shards, rank, world).order[begin:end].tolist()
+
+
+def epoch_pools(
+    tracks: int,
+    pairs: int,
+    step: int,
+    seed: int,
+    stage: str,
+    shards: Shards | None = None,
+    rank: int = 0,
+    world: int = 1,
+) -> tuple[list[Pool], Pool | None]:
+    """Return the pool of each track of a step, and the pool that comes next; nothing without shards.
+
+    Args: as for `epoch_tracks`.
+    """
+    if shards is None:
+        return [], None
+    number, begin, end = _rows(tracks, pairs, step, shards, rank, world)
+    epoch = _epoch(tracks, pairs, number, seed, stage, shards, rank, world)
+    places = np.searchsorted(epoch.starts, np.arange(begin, end), side="right") - 1
+    later = epoch.pools[places[0] + 1 :] or _epoch(tracks, pairs, number + 1, seed, stage, shards, rank, world).pools
+    return [epoch.pools[place] for place in places], later[0]
+
+
+def _rows(tracks: int, pairs: int, step: int, shards: Shards | None, rank: int, world: int) -> tuple[int, int, int]:
+    """Return the epoch of a step, and from where to where in the epoch's order its tracks lie."""
+    if pairs % world:
+        raise ConfigError(
+            f"pairs = {pairs} cannot be shared out evenly over {world} processes",
+            hint=f"Set pairs to a multiple of {world}.",
+        )
+    epoch, position = divmod(step, steps_per_epoch(tracks, pairs))
+    local = pairs // world
+    begin = position * pairs + rank * local if shards is None else position * local
+    return epoch, begin, begin + local
 
 
 def sample_pairs(
@@ -51,6 +201,7 @@ def sample_pairs(
     pairing: Literal["same-track", "other-track"],
     mirror_pair: float,
     generator: torch.Generator,
+    pools: Sequence[Pool] = (),
 ) -> PairIndex:
     """Draw a frame of each chosen track, and its partner.
 
@@ -62,6 +213,7 @@ def sample_pairs(
         mirror_pair: probability of the frame's mirror image instead, for `same-track`. A track of one
             frame always pairs with its mirror.
         generator: source of every draw.
+        pools: of the chosen tracks, where they lie in shards: another track is drawn from the same pool.
     """
     draws = torch.rand(len(chosen), 4, generator=generator)
     first, second = [], []
@@ -70,9 +222,16 @@ def sample_pairs(
         frames = tracks[index].frames
         first.append(frames[int(a * len(frames))])
         if pairing == "other-track" and len(tracks) > 1:
-            # Skip over the track itself, so that every other one is equally likely.
-            frames = tracks[(index + 1 + int(t * (len(tracks) - 1))) % len(tracks)].frames
+            frames = tracks[_another(index, t, len(tracks), pools[row] if pools else None)].frames
         elif pairing == "same-track":
             mirrored[row] = len(frames) == 1 or m < mirror_pair
         second.append(first[-1] if mirrored[row] else frames[int(b * len(frames))])
     return PairIndex(first, second, torch.tensor(mirrored))
+
+
+def _another(index: int, draw: float, tracks: int, pool: Pool | None) -> int:
+    """Return another track; skips over the track itself, so that every other one is equally likely."""
+    if pool is None or len(pool.tracks) == 1:
+        return (index + 1 + int(draw * (tracks - 1))) % tracks
+    place = int(np.searchsorted(pool.tracks, index))
+    return int(pool.tracks[(place + 1 + int(draw * (len(pool.tracks) - 1))) % len(pool.tracks)])

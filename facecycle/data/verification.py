@@ -14,7 +14,7 @@ from facecycle.data.lines import missing_images
 from facecycle.errors import DataError
 
 
-def pairs_by_identity(people: list[tuple[int, ...]], folds: int, seed: int) -> Verification:
+def pairs_by_identity(people: Sequence[Sequence[int]], folds: int, seed: int) -> Verification:
     """Pair frames in folds that share no person: every same pair, and as many different pairs.
 
     Args:
@@ -30,7 +30,7 @@ def pairs_by_identity(people: list[tuple[int, ...]], folds: int, seed: int) -> V
     same: list[bool] = []
     pair_folds: list[int] = []
     for fold in range(folds):
-        members = [people[i] for i in np.flatnonzero(fold_of == fold)]
+        members = [people[i] for i in np.flatnonzero(fold_of == fold).tolist()]
         positive = [pair for frames in members for pair in combinations(frames, 2)]
         negative = [(a, b) for one, other in combinations(members, 2) for a in one for b in other]
         count = min(len(positive), len(negative))

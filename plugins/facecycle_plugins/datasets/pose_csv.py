@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import math
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -82,7 +83,7 @@ class PoseCsv(FileDataset):
         return Labelled(np.arange(len(folds)), self._poses, folds, self._groups, note=note)
 
 
-def _people(paths: list[Path]) -> list[str]:
+def _people(paths: Sequence[Path]) -> list[str]:
     whole = [os.path.abspath(path) for path in paths]
     shared = os.path.commonpath([os.path.dirname(path) for path in whole])
     return [Path(path).relative_to(shared).parts[0] for path in whole]

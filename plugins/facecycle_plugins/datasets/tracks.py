@@ -14,7 +14,7 @@ from pydantic import Field
 
 from facecycle.api import Labelled, Task, Track, Verification
 from facecycle.api import Options as BaseOptions
-from facecycle.data.frames import FileDataset, FrameFiles
+from facecycle.data.frames import FileDataset, FrameFiles, Paths
 from facecycle.data.images import is_image, natural_key
 from facecycle.errors import DataError, RunError
 from facecycle.files import cache_home, write_text
@@ -51,17 +51,17 @@ class TrackDataset(FileDataset):
                 f"there are no images below {root}", hint="Expected directories that hold .jpg or .png files."
             )
         stills = not root.is_file() and list(folders) == ["."]
-        paths: list[Path] = []
+        paths = Paths()
         self._tracks: list[Track] = []
         for name, files in folders.items():
-            frames = tuple(range(len(paths), len(paths) + len(files)))
+            frames = range(len(paths), len(paths) + len(files))
             if stills:
                 self._tracks += [Track(file, file, (frame,)) for file, frame in zip(files, frames, strict=True)]
             elif len(files) >= options.min_frames:
                 self._tracks.append(Track(name, identity(name), frames))
             else:
                 continue
-            paths += [base / name / file for file in files]
+            paths.add(base / name, files)
         if not self._tracks:
             raise DataError(
                 f"no directory below {root} holds {options.min_frames} images or more",
