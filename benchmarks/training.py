@@ -43,9 +43,12 @@ class Sides:
         config = resolve([*preset_layers("paper"), set_layer(options)])
         self.cycle = cycle
         self.plain = build_method(config, weights_follow=True).requires_grad_(False)
-        for module in self.plain.trainable(cycle):
-            module.requires_grad_(True)
         self.ours = copy.deepcopy(self.plain).to(memory_format=torch.channels_last)
+        for module in self.ours.trainable(cycle):
+            module.requires_grad_(True)
+        # The reference freezes its VGG19 stems alone: stage 2 computes gradients of the generator, and drops them.
+        for module in [*self.plain.trainable("expression"), *self.plain.trainable("identity")]:
+            module.requires_grad_(True)
         torch.manual_seed(0)
         self.objective = Objective(config.stages[cycle], cycle, self.ours, torch.device("cpu"))
         (self.vgg,) = (term.loss.network for term in self.objective.terms if term.label == "perceptual")
@@ -63,11 +66,11 @@ class Sides:
         """Return the relative errors of loss and gradient of each side, against the reference in float64."""
         exact_method, exact_vgg = copy.deepcopy(self.plain).double(), copy.deepcopy(self.vgg).double()
         loss = STEPS[self.cycle](exact_method, exact_vgg, images.double())
-        exact_loss, exact = loss.detach(), gradients(loss, exact_method)
+        exact_loss, exact = loss.detach(), gradients(loss, exact_method, self.cycle)
         found = {
-            "reference": (loss := self.reference(images), gradients(loss, self.plain)),
-            "float32": (loss := self.fast(images), gradients(loss, self.ours)),
-            "bfloat16": (loss := self.fast(images, True), gradients(loss, self.ours)),
+            "reference": (loss := self.reference(images), gradients(loss, self.plain, self.cycle)),
+            "float32": (loss := self.fast(images), gradients(loss, self.ours, self.cycle)),
+            "bfloat16": (loss := self.fast(images, True), gradients(loss, self.ours, self.cycle)),
         }
         return {
             name: (float((loss.detach() / exact_loss - 1).abs()), float((g - exact).norm() / exact.norm()))
@@ -75,11 +78,12 @@ class Sides:
         }
 
 
-def gradients(loss: Tensor, method: nn.Module) -> Tensor:
-    """Backpropagate and return all gradients as one vector, float64."""
+def gradients(loss: Tensor, method: nn.Module, cycle: str) -> Tensor:
+    """Backpropagate and return the gradients of what a cycle trains as one vector, float64."""
     method.zero_grad(set_to_none=True)
     loss.backward()
-    return torch.cat([p.grad.double().flatten() for p in method.parameters() if p.grad is not None])
+    trained = [p for module in method.trainable(cycle) for p in module.parameters()]
+    return torch.cat([p.grad.double().flatten() for p in trained])
 
 
 def compare(cycle: str, pairs: int) -> list[Result]:
