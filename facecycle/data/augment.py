@@ -14,7 +14,15 @@ TRIES = 10
 LUMA = torch.tensor([0.299, 0.587, 0.114])
 # RGB to YIQ: a rotation in its (I, Q) plane turns the hue and keeps the luma.
 YIQ = torch.tensor([[0.299, 0.587, 0.114], [0.595716, -0.274453, -0.321263], [0.211456, -0.522591, 0.311135]])
-FROM_YIQ = YIQ.inverse()
+# What a turn by an angle is in RGB: the first matrix, plus the second times its cosine, plus the third times its sine.
+TURN = (
+    YIQ.inverse()
+    @ torch.tensor(
+        [[[1.0, 0, 0], [0, 0, 0], [0, 0, 0]], [[0, 0, 0], [0, 1, 0], [0, 0, 1]], [[0, 0, 0], [0, 0, -1], [0, 1, 0]]]
+    )
+    @ YIQ
+)
+GREY = LUMA.expand(3, 3)
 
 
 def random_crop(
@@ -49,10 +57,10 @@ def random_crop(
     width, height = sides
     if mirrored is not None:
         width = torch.where(mirrored, -width, width)
-    grid = torch.empty(count, *images.shape[2:], 2)
-    grid[..., 0] = torch.addcmul(x[:, None], _centres(images.shape[3]), width[:, None])[:, None]
-    grid[..., 1] = torch.addcmul(y[:, None], _centres(images.shape[2]), height[:, None])[:, :, None]
-    return F.grid_sample(images, grid, mode="bilinear", padding_mode="border", align_corners=False)
+    grid = torch.empty(count, 2, *images.shape[2:])
+    grid[:, 0] = torch.addcmul(x[:, None], _centres(images.shape[3]), width[:, None])[:, None]
+    grid[:, 1] = torch.addcmul(y[:, None], _centres(images.shape[2]), height[:, None])[:, :, None]
+    return F.grid_sample(images, grid.permute(0, 2, 3, 1), padding_mode="border", align_corners=False)
 
 
 def _centres(length: int) -> Tensor:
@@ -84,15 +92,14 @@ def colour_jitter(
     x = (images.flatten(2) * brightness).clamp_(0, 1)
     grey = (x.mean(2) @ LUMA).view(-1, 1, 1)
     x.mul_(contrast).add_(grey * (1 - contrast)).clamp_(0, 1)
-    x = ((saturation * torch.eye(3) + (1 - saturation) * LUMA) @ x).clamp_(0, 1)
+    x = (torch.lerp(GREY, torch.eye(3), saturation) @ x).clamp_(0, 1)
     return (hue @ x).clamp_(0, 1).view_as(images)
 
 
 def _hue_rotation(angle: Tensor) -> Tensor:
     """Return the RGB matrices (B, 3, 3) that turn the hue by `angle` (B,) radians."""
-    cos, sin, zero = angle.cos(), angle.sin(), torch.zeros_like(angle)
-    rotation = torch.stack([zero + 1, zero, zero, zero, cos, -sin, zero, sin, cos], dim=1).view(-1, 3, 3)
-    return FROM_YIQ @ rotation @ YIQ
+    angle = angle.view(-1, 1, 1)
+    return TURN[0] + TURN[1] * angle.cos() + TURN[2] * angle.sin()
 
 
 def greyscale(images: Tensor, chosen: Tensor) -> Tensor:
