@@ -134,6 +134,14 @@ class RunConfig(_Model):
     """Steps between two sample grids."""
     checkpoint_every: int = Field(500, ge=1)
     """Steps between two checkpoints; the end of a stage always writes one."""
+    keep: int | None = Field(None, ge=1)
+    """Newest checkpoints that are kept, ends of stages included; none keeps all."""
+    workers: int = Field(1, ge=1)
+    """Threads that prepare batches ahead; the batches do not depend on it."""
+    bad_share: float = Field(0.5, ge=0, le=1)
+    """Share of the frames read that may be unreadable before the run stops."""
+    non_finite_limit: int = Field(10, ge=1)
+    """Steps in a row whose loss may be non-finite before the run stops; each is skipped."""
 
     def digest_source(self) -> str:
         """Return the canonical JSON text of this configuration."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -22,7 +23,7 @@ THREADS = 2
 
 
 class FrameFiles:
-    """Frames stored one a file.
+    """Frames stored one a file; several threads may read them at once.
 
     Args:
         paths: the files; a frame's index is its place here.
@@ -38,6 +39,7 @@ class FrameFiles:
         self.boxes = boxes
         self._bad: dict[int, str] = {}
         self._decoded: dict[int, tuple[Tensor, Tensor] | None] = {}
+        self._opening = threading.Lock()
 
     def name(self, frame: int) -> str:
         """Return a frame's path below the root."""
@@ -46,8 +48,9 @@ class FrameFiles:
 
     def images(self, frames: Sequence[int], size: int) -> tuple[Tensor, list[BadFrame | None]]:
         """Read frames as RGB uint8 (n, 3, size, size); a bad frame's pixels are zero and it is named."""
-        if size not in self._decoded:
-            self._decoded[size] = open_cache(self.fingerprint(), len(self.paths), size)
+        with self._opening:
+            if size not in self._decoded:
+                self._decoded[size] = open_cache(self.fingerprint(), len(self.paths), size)
         kept = self._decoded[size]
         if kept is None:
             pixels = torch.zeros(len(frames), 3, size, size, dtype=torch.uint8)
@@ -56,6 +59,7 @@ class FrameFiles:
             store, known = kept
             missing = sorted({frame for frame in frames if not known[frame] and frame not in self._bad})
             if missing:
+                # Two threads may decode one frame: they write the same bytes, and mark it after them.
                 self._decode(missing, store, missing, size)
                 known[[frame for frame in missing if frame not in self._bad]] = True
             pixels = store[list(frames)]
