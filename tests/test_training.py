@@ -155,11 +155,10 @@ def test_bad_images_are_replaced_and_named(tmp_path: Path) -> None:
     data = JoinedTracks([build("dataset", "tracks", {"path": str(tmp_path / "t")})])
     config = tiny("pairs=4")
     batches = Batches(data, config, "direct", config.stages["direct"])
-    for step in range(12):
-        batch = batches.batch(step)
+    for _, batch in batches.iterate(0, 12):
         for image in (*batch.first, *batch.second):
             assert image.std() > 0.01
-    assert set(batches.bad_frames) == {"0/0.jpg", "1/2.jpg", "1/3.jpg"}
+    assert set(batches.tally.names) == {"0/0.jpg", "1/2.jpg", "1/3.jpg"}
 
 
 def test_nothing_readable_is_an_error(tmp_path: Path) -> None:
