@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/installed
 
-.PHONY: demo test lint proof bench docs clean
+.PHONY: demo test lint proof kill bench docs clean
 
 demo: $(STAMP)
 	rm -rf demo
@@ -30,6 +30,9 @@ lint: $(STAMP)
 
 proof: $(STAMP)
 	$(BIN)/python kernels/proof
+
+kill: $(STAMP)
+	$(BIN)/python tests/kill.py
 
 bench: $(STAMP)
 	$(BIN)/python benchmarks

@@ -186,7 +186,10 @@ class Dataset(Protocol):
     def labelled(self, task: Task) -> Labelled | Verification: ...
 
     def images(self, frames: Sequence[int], size: int) -> tuple[Tensor, list[BadFrame | None]]:
-        """Read frames as RGB uint8 (n, 3, size, size); a bad frame's pixels are zero and it is named."""
+        """Read frames as RGB uint8 (n, 3, size, size); a bad frame's pixels are zero and it is named.
+
+        Several threads may ask at once, and the answer must not depend on what was asked before.
+        """
         ...
 
     def fingerprint(self) -> str:

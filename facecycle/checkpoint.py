@@ -1,14 +1,16 @@
 """Checkpoints: safetensors in and out, with the configuration and provenance inside, written atomically.
 
 A checkpoint is a folder with `model.safetensors`, which stands alone, and beside it what only resuming
-needs: `optimizer.safetensors` and `state.json`.
+needs: `optimizer.safetensors` and `state.json`; `SHA256SUMS` has the digests of the three.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import os
 import platform
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,15 +23,22 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from facecycle.checkpoint_folders import (
+    MODEL,
+    OPTIMIZER,
+    STATE,
+    free_folder,
+    latest_folder,
+    point_latest,
+    prune,
+    write_sums,
+)
+from facecycle.checkpoint_folders import newest_run as newest_run
 from facecycle.config import RunConfig
 from facecycle.errors import CheckpointError
-from facecycle.files import file_sha256, remove, write_atomically, write_text
+from facecycle.files import file_sha256, remove_leftovers, write_atomically, write_folder
 
 FORMAT = "facecycle/1"
-MODEL = "model.safetensors"
-OPTIMIZER = "optimizer.safetensors"
-STATE = "state.json"
-LATEST = "latest"
 CONTENT = "content_sha256"
 """Header entry with the digest of all other entries and all tensors; see `content_sha256`."""
 ENTRIES_BEFORE_CONTENT = frozenset(
@@ -77,15 +86,17 @@ def save(
     optimizer: Mapping[str, Tensor],
     state: Mapping[str, Any],
     metadata: Mapping[str, str],
+    keep: int | None = None,
 ) -> Path:
-    """Write the checkpoint folder `folder`, then point `latest` beside it to it.
+    """Write the checkpoint folder `folder`, point `latest` beside it to it, and only then remove old ones.
 
     Args:
-        folder: `<run>/checkpoints/<name>`.
+        folder: `<run>/checkpoints/step-<number>`; another name is found while `latest` names this one.
         method: its state dict is what `model.safetensors` holds.
         optimizer: tensors that only resuming needs.
         state: counters, as JSON.
         metadata: entries of the model file's header beside the format.
+        keep: how many checkpoints may stay, this one included; None keeps all.
 
     Returns:
         The path of the model file.
@@ -95,14 +106,17 @@ def save(
     """
 
     def write(temporary: Path) -> None:
-        remove(temporary)
-        temporary.mkdir()
         _write_model(temporary / MODEL, method, metadata)
         _save_file(optimizer, temporary / OPTIMIZER)
         (temporary / STATE).write_text(json.dumps(dict(state), indent=1))
+        write_sums(temporary)
 
-    write_atomically(folder, write)
-    write_text(folder.parent / LATEST, folder.name + "\n")
+    folder = free_folder(folder)
+    remove_leftovers(folder.parent)
+    write_folder(folder, write)
+    point_latest(folder)
+    if keep is not None:
+        prune(folder.parent.parent, keep)
     return folder / MODEL
 
 
@@ -134,7 +148,9 @@ def _save_file(tensors: Mapping[str, Tensor], path: Path, header: dict[str, str]
     try:
         save_file(dict(tensors), path, header)
     except SafetensorError as error:
-        raise OSError(str(error)) from error  # safetensors reports a full disk as its own error
+        # safetensors reports what the system refused as its own error: "… (os error 28)" is a full disk.
+        number = re.search(r"os error (\d+)", str(error))
+        raise OSError(*((int(number[1]), os.strerror(int(number[1]))) if number else (str(error),))) from error
 
 
 def content_sha256(header: Mapping[str, str], tensors: Mapping[str, Tensor]) -> str:
@@ -163,29 +179,6 @@ def find(path: Path) -> Path:
     if (path / MODEL).is_file():
         return path / MODEL
     return latest_folder(path) / MODEL
-
-
-def latest_folder(run: Path) -> Path:
-    """Return the newest checkpoint folder of a run.
-
-    Raises:
-        CheckpointError: the run has none yet.
-    """
-    pointer = run / "checkpoints" / LATEST
-    if pointer.is_file():
-        folder = pointer.parent / pointer.read_text().strip()
-        if (folder / MODEL).is_file():
-            return folder
-    raise CheckpointError(
-        f"{run} holds no checkpoint",
-        hint="A run writes its first one at the end of its first stage, or earlier.",
-    )
-
-
-def newest_run(runs: Path) -> Path | None:
-    """Return the run below `runs` whose checkpoint was written last, or None."""
-    pointers = list(runs.glob(f"*/checkpoints/{LATEST}"))
-    return max(pointers, key=lambda p: p.stat().st_mtime).parent.parent if pointers else None
 
 
 def read(path: Path) -> Checkpoint:

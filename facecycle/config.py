@@ -116,6 +116,8 @@ class RunConfig(_Model):
     """Pairs in a batch; a batch holds twice as many images."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """`auto` is bfloat16 autocast on a GPU and float32 elsewhere. bfloat16 is approximate: gradients up to 15 % off."""
+    compile: Literal["auto"] | bool = "auto"
+    """Compile the networks with torch.compile; `auto` does so on a GPU, and not on a CPU, where it does not pay."""
     method: Component = Component(name="facecycle")
     """The method that is trained."""
     encoder: Component = Component(name="resnet18")
@@ -134,6 +136,14 @@ class RunConfig(_Model):
     """Steps between two sample grids."""
     checkpoint_every: int = Field(500, ge=1)
     """Steps between two checkpoints; the end of a stage always writes one."""
+    keep: int | None = Field(None, ge=1)
+    """Newest checkpoints that are kept, ends of stages included; none keeps all."""
+    workers: int = Field(0, ge=0)
+    """Processes that prepare batches ahead, 0 for a thread of the run's own; the batches do not depend on it."""
+    bad_share: float = Field(0.5, ge=0, le=1)
+    """Share of the frames read that may be unreadable before the run stops."""
+    non_finite_limit: int = Field(10, ge=1)
+    """Steps in a row whose loss may be non-finite before the run stops; each is skipped."""
 
     def digest_source(self) -> str:
         """Return the canonical JSON text of this configuration."""

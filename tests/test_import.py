@@ -242,11 +242,16 @@ def test_a_changed_byte_is_detected(command: Command, imported: Path, tmp_path: 
 
 @pytest.fixture
 def small(tmp_path: Path) -> Path:
-    """A sound model file of one tensor."""
+    """A sound model file of one tensor, whose header is filled up with spaces."""
     config = resolve(preset_layers("small"))
-    metadata = {"config": config.model_dump_json(), "trained": json.dumps(["expression"]), "licence": "none"}
-    checkpoint.save_model(tmp_path / "small.safetensors", nn.Linear(3, 2), metadata)
-    return tmp_path / "small.safetensors"
+    path = tmp_path / "small.safetensors"
+    for licence in ("none", "none at all"):  # seven letters apart: a multiple of eight cannot fit both
+        metadata = {"config": config.model_dump_json(), "trained": json.dumps(["expression"]), "licence": licence}
+        checkpoint.save_model(path, nn.Linear(3, 2), metadata)
+        content = path.read_bytes()
+        if content[7 + int.from_bytes(content[:8], "little")] == ord(" "):
+            break
+    return path
 
 
 def test_no_byte_of_a_model_file_changes_unnoticed(small: Path, monkeypatch: pytest.MonkeyPatch) -> None:

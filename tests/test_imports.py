@@ -25,7 +25,13 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "facecycle.discovery": ("facecycle.api",),
     "facecycle.registry": ("facecycle.api", "facecycle.discovery", "facecycle.errors"),
     "facecycle.config": ("facecycle.errors",),
-    "facecycle.checkpoint": ("facecycle.config", "facecycle.errors", "facecycle.files"),
+    "facecycle.checkpoint_folders": ("facecycle.errors", "facecycle.files"),
+    "facecycle.checkpoint": (
+        "facecycle.checkpoint_folders",
+        "facecycle.config",
+        "facecycle.errors",
+        "facecycle.files",
+    ),
     "facecycle.data": (
         "facecycle.api",
         "facecycle.config",
@@ -38,6 +44,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "facecycle.engine": (
         "facecycle.api",
         "facecycle.checkpoint",
+        "facecycle.checkpoint_folders",
         "facecycle.config",
         "facecycle.data",
         "facecycle.engine",

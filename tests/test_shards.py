@@ -24,7 +24,8 @@ from facecycle_plugins.datasets.shard_files import HELD, Kept
 
 from facecycle import checkpoint
 from facecycle.config import RunConfig, preset_layers, resolve, set_layer
-from facecycle.data.batches import Batches, JoinedTracks
+from facecycle.data.batches import Batches
+from facecycle.data.joined import JoinedTracks
 from facecycle.data.pairs import POOL_SHARDS, epoch_pools
 from facecycle.data.shards import INDEX, SUMS
 from facecycle.engine.shard import JOURNAL, shard

@@ -13,7 +13,8 @@ from safetensors.torch import load_file
 
 from facecycle import checkpoint
 from facecycle.config import RunConfig, preset_layers, resolve, set_layer
-from facecycle.data.batches import Batches, JoinedTracks
+from facecycle.data.batches import Batches
+from facecycle.data.joined import JoinedTracks
 from facecycle.engine.load import load
 from facecycle.engine.pretrain import Pretraining
 from facecycle.engine.run_folder import RunFolder
@@ -156,11 +157,10 @@ def test_bad_images_are_replaced_and_named(tmp_path: Path) -> None:
     data = JoinedTracks([build("dataset", "tracks", {"path": str(tmp_path / "t")})])
     config = tiny("pairs=4")
     batches = Batches(data, config, "direct", config.stages["direct"])
-    for step in range(12):
-        batch = batches.batch(step)
+    for _, batch in batches.iterate(0, 12):
         for image in (*batch.first, *batch.second):
             assert image.std() > 0.01
-    assert set(batches.bad_frames) == {"0/0.jpg", "1/2.jpg", "1/3.jpg"}
+    assert set(batches.tally.names) == {"0/0.jpg", "1/2.jpg", "1/3.jpg"}
 
 
 def test_nothing_readable_is_an_error(tmp_path: Path) -> None:

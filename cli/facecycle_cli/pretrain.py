@@ -4,12 +4,20 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from facecycle.config import Layer, RunConfig, file_layer, preset_layers, preset_names, resolve, set_layer
+from facecycle.engine.resume import continued, newest_run, own_layers
 from facecycle.errors import ConfigError
+
+if TYPE_CHECKING:
+    from facecycle.engine.pretrain import Outcome
+    from facecycle.engine.run_folder import RunFolder
+
+SHOWN = 20
+"""Bad frames that are named at the end; the run folder has a list of all."""
 
 
 class Stage(StrEnum):
@@ -51,19 +59,26 @@ def pretrain(
     cache_gb: Annotated[
         float | None, typer.Option(min=0, help="Gigabytes of disk for decoded frames; 4 when left out, 0 for none.")
     ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Continue the run in --out, or the newest.")] = False,
+    keep: Annotated[int | None, typer.Option(min=1, help="Newest checkpoints to keep; all when left out.")] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Continue the run in --out, or the newest, with its own settings.")
+    ] = False,
 ) -> None:
     """Learn expression and identity codes from unlabelled faces.
 
     Example: facecycle pretrain --encoder resnet18 --data faces/ --preset small
     """
-    flags = _flags(encoder, data, warper, seed)
-    layers = [*_preset(preset, data, config), *([file_layer(config)] if config else []), flags]
+    kept = _run_to_resume(out, start) if resume else None
+    below = _preset(preset, data, config) if kept is None else own_layers(kept, preset)
+    layers = [*below, *([file_layer(config)] if config else []), _flags(encoder, data, warper, seed, keep)]
     resolved = resolve([*layers, *_late_flags(resolve(layers), stage, steps, perceptual), set_layer(assignments or [])])
     from facecycle.data.frame_cache import limit
 
     with limit(cache_gb):
-        _run(resolved, stage, start, out, resume)
+        if kept is None:
+            _start(resolved, stage, start, out)
+        else:
+            _resume(resolved, kept)
 
 
 def _preset(preset: str | None, data: list[str] | None, config: Path | None) -> list[Layer]:
@@ -74,7 +89,20 @@ def _preset(preset: str | None, data: list[str] | None, config: Path | None) -> 
     return preset_layers(preset)
 
 
-def _flags(encoder: str | None, data: list[str] | None, warper: str | None, seed: int | None) -> Layer:
+def _run_to_resume(out: Path | None, start: Path | None) -> Path:
+    from facecycle.engine.load import RUNS
+
+    if start is not None:
+        raise ConfigError("--resume and --from exclude each other: a resumed run has its own weights")
+    path = out or newest_run(RUNS)
+    if path is None:
+        raise ConfigError(f"--resume: there is no run below {RUNS}/", hint="Name the run folder with --out.")
+    return path
+
+
+def _flags(
+    encoder: str | None, data: list[str] | None, warper: str | None, seed: int | None, keep: int | None
+) -> Layer:
     values: dict[str, Any] = {}
     if encoder is not None:
         values["encoder"] = {"name": encoder}
@@ -82,6 +110,8 @@ def _flags(encoder: str | None, data: list[str] | None, warper: str | None, seed
         values["warper"] = {"name": warper}
     if seed is not None:
         values["seed"] = seed
+    if keep is not None:
+        values["keep"] = keep
     if data:
         from facecycle_cli.data import parse
 
@@ -118,58 +148,67 @@ def _perceptual(network: str | None) -> dict[str, Any] | None:
     return {"options": {"network": network}}
 
 
-def _run(config: RunConfig, stage: Stage, start: Path | None, out: Path | None, resume: bool) -> None:
-    from facecycle import checkpoint
+def _start(config: RunConfig, stage: Stage, start: Path | None, out: Path | None) -> None:
     from facecycle.engine.load import RUNS
     from facecycle.engine.pretrain import Pretraining
     from facecycle.engine.run_folder import RunFolder
-    from facecycle_cli.console import Progress, say, say_log
+    from facecycle_cli.console import Progress
 
-    if resume and start is not None:
-        raise ConfigError("--resume and --from exclude each other: a resumed run has its own weights")
-    if resume:
-        path = out or checkpoint.newest_run(RUNS)
-        if path is None:
-            raise ConfigError(f"--resume: there is no run below {RUNS}/", hint="Name the run folder with --out.")
-        folder = RunFolder(path)
-        _refuse_changes(folder.config(), config, path)
-    else:
-        if stage is Stage.identity and start is None:
-            raise ConfigError(
-                "--stage identity needs trained expression networks",
-                hint="Add --from RUN, a run of the expression stage.",
-            )
-        folder = RunFolder(out or _new_folder(RUNS, config))
+    if stage is Stage.identity and start is None:
+        raise ConfigError(
+            "--stage identity needs trained expression networks",
+            hint="Add --from RUN, a run of the expression stage.",
+        )
+    folder = RunFolder(out or _new_folder(RUNS, config))
+    _introduce(config)
+    with Progress() as progress:
+        run = Pretraining(config, folder, progress, weights_follow=start is not None)
+        if start is not None:
+            run.start_from(start)
+        folder.create(config)
+        outcome = run.run()
+    _conclude(outcome, folder)
+
+
+def _resume(asked: RunConfig, path: Path) -> None:
+    from facecycle.checkpoint_folders import all_folders
+    from facecycle.engine.pretrain import Pretraining
+    from facecycle.engine.run_folder import RunFolder
+    from facecycle_cli.console import Progress
+
+    folder = RunFolder(path)
+    config = continued(folder.config(), asked, path)
+    _introduce(config)
+    with Progress() as progress:
+        run = Pretraining(config, folder, progress, weights_follow=bool(all_folders(path)))
+        run.resume()
+        folder.write_config(config)
+        outcome = run.run()
+    _conclude(outcome, folder)
+
+
+def _introduce(config: RunConfig) -> None:
+    from facecycle_cli.console import say, say_log
+
     if all(d.name == "synthetic" for d in config.data):
         say(f"Training on the built-in synthetic faces, schedule {config.preset!r}; --data FOLDER takes your own.")
     say_log()
-    with Progress() as progress:
-        run = Pretraining(config, folder, progress, weights_follow=resume or start is not None)
-        if resume:
-            run.resume()
-        else:
-            if start is not None:
-                run.start_from(start)
-            folder.create(config)
-        outcome = run.run()
-    for name, reason in outcome.bad_frames.items():
+
+
+def _conclude(outcome: Outcome, folder: RunFolder) -> None:
+    from facecycle.engine.run_folder import BAD_FRAMES
+    from facecycle_cli.console import say
+
+    for name, reason in list(outcome.bad_frames.items())[:SHOWN]:
         say(f"skipped {name}: {reason}")
     if outcome.bad_frames:
-        say(f"{len(outcome.bad_frames)} images could not be read and were skipped.")
+        listed = folder.path / BAD_FRAMES
+        say(f"{len(outcome.bad_frames)} images could not be read and were skipped; {listed} lists them.")
+    if outcome.skipped_steps:
+        say(f"{outcome.skipped_steps} steps were skipped, for their loss was not finite.")
     say(f"checkpoint: {outcome.model}\nsamples: {folder.path / 'samples'}")
     if outcome.stopped_by is not None:
         raise typer.Exit(128 + outcome.stopped_by)
-
-
-def _refuse_changes(kept: RunConfig, asked: RunConfig, path: Path) -> None:
-    """A resumed run keeps its configuration; a command that asks for another is refused."""
-    before, after = kept.model_dump(), asked.model_dump()
-    changed = [key for key in before if before[key] != after[key]]
-    if changed:
-        raise ConfigError(
-            f"--resume: {path} was started with other settings of {', '.join(changed)}",
-            hint=f"Repeat the command that started it, or use --config {path / 'config.json'}.",
-        )
 
 
 def _new_folder(runs: Path, config: RunConfig) -> Path:

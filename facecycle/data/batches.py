@@ -1,141 +1,162 @@
-"""Data sets to batches of pairs: reads, replaces bad frames, augments, and prepares the next batch ahead."""
+"""Data sets to batches of pairs: reads, replaces bad frames, augments, and prepares what comes next ahead."""
 
 from __future__ import annotations
 
-import bisect
+import signal
+import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
 
-import numpy as np
 import torch
 from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
 
-from facecycle.api import BadFrame, Dataset, Pairs, Prefetches, Track
+from facecycle.api import BadFrame, Pairs
 from facecycle.config import RunConfig, StageConfig
 from facecycle.data.augment import augment
+from facecycle.data.joined import JoinedTracks
 from facecycle.data.normalise import normalise
-from facecycle.data.pairs import epoch_pools, epoch_tracks, group_by_shard, sample_pairs, seeded
-from facecycle.errors import DataError
+from facecycle.data.pairs import PairIndex, Shards, epoch_pools, epoch_tracks, sample_pairs, seeded, steps_per_epoch
+from facecycle.errors import DataError, FacecycleError
+
+ATTEMPTS = 10
+"""Draws of a batch before it is given up that not one of its frames can be read."""
 
 
-class JoinedTracks:
-    """The tracks of several data sets as one list, with frames and shards numbered through.
+@dataclass
+class FrameTally:
+    """The frames that a run has used so far.
 
     Attributes:
-        shards: which tracks lie in which shard; None where none does.
+        read: how often one was asked for.
+        bad: how often it could not be read.
+        names: every unreadable frame, with the reason.
     """
 
-    def __init__(self, datasets: Sequence[Dataset]) -> None:
-        self.datasets = list(datasets)
-        self.tracks: list[Track] = []
-        # Per track: its frames in its own data set, its first frame here. Per data set: its first track, first shard.
-        self._frames: list[Sequence[int]] = []
-        starts: list[int] = []
-        self._first_tracks: list[int] = []
-        self._first_shards: list[int] = []
-        frames = shards = 0
-        for dataset in self.datasets:
-            self._first_tracks.append(len(self.tracks))
-            self._first_shards.append(shards)
-            for track in dataset.tracks():
-                shard = None if track.shard is None else self._first_shards[-1] + track.shard
-                shards = shards if shard is None else max(shards, shard + 1)
-                here = range(frames, frames + len(track.frames))
-                self.tracks.append(Track(track.name, track.identity, here, shard))
-                self._frames.append(track.frames)
-                starts.append(frames)
-                frames = here.stop
-        self._starts = np.array(starts, np.int64)
-        if not self.tracks:
-            raise DataError("there are no tracks to train on", hint="Name a folder of images with --data.")
-        self.shards = group_by_shard(self.tracks)
+    read: int = 0
+    bad: int = 0
+    names: dict[str, str] = field(default_factory=dict)
 
-    def images(self, frames: Sequence[int], size: int) -> tuple[Tensor, list[BadFrame | None]]:
-        """Read frames of any of the data sets as uint8 RGB (n, 3, size, size)."""
-        track_of = np.searchsorted(self._starts, frames, "right") - 1
-        owners = np.searchsorted(self._first_tracks, track_of, "right") - 1
-        inside = (frames - self._starts[track_of]).tolist()
-        own = [self._frames[t][place] for t, place in zip(track_of.tolist(), inside, strict=True)]
-        if len(self.datasets) == 1:
-            return self.datasets[0].images(own, size)
-        pixels = torch.empty(len(frames), 3, size, size, dtype=torch.uint8)
-        bad: list[BadFrame | None] = [None] * len(frames)
-        for number in np.unique(owners):
-            rows = np.flatnonzero(owners == number).tolist()
-            pixels[rows], problems = self.datasets[number].images([own[row] for row in rows], size)
-            for row, problem in zip(rows, problems, strict=True):
-                bad[row] = problem
-        return pixels, bad
+    def add(self, frames: Sequence[BadFrame | None]) -> None:
+        """Count the frames of a batch; None stands for one that could be read."""
+        problems = [frame for frame in frames if frame is not None]
+        self.read += len(frames)
+        self.bad += len(problems)
+        self.names.update((frame.name, frame.reason) for frame in problems)
 
-    def prefetch(self, shards: Sequence[int]) -> None:
-        """Let the data sets begin to fetch shards that are needed soon."""
-        owners = [bisect.bisect_right(self._first_shards, shard) - 1 for shard in shards]
-        for number, dataset in enumerate(self.datasets):
-            first = self._first_shards[number]
-            own = [shard - first for shard, owner in zip(shards, owners, strict=True) if owner == number]
-            if own and isinstance(dataset, Prefetches):
-                dataset.prefetch(own)
+
+@dataclass(frozen=True)
+class Prepared:
+    """A batch, and what it was made from.
+
+    Attributes:
+        pairs: the images.
+        frames: where each image came from, the first images of the pairs before the second.
+        met: all frames that were asked for, by what was wrong with them.
+    """
+
+    pairs: Pairs
+    frames: list[int]
+    met: list[BadFrame | None]
+
+    def pin_memory(self) -> Prepared:
+        """Return the batch in memory that a GPU copies from while it computes."""
+        return Prepared(Pairs(self.pairs.first.pin_memory(), self.pairs.second.pin_memory()), self.frames, self.met)
 
 
 class Batches:
     """The batches of a stage. Batch `step` depends on the configuration and `step` alone.
 
     Attributes:
-        bad_frames: every unreadable frame met so far, by name.
+        tally: the frames of the batches used so far; those prepared ahead are not in it.
+        waited: seconds that `iterate` has waited for a batch.
     """
 
-    def __init__(self, data: JoinedTracks, config: RunConfig, stage_name: str, stage: StageConfig) -> None:
+    def __init__(
+        self,
+        data: JoinedTracks,
+        config: RunConfig,
+        stage_name: str,
+        stage: StageConfig,
+        tally: FrameTally | None = None,
+    ) -> None:
         self.data = data
         self.config = config
         self.stage_name = stage_name
         self.stage = stage
-        self.bad_frames: dict[str, str] = {}
+        self.tally = tally or FrameTally()
+        self.waited = 0.0
         self._first: Pairs | None = None
 
     def batch(self, step: int) -> Pairs:
-        """Make the batch of a step.
+        """Make the batch of a step; nothing is counted.
 
         Raises:
-            DataError: not one frame of the batch can be read.
+            DataError: not one frame of it can be read.
         """
-        if step == 0 and self._first is not None:
-            return self._first
-        config = self.config
-        generator = seeded("batch", config.seed, self.stage_name, step)
-        place = (len(self.data.tracks), config.pairs, step, config.seed, self.stage_name, self.data.shards)
-        chosen, (pools, _) = epoch_tracks(*place), epoch_pools(*place)
-        index = sample_pairs(self.data.tracks, chosen, self.stage.pairing, self.stage.mirror_pair, generator, pools)
-        pixels, bad = self.data.images([*index.first, *index.second], config.size)
-        source, mirrored = self._replace_bad(bad, index.mirrored)
-        pairs, others = config.pairs, (~mirrored).nonzero().flatten()
-        rows = torch.cat([source[:pairs], source[pairs:][others]])
-        images = normalise(augment(pixels.index_select(0, rows), config.augmentation, generator))
-        first = images[:pairs]
-        # The mirrored partner is the mirror of the image after its augmentation.
-        batch = Pairs(first, first.flip(-1).index_copy_(0, others, images[pairs:]))
-        if step == 0 and self.data.shards is not None:
-            self._first = batch  # grids of samples show it again and again; its shards are gone by then
-        return batch
+        if step > 0:
+            return self._prepare(step).pairs
+        # Grids of samples show the first batch again and again; where it lay in shards, they are gone by then.
+        self._first = self._first or self._prepare(0).pairs
+        return self._first
 
-    def _batch_and_fetch(self, step: int) -> Pairs:
+    def names(self, step: int) -> list[str]:
+        """Return the name of each image of a step's batch, the first images of the pairs before the second."""
+        return [self.data.name(frame) for frame in self._prepare(step).frames]
+
+    def prepare_and_fetch(self, step: int) -> Prepared:
         """Make the batch of a step, while the shards of the next pool are fetched."""
-        config, data = self.config, self.data
-        place = (len(data.tracks), config.pairs, step, config.seed, self.stage_name, data.shards)
-        pools, upcoming = epoch_pools(*place)
+        pools, upcoming = epoch_pools(*self._place(step))
         if upcoming is not None:
-            data.prefetch([*pools[0].shards, *upcoming.shards])
-        return self.batch(step)
+            self.data.prefetch([*pools[0].shards, *upcoming.shards])
+        return self._prepare(step)
 
-    def _replace_bad(self, bad: Sequence[BadFrame | None], mirrored: Tensor) -> tuple[Tensor, Tensor]:
+    def _place(self, step: int) -> tuple[int, int, int, int, str, Shards | None]:
+        config, data = self.config, self.data
+        return len(data.tracks), config.pairs, step, config.seed, self.stage_name, data.shards
+
+    def _prepare(self, step: int) -> Prepared:
+        met: list[BadFrame | None] = []
+        for attempt in range(ATTEMPTS):
+            index, generator = self._draw(step, attempt)
+            frames = [*index.first, *index.second]
+            pixels, bad = self.data.images(frames, self.config.size)
+            met += bad
+            if not all(bad):
+                break
+        else:
+            first = next(frame for frame in met if frame is not None)
+            raise DataError(
+                f"none of the {len(frames)} images of a batch can be read, nor of {ATTEMPTS - 1} others drawn in its "
+                f"place; the first is {first.name}: {first.reason}"
+            )
+        source, mirrored = self._replace_bad(bad, index.mirrored)
+        count, others = self.config.pairs, (~mirrored).nonzero().flatten()
+        rows = torch.cat([source[:count], source[count:][others]])
+        images = normalise(augment(pixels.index_select(0, rows), self.config.augmentation, generator))
+        one = images[:count]
+        # The mirrored partner is the mirror of the image after its augmentation.
+        two = one.flip(-1).index_copy_(0, others, images[count:])
+        return Prepared(Pairs(one, two), [frames[row] for row in source], met)
+
+    def _draw(self, step: int, attempt: int) -> tuple[PairIndex, torch.Generator]:
+        """Draw the pairs of a step; a further attempt draws tracks that a later epoch visits."""
+        config, data = self.config, self.data
+        again = [attempt] if attempt else []
+        generator = seeded("batch", config.seed, self.stage_name, step, *again)
+        place = self._place(step + attempt * steps_per_epoch(len(data.tracks), config.pairs))
+        pools, _ = epoch_pools(*place)
+        pairing, mirror_pair = self.stage.pairing, self.stage.mirror_pair
+        return sample_pairs(data.tracks, epoch_tracks(*place), pairing, mirror_pair, generator, pools), generator
+
+    @staticmethod
+    def _replace_bad(bad: Sequence[BadFrame | None], mirrored: Tensor) -> tuple[Tensor, Tensor]:
         """Choose a row for each image: a bad frame's partner, or where both are bad another pair's image."""
         source = torch.arange(len(bad))
         if not any(bad):
             return source, mirrored
-        self.bad_frames.update({b.name: b.reason for b in bad if b is not None})
         good = [row for row, problem in enumerate(bad) if problem is None]
-        if not good:
-            name, reason = next(iter(self.bad_frames.items()))
-            raise DataError(f"none of the {len(bad)} images of a batch can be read; the first is {name}: {reason}")
         mirrored = mirrored.clone()
         pairs = len(bad) // 2
         for row in range(pairs):
@@ -151,11 +172,64 @@ class Batches:
         return source, mirrored
 
     def iterate(self, start: int, stop: int) -> Iterator[tuple[int, Pairs]]:
-        """Yield (step, batch) from `start` up to `stop`, each prepared while the one before is used."""
-        with ThreadPoolExecutor(1, thread_name_prefix="batches") as pool:
-            upcoming = pool.submit(self._batch_and_fetch, start) if start < stop else None
-            for step in range(start, stop):
-                assert upcoming is not None
-                batch = upcoming.result()
-                upcoming = pool.submit(self._batch_and_fetch, step + 1) if step + 1 < stop else None
-                yield step, batch
+        """Yield (step, batch) from `start` up to `stop`, in order; others are prepared while one is used."""
+        ahead = _by_processes(self, start, stop) if self.config.workers else _by_a_thread(self, start, stop)
+        for step in range(start, stop):
+            asked = time.perf_counter()
+            prepared = next(ahead)
+            self.waited += time.perf_counter() - asked
+            self.tally.add(prepared.met)
+            if step == 0:
+                self._first = prepared.pairs
+            yield step, prepared.pairs
+
+
+def _by_a_thread(batches: Batches, start: int, stop: int) -> Iterator[Prepared]:
+    on_gpu = torch.cuda.is_available()
+
+    def prepare(step: int) -> Prepared:
+        prepared = batches.prepare_and_fetch(step)
+        return prepared.pin_memory() if on_gpu else prepared
+
+    with ThreadPoolExecutor(1, thread_name_prefix="batches") as pool:
+        upcoming = pool.submit(prepare, start) if start < stop else None
+        for step in range(start, stop):
+            assert upcoming is not None
+            prepared = upcoming.result()
+            upcoming = pool.submit(prepare, step + 1) if step + 1 < stop else None
+            yield prepared
+
+
+def _by_processes(batches: Batches, start: int, stop: int) -> Iterator[Prepared]:
+    loader: DataLoader[Prepared | FacecycleError] = DataLoader(
+        _Steps(batches),
+        batch_size=None,
+        sampler=range(start, stop),
+        num_workers=batches.config.workers,
+        pin_memory=torch.cuda.is_available(),
+        worker_init_fn=_leave_signals_to_the_run,
+        multiprocessing_context="fork",  # what was indexed and mapped is shared, not sent
+    )
+    for prepared in loader:
+        if isinstance(prepared, FacecycleError):
+            raise prepared
+        yield prepared
+
+
+class _Steps(Dataset[Prepared | FacecycleError]):
+    """The batches by step, as processes make them; an error is handed over whole."""
+
+    def __init__(self, batches: Batches) -> None:
+        self.batches = batches
+
+    def __getitem__(self, step: int) -> Prepared | FacecycleError:
+        try:
+            return self.batches.prepare_and_fetch(step)
+        except FacecycleError as error:
+            return error
+
+
+def _leave_signals_to_the_run(worker: int) -> None:
+    """A terminal interrupts every process of a run: the run itself finishes its step, and then ends the workers."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)

@@ -7,7 +7,6 @@ import hashlib
 import os
 import sys
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import overload
 
@@ -19,9 +18,6 @@ from facecycle.api import BadFrame
 from facecycle.data.frame_cache import open_cache
 from facecycle.data.images import printable, read_box, read_square
 from facecycle.errors import DataError, NotOffered
-
-THREADS = 2
-"""More of them wait for each other: opening an image holds the interpreter."""
 
 
 class Paths(Sequence[Path]):
@@ -53,7 +49,7 @@ class Paths(Sequence[Path]):
 
 
 class FrameFiles:
-    """Frames stored one a file.
+    """Frames stored one a file; several processes and threads may read them at once.
 
     Args:
         paths: the files; a frame's index is its place here.
@@ -92,6 +88,7 @@ class FrameFiles:
             store, known = kept
             missing = [frame for frame in np.unique(wanted[~known.numpy()[wanted]]).tolist() if frame not in self._bad]
             if missing:
+                # Two of them may decode one frame: they write the same bytes, and mark it after them.
                 self._decode(missing, store, missing, size)
                 known[[frame for frame in missing if frame not in self._bad]] = True
             pixels = store.index_select(0, torch.from_numpy(wanted))  # indexing takes twenty times as long
@@ -99,16 +96,9 @@ class FrameFiles:
         return pixels, bad
 
     def _decode(self, frames: list[int], into: Tensor, rows: Sequence[int], size: int) -> None:
-        jobs = list(zip(frames, rows, strict=True))
-
-        def read(first: int) -> None:
-            # A share of the jobs each: handing over single images costs a fifth of their time.
-            for frame, row in jobs[first::THREADS]:
-                if frame not in self._bad:  # what was bad once stays bad, at every size
-                    self._read_into(into[row], frame, size)
-
-        with ThreadPoolExecutor(THREADS) as pool:
-            list(pool.map(read, range(min(THREADS, len(jobs)))))
+        for frame, row in zip(frames, rows, strict=True):
+            if frame not in self._bad:  # what was bad once stays bad, at every size
+                self._read_into(into[row], frame, size)
 
     def _read_into(self, pixels: Tensor, frame: int, size: int) -> None:
         path = self.paths[frame]

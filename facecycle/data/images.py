@@ -18,6 +18,10 @@ IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".t
 MAX_PIXELS = 175_000_000
 """Larger images are refused before they are decoded; Pillow itself opens none much larger."""
 
+# Pillow warns of large images, where the limit above decides, and of damaged tags, without naming the file. Set
+# once: filters set around each image would be mixed up by the threads that read them.
+warnings.filterwarnings("ignore", module=r"PIL\.")
+
 
 @dataclass(frozen=True)
 class Crop:
@@ -91,15 +95,12 @@ def open_upright(path: Path, least: int | None = None) -> Image.Image:
         DataError: missing, no image, cut short, or too large.
     """
     try:
-        with warnings.catch_warnings():
-            # Our own limit below replaces Pillow's warning.
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            with Image.open(path) as image:
-                if image.width * image.height > MAX_PIXELS:
-                    raise DataError(f"{path}: {image.width} x {image.height} pixels are more than {MAX_PIXELS:,}")
-                if least is not None:
-                    image.draft(None, (least, least))
-                return _to_rgb(ImageOps.exif_transpose(image))
+        with Image.open(path) as image:
+            if image.width * image.height > MAX_PIXELS:
+                raise DataError(f"{path}: {image.width} x {image.height} pixels are more than {MAX_PIXELS:,}")
+            if least is not None:
+                image.draft(None, (least, least))
+            return _to_rgb(ImageOps.exif_transpose(image))
     except FileNotFoundError as error:
         raise DataError(f"{path}: there is no such file") from error
     except (IsADirectoryError, PermissionError) as error:

@@ -12,7 +12,7 @@ from torch.overrides import TorchFunctionMode
 from facecycle import registry
 from facecycle.api import Kind, Parts
 from facecycle.config import Component, RunConfig
-from facecycle.data.batches import JoinedTracks
+from facecycle.data.joined import JoinedTracks
 from facecycle.engine.objective import check_cycles
 
 

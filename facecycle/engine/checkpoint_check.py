@@ -14,6 +14,7 @@ from safetensors import safe_open
 from facecycle import checkpoint, registry
 from facecycle.api import GROUPS
 from facecycle.checkpoint import CONTENT, Checkpoint, check_header, content_sha256, read_tensors
+from facecycle.checkpoint_folders import SUMS, damage
 from facecycle.engine.load import load
 from facecycle.errors import CheckpointError, PluginError
 
@@ -120,6 +121,7 @@ def verify(path: Path, say: Callable[[str], None]) -> None:
         )
     else:
         say(f"content     {len(tensors)} tensors, sha256 {stated}")
+    _check_folder(found.path.parent, say)
     bad = [name for name, tensor in tensors.items() if not bool(torch.isfinite(tensor).all())]
     if bad:
         raise CheckpointError(f"{found.path} holds numbers that are not finite: {', '.join(bad[:5])}")
@@ -128,6 +130,19 @@ def verify(path: Path, say: Callable[[str], None]) -> None:
     say("networks    built, and the tensors fit")
     for component, origin in _components(found).items():
         say(f"component   {component}: {_installed(component, origin)}")
+
+
+def _check_folder(folder: Path, say: Callable[[str], None]) -> None:
+    """Check what lies beside a model file that is still in the checkpoint folder it was written to."""
+    if not (folder / SUMS).exists():
+        return
+    problems = damage(folder)
+    if problems:
+        raise CheckpointError(
+            f"{folder} is damaged: {', '.join(problems)}",
+            hint="`facecycle pretrain --resume` continues the run from its newest checkpoint that is whole.",
+        )
+    say(f"folder      every file has the sha256 in {SUMS}")
 
 
 def _installed(component: str, origin: dict[str, str]) -> str:

@@ -18,11 +18,14 @@ from torch import nn
 from facecycle import checkpoint
 from facecycle.api import Pairs
 from facecycle.config import RunConfig, StageConfig
-from facecycle.data.batches import Batches, JoinedTracks
+from facecycle.data.batches import Batches, FrameTally
+from facecycle.data.joined import JoinedTracks
 from facecycle.data.pairs import seeded, steps_per_epoch
+from facecycle.engine import non_finite
 from facecycle.engine.build import build_method, build_tracks, choose_device, provenance
 from facecycle.engine.objective import Objective
 from facecycle.engine.pictures import contact_sheet, panel_pixels, write_png
+from facecycle.engine.resume import newest_whole
 from facecycle.engine.run_folder import RunFolder
 from facecycle.engine.schedule import (
     learning_rate,
@@ -32,6 +35,7 @@ from facecycle.engine.schedule import (
     stage_steps,
 )
 from facecycle.engine.watch import Listener, Watch, deviations
+from facecycle.errors import FacecycleError
 
 SAMPLES = 8
 
@@ -47,10 +51,11 @@ class Position:
 
 @dataclasses.dataclass(frozen=True)
 class Outcome:
-    """How a run ended: its last checkpoint, the frames it could not read, the signal that stopped it."""
+    """How a run ended: its last checkpoint, what it could not use, the signal that stopped it."""
 
     model: Path
     bad_frames: dict[str, str]
+    skipped_steps: int
     stopped_by: int | None
 
 
@@ -94,27 +99,55 @@ class Pretraining:
         self.approximate = config.precision == "bfloat16" or (config.precision == "auto" and self.device.type == "cuda")
         if self.approximate:
             listener.note("precision: bfloat16 autocast, approximate; --set precision=float32 is exact")
+        self.compiled = config.compile is True or (config.compile == "auto" and self.device.type == "cuda")
+        if self.compiled:
+            listener.note("networks are compiled, which takes a while; --set compile=false leaves them as they are")
+            self.method.compile(mode="reduce-overhead")
         self.position = Position()
         self.trained: set[str] = set()
         self.parent = ""
-        self.bad_frames: dict[str, str] = {}
+        self.frames = FrameTally()
+        self.skipped_steps = 0
         self._optimizer_state: dict[str, torch.Tensor] = {}
 
     def start_from(self, path: Path) -> None:
-        """Start with the weights of another run's checkpoint."""
+        """Start with the weights of another run's checkpoint; they become this run's first one.
+
+        Raises:
+            ConfigError: the folder holds a run already.
+            CheckpointError, RunError: the checkpoint cannot be read or written.
+        """
+        self.folder.refuse_taken()
         found = checkpoint.read(path)
         checkpoint.load_weights(self.method, found)
         self.trained |= found.trained
         self.parent = found.sha256()
+        self._save(None)
 
     def resume(self) -> None:
-        """Continue from the newest checkpoint of the run folder."""
-        folder = checkpoint.latest_folder(self.folder.path)
+        """Continue from the newest whole checkpoint of the run folder, or from the start where there is none.
+
+        Raises:
+            CheckpointError: there are only damaged ones, or one does not fit.
+            RunError: another process is writing to the run.
+        """
+        self.folder.lock()
+        try:
+            self._restore(newest_whole(self.folder.path, self.listener.note))
+        except FacecycleError:
+            self.folder.close()
+            raise
+
+    def _restore(self, folder: Path | None) -> None:
+        if folder is None:
+            self.listener.note("the run has no checkpoint yet: it starts again")
+            return
         found = checkpoint.read(folder)
         checkpoint.load_weights(self.method, found)
         self._optimizer_state, state = checkpoint.read_resume(folder)
         self.position = Position(**state["position"])
-        self.bad_frames = dict(state["bad_frames"])
+        self.frames = FrameTally(**state.get("frames", {}), names=dict(state["bad_frames"]))
+        self.skipped_steps = state.get("skipped_steps", 0)
         self.trained = set(found.trained)
         self.parent = found.metadata.get("parent", "")
 
@@ -122,46 +155,56 @@ class Pretraining:
         """Run what is left of every stage.
 
         Raises:
-            RunError: the loss stayed non-finite.
-            CheckpointError: a checkpoint cannot be written.
+            RunError: the loss stayed non-finite, or the disk refuses.
+            DataError: too many frames cannot be read.
         """
-        self.folder.open_logs(self.position.total_steps)
         stages = list(self.config.stages.items())
         try:
+            self.folder.open_logs(self.position.total_steps)
             with _stop_requests() as received:
                 while self.position.stage < len(stages) and not received:
                     name, stage = stages[self.position.stage]
                     self._run_stage(name, stage, received)
+                if received:
+                    self.listener.note(f"stopped by signal {received[0]}, saved after step {self.position.total_steps}")
         finally:
             self.folder.close()
         model = checkpoint.find(self.folder.path)
-        return Outcome(model, self.bad_frames, received[0] if received else None)
+        return Outcome(model, self.frames.names, self.skipped_steps, received[0] if received else None)
 
     def _run_stage(self, name: str, stage: StageConfig, received: list[int]) -> None:
         epoch = steps_per_epoch(len(self.data.tracks), self.config.pairs)
         total = stage_steps(stage, epoch)
         objective = Objective(stage, name, self.method, self.device)
         optimizer = make_optimizer(stage.optimizer, self._select_trainable(stage))
+        buffers = non_finite.KeptBuffers(self.method.trainable(stage.cycle))
         if self._optimizer_state:
             restore_optimizer(optimizer, self._optimizer_state)
             self._optimizer_state = {}
-        batches = Batches(self.data, self.config, name, stage)
-        batches.bad_frames = self.bad_frames
+        batches = Batches(self.data, self.config, name, stage, self.frames)
         self.listener.stage(name, self.position.step, total)
         watch = Watch(name, self.config, self.folder, self.listener)
         for step, pairs in batches.iterate(self.position.step, total):
+            watch.judge(self.frames)
             optimizer.param_groups[0]["lr"] = learning_rate(stage.optimizer, step, total, epoch)
+            buffers.keep()
             metrics = self._step(step, name, stage, objective, optimizer, pairs)
-            watch.after_step(step, self.position.total_steps, metrics)
+            if metrics is None:
+                buffers.restore()
+                self.skipped_steps += 1
+            watch.after_step(step, self.position.total_steps, metrics, self.skipped_steps, batches.waited)
+            if watch.stuck:
+                record = {"stage": name, "step": step, "seed": self.config.seed, "bfloat16": self.approximate}
+                record["images"] = batches.names(step)
+                raise non_finite.stop(self.folder.path, self.method, self._metadata(), pairs, record, watch.non_finite)
             self.trained.add(stage.cycle)
             self.position = Position(self.position.stage, step + 1, self.position.total_steps + 1)
             last = step + 1 == total
             if (step + 1) % self.config.sample_every == 0 or last:
                 self._write_samples(name, batches, objective.wanted)
-            if received or ((step + 1) % self.config.checkpoint_every == 0 and not last):
+            if not last and (received or (step + 1) % self.config.checkpoint_every == 0):
                 self._save(optimizer)
-            if received:
-                self.listener.note(f"stopped by signal {received[0]} after step {step + 1} of stage {name}")
+            if received and not last:
                 return
         self.position = Position(self.position.stage + 1, 0, self.position.total_steps)
         self._save(None)
@@ -188,6 +231,8 @@ class Pretraining:
         noise = seeded("noise", self.config.seed, name, step)
         # Whatever a plugin draws from the global generator is tied to the step as well.
         torch.manual_seed(noise.initial_seed())
+        if self.compiled:
+            torch.compiler.cudagraph_mark_step_begin()
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.approximate):
             views = self.method(_on(pairs, self.device), stage.cycle, objective.wanted, noise)
             total, sums = objective(views)
@@ -225,8 +270,8 @@ class Pretraining:
         path = self.folder.path / "samples" / f"{self.position.total_steps:06d}-{name}.png"
         write_png(path, contact_sheet(columns, cell=96))
 
-    def _save(self, optimizer: torch.optim.Optimizer | None) -> None:
-        metadata = {
+    def _metadata(self) -> dict[str, str]:
+        return {
             "config": self.config.model_dump_json(),
             "trained": json.dumps(sorted(self.trained)),
             "components": json.dumps(provenance(self.config)),
@@ -235,12 +280,21 @@ class Pretraining:
             "step": str(self.position.total_steps),
             "licence": "; ".join(sorted({d.licence for d in self.data.datasets})),
         }
-        state = {"position": dataclasses.asdict(self.position), "bad_frames": self.bad_frames}
+
+    def _save(self, optimizer: torch.optim.Optimizer | None) -> None:
+        state = {
+            "position": dataclasses.asdict(self.position),
+            "frames": {"read": self.frames.read, "bad": self.frames.bad},
+            "bad_frames": self.frames.names,
+            "skipped_steps": self.skipped_steps,
+        }
         tensors = optimizer_tensors(optimizer) if optimizer is not None else {}
         folder = self.folder.path / "checkpoints" / f"step-{self.position.total_steps:06d}"
-        checkpoint.save(folder, self.method, tensors, state, metadata)
+        checkpoint.save(folder, self.method, tensors, state, self._metadata(), self.config.keep)
+        self.folder.list_bad_frames(self.frames.names)
 
 
 def _on(pairs: Pairs, device: torch.device) -> Pairs:
-    first, second = (x.to(device, memory_format=torch.channels_last) for x in (pairs.first, pairs.second))
-    return Pairs(first, second)
+    # A GPU copies from pinned memory while it computes, and changes the layout itself.
+    first, second = (x.to(device, non_blocking=True) for x in (pairs.first, pairs.second))
+    return Pairs(*(x.contiguous(memory_format=torch.channels_last) for x in (first, second)))

@@ -22,7 +22,7 @@ from facecycle.data.images import printable
 from facecycle.data.pairs import seeded
 from facecycle.data.shards import BLOCK, FORMAT, INDEX, MAX_SHARD_BYTES, SUMS, Index, ShardEntry, encode_frame
 from facecycle.errors import ConfigError, DataError, RunError
-from facecycle.files import remove, write_atomically, write_text
+from facecycle.files import write_atomically, write_text
 
 JOURNAL = ".progress.jsonl"
 THREADS = 2
@@ -148,7 +148,7 @@ def _begin(out: Path, plan: dict[str, Any]) -> _Progress:
     progress.noted = len(progress.bad_frames)
     kept = {entry.file for entry in progress.entries}
     for name in [*(shards - kept), *filter(_TEMPORARY.fullmatch, there)]:
-        remove(out / name)
+        (out / name).unlink(missing_ok=True)
     whole = [plan, *lines[1 : len(progress.entries) + 1]]
     write_text(out / JOURNAL, "".join(json.dumps(line) + "\n" for line in whole))
     return progress
@@ -223,4 +223,4 @@ def _write_index(out: Path, index: Index) -> None:
     sums = {**{entry.file: entry.sha256 for entry in index.shards}, INDEX: hashlib.sha256(text.encode()).hexdigest()}
     write_text(out / SUMS, "".join(f"{digest}  {file}\n" for file, digest in sums.items()))
     write_text(out / INDEX, text)  # where it is, everything is
-    remove(out / JOURNAL)
+    (out / JOURNAL).unlink(missing_ok=True)

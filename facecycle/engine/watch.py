@@ -7,11 +7,14 @@ from typing import Protocol
 
 from facecycle.api import Views
 from facecycle.config import RunConfig
-from facecycle.engine.run_folder import RunFolder
-from facecycle.errors import RunError
+from facecycle.data.batches import FrameTally
+from facecycle.engine.run_folder import BAD_FRAMES, RunFolder
+from facecycle.errors import DataError
 
-NON_FINITE_LIMIT = 10
-"""Steps in a row whose loss may be non-finite before the run stops."""
+JUDGED_AFTER = 500
+"""Frames that are read before it is judged whether too many are bad."""
+SHOWN = 5
+"""Bad frames that an error names; the file has them all."""
 COLLAPSED = 1e-3
 """A code or flow whose deviation over the batch is below this no longer tells faces apart."""
 COLLAPSE_PATIENCE = 100
@@ -40,34 +43,56 @@ class Watch:
         self.warned = False
         self.images = 0
         self.since = time.monotonic()
+        self.waited = 0.0
 
-    def after_step(self, step: int, total_steps: int, metrics: dict[str, float] | None) -> None:
+    @property
+    def stuck(self) -> bool:
+        """Whether the loss was not finite for too many steps in a row."""
+        return self.non_finite >= self.config.non_finite_limit
+
+    def judge(self, tally: FrameTally) -> None:
+        """Stop a run that reads too many bad frames.
+
+        Raises:
+            DataError: with the share, and where the frames are listed.
+        """
+        if tally.read < JUDGED_AFTER or tally.bad <= self.config.bad_share * tally.read:
+            return
+        self.folder.list_bad_frames(tally.names)
+        first = "\n".join(f"{name}: {reason}" for name, reason in list(tally.names.items())[:SHOWN])
+        raise DataError(
+            f"{tally.bad:,} of the {tally.read:,} images read so far are bad, more than bad_share = "
+            f"{self.config.bad_share:g} allows. The first of {len(tally.names):,} files:\n{first}",
+            hint=f"{self.folder.path / BAD_FRAMES} lists them all. Mend the data, or continue without them: "
+            "--resume --set bad_share=0.9",
+        )
+
+    def after_step(
+        self, step: int, total_steps: int, metrics: dict[str, float] | None, skipped: int, waited: float
+    ) -> None:
         """Log the metrics of a step, or note that it had none because its loss was not finite.
 
         Args:
             step: number of the step within the stage.
             total_steps: steps of the run before it.
             metrics: what `Pretraining` measured.
-
-        Raises:
-            RunError: the loss was not finite for too many steps in a row.
+            skipped: steps of the run whose loss was not finite, this one included.
+            waited: seconds that the stage has waited for its data so far; logged as a share of the time.
         """
         self.images += 2 * self.config.pairs
         if metrics is None:
             self.non_finite += 1
             self.listener.note(f"stage {self.stage}, step {step}: the loss is not finite; step skipped")
-            if self.non_finite >= NON_FINITE_LIMIT:
-                raise RunError(
-                    f"the loss of stage {self.stage} was not finite for {self.non_finite} steps in a row",
-                    hint="Lower the learning rate: --set stages.<stage>.optimizer.lr=…",
-                )
+            self.folder.log({"step": total_steps, "stage": self.stage, "skipped_steps": skipped})
             return
         self.non_finite = 0
         if step % self.config.log_every == 0:
             now = time.monotonic()
-            metrics["images_per_second"] = self.images / max(now - self.since, 1e-9)
-            self.images, self.since = 0, now
-            self.folder.log({"step": total_steps, "stage": self.stage, **metrics})
+            seconds = max(now - self.since, 1e-9)
+            metrics["images_per_second"] = self.images / seconds
+            metrics["waiting_for_data"] = (waited - self.waited) / seconds
+            self.images, self.since, self.waited = 0, now, waited
+            self.folder.log({"step": total_steps, "stage": self.stage, "skipped_steps": skipped, **metrics})
             self._warn_of_collapse(step, metrics)
         self.listener.step(self.stage, step + 1, metrics)
 

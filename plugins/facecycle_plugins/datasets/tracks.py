@@ -188,13 +188,22 @@ def _list(folder: Path) -> tuple[list[str], list[str]]:
         for entry in entries:
             if entry.name.startswith(".") or _leads_back(entry):
                 continue
-            if entry.is_dir():
+            if _is_dir(entry):
                 folders.append(entry.name)
-            elif is_image(Path(entry.name)):
-                images.append(entry.name)
+            elif is_image(Path(entry.name)) and (entry.is_symlink() or entry.is_file()):
+                images.append(entry.name)  # a pipe is none: reading one would wait for ever
     return sorted(folders, key=natural_key), sorted(images, key=natural_key)
+
+
+def _is_dir(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False  # a link that leads to itself
 
 
 def _leads_back(entry: os.DirEntry[str]) -> bool:
     """Tell whether an entry links to a folder that holds it: following it would never end."""
-    return entry.is_symlink() and Path(entry.path).parent.resolve().is_relative_to(Path(entry.path).resolve())
+    if not entry.is_symlink():
+        return False
+    return Path(os.path.realpath(os.path.dirname(entry.path))).is_relative_to(os.path.realpath(entry.path))
