@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import platform
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
@@ -36,6 +37,7 @@ ENTRIES_BEFORE_CONTENT = frozenset(
     {"format", "config", "trained", "components", "environment", "parent", "step", "licence"}
 )
 """What the header held in files written before they had a digest."""
+_STRINGS = TypeAdapter(list[str])
 
 
 @dataclass(frozen=True)
@@ -173,9 +175,10 @@ def latest_folder(run: Path) -> Path:
     """
     pointer = run / "checkpoints" / LATEST
     if pointer.is_file():
-        folder = pointer.parent / pointer.read_text().strip()
-        if (folder / MODEL).is_file():
-            return folder
+        name = pointer.read_text(errors="replace").strip()
+        # The name of a folder beside it, never a path to elsewhere; `isfile` takes any text for a name.
+        if name not in {"", ".", ".."} and "/" not in name and os.path.isfile(pointer.parent / name / MODEL):
+            return pointer.parent / name
     raise CheckpointError(
         f"{run} holds no checkpoint",
         hint="A run writes its first one at the end of its first stage, or earlier.",
@@ -210,8 +213,8 @@ def read(path: Path) -> Checkpoint:
         )
     try:
         config = RunConfig.model_validate_json(metadata["config"])
-        trained = frozenset(json.loads(metadata["trained"]))
-    except (KeyError, TypeError, ValueError, ValidationError) as error:
+        trained = frozenset(_STRINGS.validate_json(metadata["trained"]))
+    except (KeyError, ValueError, ValidationError) as error:
         raise CheckpointError(f"the header of {path} is damaged: {error}") from error
     return Checkpoint(path, config, trained, metadata)
 
@@ -284,6 +287,9 @@ def read_resume(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         CheckpointError: one of them is missing or damaged.
     """
     try:
-        return load_file(folder / OPTIMIZER), json.loads((folder / STATE).read_text())
-    except (SafetensorError, OSError, ValueError) as error:
+        tensors, state = load_file(folder / OPTIMIZER), json.loads((folder / STATE).read_text())
+    except (SafetensorError, OSError, ValueError, RecursionError) as error:
         raise CheckpointError(f"{folder} cannot be resumed from: {error}") from error
+    if not isinstance(state, dict):
+        raise CheckpointError(f"{folder} cannot be resumed from: {STATE} holds a {type(state).__name__}, not a table")
+    return tensors, state
