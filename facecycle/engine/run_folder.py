@@ -50,7 +50,7 @@ class RunFolder:
 
         path = self.path / METRICS
         if path.exists():
-            kept = [line for line in path.read_text().splitlines() if _step_of(line) < step]
+            kept = [line for line in path.read_text("utf-8", errors="replace").splitlines() if _step_of(line) < step]
             write_text(path, "".join(f"{line}\n" for line in kept))
         self._metrics = path.open("a")
         self._board = SummaryWriter(str(self.path / "tensorboard"), purge_step=step + 1)
@@ -74,6 +74,6 @@ class RunFolder:
 def _step_of(line: str) -> int:
     try:
         return int(json.loads(line)["step"])
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
         # A line cut short by a kill belongs to no step that is kept.
         return 2**63
