@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/installed
 
-.PHONY: demo test lint proof bench docs clean
+.PHONY: demo test lint proof bench fuzz docs clean
 
 demo: $(STAMP)
 	rm -rf demo
@@ -33,6 +33,9 @@ proof: $(STAMP)
 
 bench: $(STAMP)
 	$(BIN)/python benchmarks
+
+fuzz: $(STAMP)
+	$(BIN)/python tests/fuzz
 
 docs: $(STAMP)
 	$(BIN)/python docs/configuration.py
