@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/installed
 
-.PHONY: demo test lint proof kill bench docs clean
+.PHONY: demo test lint proof kill fuzz bench docs clean
 
 demo: $(STAMP)
 	rm -rf demo
@@ -36,6 +36,9 @@ kill: $(STAMP)
 
 bench: $(STAMP)
 	$(BIN)/python benchmarks
+
+fuzz: $(STAMP)
+	$(BIN)/python tests/fuzz
 
 docs: $(STAMP)
 	$(BIN)/python docs/configuration.py

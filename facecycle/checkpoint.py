@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
@@ -45,6 +45,7 @@ ENTRIES_BEFORE_CONTENT = frozenset(
     {"format", "config", "trained", "components", "environment", "parent", "step", "licence"}
 )
 """What the header held in files written before they had a digest."""
+_STRINGS = TypeAdapter(list[str])
 
 
 @dataclass(frozen=True)
@@ -203,8 +204,8 @@ def read(path: Path) -> Checkpoint:
         )
     try:
         config = RunConfig.model_validate_json(metadata["config"])
-        trained = frozenset(json.loads(metadata["trained"]))
-    except (KeyError, TypeError, ValueError, ValidationError) as error:
+        trained = frozenset(_STRINGS.validate_json(metadata["trained"]))
+    except (KeyError, ValueError, ValidationError) as error:
         raise CheckpointError(f"the header of {path} is damaged: {error}") from error
     return Checkpoint(path, config, trained, metadata)
 
@@ -277,6 +278,9 @@ def read_resume(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         CheckpointError: one of them is missing or damaged.
     """
     try:
-        return load_file(folder / OPTIMIZER), json.loads((folder / STATE).read_text())
-    except (SafetensorError, OSError, ValueError) as error:
+        tensors, state = load_file(folder / OPTIMIZER), json.loads((folder / STATE).read_text())
+    except (SafetensorError, OSError, ValueError, RecursionError) as error:
         raise CheckpointError(f"{folder} cannot be resumed from: {error}") from error
+    if not isinstance(state, dict):
+        raise CheckpointError(f"{folder} cannot be resumed from: {STATE} holds a {type(state).__name__}, not a table")
+    return tensors, state

@@ -6,6 +6,7 @@ A folder comes under its name by one rename, after its files are on the disk: wh
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 
@@ -41,9 +42,10 @@ def latest_folder(run: Path) -> Path:
     """
     pointer = run / FOLDERS / LATEST
     if pointer.is_file():
-        folder = pointer.parent / pointer.read_text(errors="replace").strip()
-        if folder.parent == pointer.parent and folder.is_dir():
-            return folder
+        name = pointer.read_text(errors="replace").strip()
+        # The name of a folder beside it, never a path to elsewhere; `isdir` takes any text for a name.
+        if name not in {"", ".", ".."} and "/" not in name and os.path.isdir(pointer.parent / name):
+            return pointer.parent / name
     folders = all_folders(run)
     if not folders:
         raise CheckpointError(

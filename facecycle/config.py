@@ -18,10 +18,12 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from facecycle.errors import ConfigError, did_you_mean
+from facecycle.errors import ConfigError, did_you_mean, shown
 
 Layer = tuple[str, dict[str, Any]]
 """Where values come from, as shown in an error, and the values as nested tables."""
+DEEPEST = 32
+"""How deep the tables and lists of a layer may be nested; a configuration needs 7."""
 
 
 class _Model(BaseModel):
@@ -108,9 +110,9 @@ class RunConfig(_Model):
 
     preset: str = "small"
     """The preset this configuration started from."""
-    seed: int = 0
+    seed: int = Field(0, ge=-(2**62), le=2**62)
     """Seed of initialisation, sampling, augmentation and noise."""
-    size: int = Field(64, ge=16, multiple_of=16)
+    size: int = Field(64, ge=16, le=4096, multiple_of=16)
     """Side of the training images, in pixels."""
     pairs: int = Field(16, ge=1)
     """Pairs in a batch; a batch holds twice as many images."""
@@ -222,8 +224,22 @@ def _value(text: str) -> Any:
         return None
     try:
         return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+    except (ValueError, RecursionError):  # also an integer of thousands of digits, or lists in lists in lists
         return text
+
+
+def _refuse_unwritable(origin: str, values: dict[str, Any]) -> None:
+    """Refuse text that UTF-8 cannot hold, and what is nested so deep that it cannot be merged, shown or written."""
+    level: list[Any] = [values]
+    for _ in range(DEEPEST):
+        inner = [v for holder in level for v in ([*holder, *holder.values()] if isinstance(holder, dict) else holder)]
+        for text in inner:
+            if isinstance(text, str) and text.encode("utf-8", "replace").decode() != text:
+                raise ConfigError(f"{origin}: {shown(text)} holds half a character, which cannot be written")
+        level = [value for value in inner if isinstance(value, dict | list)]
+        if not level:
+            return
+    raise ConfigError(f"{origin}: tables and lists may be nested {DEEPEST} deep, and no deeper")
 
 
 def _merge(below: dict[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
@@ -270,7 +286,8 @@ def resolve(layers: Iterable[Layer]) -> RunConfig:
     """
     layers = list(layers)
     values: dict[str, Any] = {}
-    for _, layer in layers:
+    for origin, layer in layers:
+        _refuse_unwritable(origin, layer)
         values = _merge(values, layer)
     try:
         return RunConfig.model_validate(_without_removed(values))
@@ -288,7 +305,7 @@ def _explain(error: Any, layers: list[Layer]) -> str:
         known = _keys_at(location[:-1])
         suggestion = did_you_mean(location[-1], known) or f"Known keys: {', '.join(known)}."
         return f"{key}: unknown key (from {origin}). {suggestion}"
-    return f"{key} = {error['input']!r}: {error['msg']} (from {origin})"
+    return f"{key} = {shown(error['input'])}: {error['msg']} (from {origin})"
 
 
 def _holds(layer: Any, location: list[str]) -> bool:

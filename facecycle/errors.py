@@ -57,6 +57,19 @@ class RunError(FacecycleError):
     """A run that cannot go on, such as one whose loss stays non-finite."""
 
 
+def shown(value: object, longest: int = 300) -> str:
+    """Return a value as an error shows it: its `repr`, cut where it is long.
+
+    >>> shown("banana")
+    "'banana'"
+    """
+    try:
+        text = repr(value)
+    except (ValueError, RecursionError):  # an integer of thousands of digits, or lists in lists in lists
+        return f"a {type(value).__name__} that is too large to be shown"
+    return text if len(text) <= longest else f"{text[:longest]}..."
+
+
 def did_you_mean(wrong: str, known: Iterable[str], count: int = 3) -> str:
     """Return a sentence that suggests the names closest to `wrong`, or '' when none is close.
 

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ValidationError
 
 from facecycle.api import API_VERSION, GROUPS, NAMESPACE_GROUP, Kind
 from facecycle.discovery import Found, canonical, scan
-from facecycle.errors import ConfigError, FacecycleError, PluginError, did_you_mean
+from facecycle.errors import ConfigError, FacecycleError, PluginError, did_you_mean, shown
 
 REQUIRED: dict[Kind, tuple[str, ...]] = {
     "encoder": ("__call__",),
@@ -204,4 +204,4 @@ def _explain(component: Component, error: Any, known: list[str]) -> str:
         return f"{where} does not exist. {did_you_mean(key, known) or expected}"
     if error["type"] == "missing":
         return f"{where} is required"
-    return f"{where} = {error['input']!r}: {error['msg']}"
+    return f"{where} = {shown(error['input'])}: {error['msg']}"

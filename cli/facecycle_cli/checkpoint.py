@@ -23,7 +23,7 @@ def import_(
     from facecycle.engine.import_released import LICENCE, import_released
     from facecycle_cli.console import say
 
-    target = out or Path(source.with_suffix(".safetensors").name)
+    target = out or Path(f"{source.stem or 'model'}.safetensors")
     trained = import_released(source, target)
     say(f"checkpoint: {target}\ntrained: {', '.join(trained)}\nterms: {LICENCE}")
 

@@ -18,9 +18,17 @@ QUIET_INTERVAL = 30.0
 """Seconds between two lines of progress where standard output is not a terminal."""
 
 
+CONTROLS = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160)) if chr(code) not in "\n\t"}
+
+
+def visible(text: str) -> str:
+    """Return text with what would steer a terminal, or has no encoding, as escapes; files and headers hold anything."""
+    return text.translate(CONTROLS).encode("utf-8", "backslashreplace").decode()
+
+
 def say(text: str) -> None:
-    """Print a line as it is; nothing in it is taken for markup."""
-    console.print(escape(text))
+    """Print a line as it is; nothing in it is taken for markup, or by the terminal."""
+    console.print(escape(visible(text)))
 
 
 def say_log() -> None:
@@ -119,5 +127,5 @@ def show_table(title: str, titles: list[str], rows: list[list[str]]) -> None:
     for number, text in enumerate(titles):
         shown.add_column(text, justify="left" if number == 0 else "right")
     for cells in rows:
-        shown.add_row(*(escape(cell) for cell in cells))
+        shown.add_row(*(escape(visible(cell)) for cell in cells))
     console.print(shown)

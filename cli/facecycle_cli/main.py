@@ -55,5 +55,7 @@ def run() -> None:
     except FacecycleError as error:
         if os.environ.get("FACECYCLE_DEBUG") == "1":
             raise
-        print(f"error: {error}", file=sys.stderr)
+        from facecycle_cli.console import visible
+
+        print(f"error: {visible(str(error))}", file=sys.stderr)
         sys.exit(2)

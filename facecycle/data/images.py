@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import stat
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,8 +16,11 @@ from torch import Tensor
 from facecycle.errors import ConfigError, DataError
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".pgm", ".ppm", ".pbm"})
-MAX_PIXELS = 175_000_000
-"""Larger images are refused before they are decoded; Pillow itself opens none much larger."""
+MAX_PIXELS = 90_000_000
+"""More pixels are refused before they are decoded, and Pillow itself opens no file of twice as many. A JPEG counts
+at the scale it is decoded at. A pixel takes 16 bytes at most on its way to RGB, so no image takes 1.5 GiB."""
+TILE = 1024
+"""Side of the squares in which numbers of 64 bits are computed with."""
 
 # Pillow warns of large images, where the limit above decides, and of damaged tags, without naming the file. Set
 # once: filters set around each image would be mixed up by the threads that read them.
@@ -71,17 +75,31 @@ def list_images(folder: Path) -> list[Path]:
 
 def _to_rgb(image: Image.Image) -> Image.Image:
     if image.mode.startswith(("I", "F")):
-        # 16 bit and floating point: Pillow's own conversion would clip instead of scale.
-        values = np.nan_to_num(np.asarray(image, dtype=np.float64))
-        # Integers are 16 bit, however dark; floating point does not say its white, so the range tells.
-        whites = (65535.0,) if image.mode.startswith("I") else (1.0, 255.0, 65535.0)
-        brightest = next((level for level in whites if values.max(initial=0) <= level), whites[-1])
-        image = Image.fromarray((values / brightest * 255).clip(0, 255).round().astype(np.uint8))
+        image = _scaled_to_bytes(image)
     if image.mode in {"RGBA", "LA", "PA"} or "transparency" in image.info:
-        rgba = image.convert("RGBA")
-        white = Image.new("RGBA", rgba.size, (255, 255, 255, 255))
-        image = Image.alpha_composite(white, rgba)
-    return image.convert("RGB")
+        rgba = image if image.mode == "RGBA" else image.convert("RGBA")
+        image = Image.new("RGB", rgba.size, (255, 255, 255))
+        image.paste(rgba, mask=rgba)
+    return image if image.mode == "RGB" else image.convert("RGB")
+
+
+def _scaled_to_bytes(image: Image.Image) -> Image.Image:
+    """Scale 16 bit and floating point to grey of 8 bit; Pillow's own conversion would clip instead."""
+    corners = [(left, top) for top in range(0, image.height, TILE) for left in range(0, image.width, TILE)]
+
+    def values(left: int, top: int) -> np.ndarray:
+        box = (left, top, min(left + TILE, image.width), min(top + TILE, image.height))
+        return np.nan_to_num(np.asarray(image.crop(box), dtype=np.float64))
+
+    # Integers are 16 bit, however dark; floating point does not say its white, so the range tells.
+    whites = (65535.0,) if image.mode.startswith("I") else (1.0, 255.0, 65535.0)
+    most = max(values(*corner).max(initial=0) for corner in corners)
+    brightest = next((level for level in whites if most <= level), whites[-1])
+    grey = Image.new("L", image.size)
+    for corner in corners:
+        scaled = (values(*corner).clip(0, brightest) / brightest * 255).round().astype(np.uint8)
+        grey.paste(Image.fromarray(scaled), corner)
+    return grey
 
 
 def open_upright(path: Path, least: int | None = None) -> Image.Image:
@@ -95,12 +113,17 @@ def open_upright(path: Path, least: int | None = None) -> Image.Image:
         DataError: missing, no image, cut short, or too large.
     """
     try:
+        if stat.S_ISFIFO(path.stat().st_mode):
+            raise DataError(f"{path}: a pipe, not a file")  # opening it would wait for a writer
         with Image.open(path) as image:
-            if image.width * image.height > MAX_PIXELS:
-                raise DataError(f"{path}: {image.width} x {image.height} pixels are more than {MAX_PIXELS:,}")
+            width, height = image.size
             if least is not None:
                 image.draft(None, (least, least))
-            return _to_rgb(ImageOps.exif_transpose(image))
+            if image.width * image.height > MAX_PIXELS:
+                raise DataError(f"{path}: {width} x {height} pixels are more than {MAX_PIXELS:,}")
+            image.load()
+            ImageOps.exif_transpose(image, in_place=True)
+            return _to_rgb(image)
     except FileNotFoundError as error:
         raise DataError(f"{path}: there is no such file") from error
     except (IsADirectoryError, PermissionError) as error:
@@ -156,7 +179,7 @@ def read_box(path: Path, size: int, box: tuple[float, float, float, float]) -> T
     image = open_upright(path)
     left, top = max(box[0], 0.0), max(box[1], 0.0)
     right, bottom = min(box[2], image.width), min(box[3], image.height)
-    if right - left < 1 or bottom - top < 1:
+    if not (right - left >= 1 and bottom - top >= 1):  # so that a box of no numbers is refused too
         raise DataError(f"{path}: the box {box} lies outside the image, which is {image.width} x {image.height}")
     return _resized(image, size, (left, top, right, bottom))
 

@@ -6,6 +6,7 @@ import json
 import pickle
 import struct
 import warnings
+import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from facecycle import checkpoint
 from facecycle.checkpoint import misfits
 from facecycle.config import RunConfig, preset_layers, resolve
 from facecycle.engine.build import build_method, provenance
+from facecycle.engine.released_pickle import check_pickles
 from facecycle.errors import CheckpointError
 from facecycle.files import file_sha256
 from facecycle.method.released import released_name
@@ -34,7 +36,7 @@ SHOWN = 10
 """Faults named in a message; the others are counted."""
 UNREADABLE = (
     *(OSError, EOFError, RuntimeError, ValueError, LookupError, TypeError, AttributeError),
-    *(AssertionError, ArithmeticError, MemoryError, struct.error),
+    *(AssertionError, ArithmeticError, MemoryError, struct.error, zipfile.BadZipFile),
 )
 """What torch raises where bytes of a file were changed, beside refusing it."""
 
@@ -103,6 +105,7 @@ def _read(source: Path) -> dict[str, dict[str, Any]]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # torch's advice on what it refuses is to trust the file
+            check_pickles(source)
             content = torch.load(source, weights_only=True, map_location="cpu")
     except pickle.UnpicklingError as error:
         raise CheckpointError(

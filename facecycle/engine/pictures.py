@@ -18,6 +18,11 @@ BACKGROUND = 255
 GAP = 4
 
 
+def _one_line(text: str) -> str:
+    """Return text that can be drawn on one line: a file's name may hold line ends and other controls."""
+    return "".join(c if c.isprintable() else "?" for c in text)
+
+
 def flow_pixels(flow: Tensor, size: int) -> Tensor:
     """Colour flows (B, 2, h, w) as uint8 RGB (B, 3, size, size): hue is direction, saturation is length.
 
@@ -60,6 +65,7 @@ def contact_sheet(columns: Sequence[tuple[str, Tensor]], rows: Sequence[str] = (
         rows: R labels printed left of the rows; none leaves the margin out.
         cell: side of a cell in pixels.
     """
+    rows = [_one_line(label) for label in rows]
     font = ImageFont.load_default(size=max(10, cell // 10))
     header = font.size * 2  # type: ignore[union-attr]
     margin = max((int(font.getlength(label)) for label in rows), default=-2 * GAP) + 2 * GAP
@@ -87,6 +93,7 @@ def captioned_sheet(pixels: Tensor, captions: Sequence[str], columns: int = 8) -
     for number, (image, caption) in enumerate(zip(pixels, captions, strict=True)):
         left, top = number % columns * (cell + GAP), number // columns * height
         sheet.paste(to_pil(image), (left, top))
+        caption = _one_line(caption)
         while caption and draw.textlength(caption, font=font) > cell:
             caption = caption[1:]
         draw.text((left + cell // 2, top + cell + 9), caption, fill=0, font=font, anchor="mm")

@@ -17,6 +17,15 @@ if TYPE_CHECKING:
     from facecycle.engine.probe import ProbeResult, Row
 
 
+MOST = 32
+"""Stages of a run that are drawn, and curves of a stage."""
+
+
+def _plain(text: str) -> str:
+    """Return text that is drawn as it is: matplotlib reads what stands between dollars as a formula."""
+    return text.encode("utf-8", "backslashreplace").decode().replace("$", r"\$")
+
+
 def plot(result: ProbeResult, out: Path) -> Path:
     """Draw the plot of a task and write it as PNG into a folder; return its path."""
     draw = {"emotion": confusion_matrix, "pose": angles, "verify": roc_curves}[result.task]
@@ -48,11 +57,12 @@ def confusion_matrix(result: ProbeResult) -> Figure:
     figure = _figure(5.5, 5)
     axes = figure.subplots()
     axes.imshow(percent, cmap="Blues", vmin=0, vmax=100)
-    axes.set_xticks(range(count), result.classes, rotation=45, ha="right")
-    axes.set_yticks(range(count), result.classes)
+    classes = [_plain(name) for name in result.classes]
+    axes.set_xticks(range(count), classes, rotation=45, ha="right")
+    axes.set_yticks(range(count), classes)
     for (y, x), value in np.ndenumerate(percent):
         axes.text(x, y, f"{value:.0f}", ha="center", va="center", color="white" if value > 50 else "black")
-    axes.set(xlabel="predicted", ylabel="true", title=f"{row.label}: % of the true class")
+    axes.set(xlabel="predicted", ylabel="true", title=_plain(f"{row.label}: % of the true class"))
     return figure
 
 
@@ -66,7 +76,7 @@ def angles(result: ProbeResult) -> Figure:
         axes.plot([-limit, limit], [-limit, limit], color="0.7", linewidth=1)
         axes.scatter(true[:, index], row.scores.predictions[:, index], s=6, alpha=0.5)
         axes.set(xlim=(-limit, limit), ylim=(-limit, limit), xlabel=f"true {angle} (deg)", ylabel="predicted")
-        axes.set_title(f"{row.label}: MAE {row.scores.metrics[angle]:.1f}")
+        axes.set_title(_plain(f"{row.label}: MAE {row.scores.metrics[angle]:.1f}"))
     return figure
 
 
@@ -79,7 +89,7 @@ def roc_curves(result: ProbeResult) -> Figure:
     axes.plot([0, 1], [0, 1], color="0.7", linewidth=1)
     for row in result.rows:
         false_positive, true_positive, _ = roc_curve(result.targets, row.scores.predictions)
-        axes.plot(false_positive, true_positive, label=f"{row.label} ({row.scores.metrics['auc']:.3f})")
+        axes.plot(false_positive, true_positive, label=_plain(f"{row.label} ({row.scores.metrics['auc']:.3f})"))
     axes.set(xlabel="false positive rate", ylabel="true positive rate", title="verification (AUC)")
     axes.legend(loc="lower right", fontsize=8)
     return figure
@@ -87,16 +97,16 @@ def roc_curves(result: ProbeResult) -> Figure:
 
 def loss_curves(lines: list[dict[str, Any]]) -> bytes:
     """Draw the losses of a run against its steps, one panel a stage; returns a PNG."""
-    stages = list(dict.fromkeys(str(line.get("stage")) for line in lines))
+    stages = list(dict.fromkeys(str(line.get("stage")) for line in lines))[:MOST]
     hidden = {"stage", "step", "lr", "gradient_norm", "images_per_second"}
     figure = _figure(4.5 * len(stages), 3.5)
     for axes, stage in zip(figure.subplots(1, len(stages), squeeze=False)[0], stages, strict=True):
         mine = [line for line in lines if str(line.get("stage")) == stage]
-        for name in sorted({k for line in mine for k in line} - hidden):
+        for name in sorted({k for line in mine for k in line} - hidden)[:MOST]:
             points = [(line["step"], line[name]) for line in mine if isinstance(line.get(name), float)]
             if points and "/" not in name:
-                axes.plot(*zip(*points, strict=True), label=name, linewidth=1)
-        axes.set(xlabel="step", title=stage)
+                axes.plot(*zip(*points, strict=True), label=_plain(name), linewidth=1)
+        axes.set(xlabel="step", title=_plain(stage))
         axes.legend(fontsize=7)
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=100)

@@ -21,6 +21,8 @@ from facecycle.files import write_text
 
 LARGEST_PICTURE = 4 * 1024**2
 """Bytes; a larger picture is named in the report, not carried in it."""
+LAST_STEP = 2**53
+"""No run takes so many steps, and no plot tells larger numbers apart."""
 
 
 @dataclass
@@ -100,8 +102,10 @@ def _find(folders: Sequence[Path]) -> Found:
     for folder in folders:
         if not folder.is_dir():
             raise DataError(f"there is no folder {folder}", hint="Name folders of runs, probes or translations.")
-        found.results += [(path, read_result(path)) for path in sorted(folder.rglob(RESULT))]
-        found.runs += [path.parent for path in sorted(folder.rglob(METRICS)) if (path.parent / CONFIG).is_file()]
+        # Files alone: to open a pipe would be to wait for whoever writes to it.
+        found.results += [(path, read_result(path)) for path in sorted(folder.rglob(RESULT)) if path.is_file()]
+        metrics = [path for path in sorted(folder.rglob(METRICS)) if path.is_file()]
+        found.runs += [path.parent for path in metrics if (path.parent / CONFIG).is_file()]
         found.sheets += sorted(folder.rglob("contact_sheet.png"))
     if not (found.results or found.runs or found.sheets):
         raise DataError(
@@ -186,15 +190,23 @@ def _run(folder: Path) -> Run:
         ("data", ", ".join(f"{c.name} {c.options.get('path', '')}".strip() for c in config.data)),
         ("seed", str(config.seed)),
     ]
-    lines = []
-    for line in (folder / METRICS).read_text("utf-8").splitlines():
-        try:
-            lines.append(json.loads(line))
-        except ValueError:
-            continue  # cut short by a kill
+    lines = _metrics(folder / METRICS)
     pictures = [Picture("losses", _embedded(loss_curves(lines)))] if lines else []
     samples = sorted((folder / "samples").glob("*.png"))
     return Run(folder.name, facts, [*pictures, *(p for path in samples[-1:] for p in _pictures(path))])
+
+
+def _metrics(path: Path) -> list[dict[str, Any]]:
+    """Return the lines of a run's metrics; one that was cut short by a kill, or is no line of ours, is left out."""
+    lines = []
+    for line in path.read_text("utf-8", errors="replace").splitlines():
+        try:
+            record = json.loads(line)
+        except (ValueError, RecursionError):
+            continue
+        if isinstance(record, dict) and isinstance(record.get("stage"), str) and isinstance(record.get("step"), int):
+            lines += [record] if abs(record["step"]) < LAST_STEP else []
+    return lines
 
 
 def _pictures(path: Path) -> list[Picture]:

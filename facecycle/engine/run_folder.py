@@ -165,6 +165,6 @@ class RunFolder:
 def _step_of(line: str) -> int:
     try:
         return int(json.loads(line)["step"])
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
         # A line cut short by a kill belongs to no step that is kept.
         return 2**63

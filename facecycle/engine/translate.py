@@ -20,6 +20,8 @@ from facecycle.files import write_text
 
 BATCH = 32
 SHEET_ROWS = 32
+LONGEST = 90
+"""Bytes of a picture's name in the names of what is made of it; two of them and a panel's make one, of 255 at most."""
 FIGURE = ("input", "frontal", "neutral", "mean_face", "expression_swap", "identity_swap")
 """The panels of a pair of faces; two rows of these six are the paper's figure."""
 SINGLE = ("input", "frontal", "neutral", "mean_face", "flow")
@@ -133,7 +135,7 @@ def _unique_names(paths: Sequence[Path]) -> list[tuple[str, Path]]:
     taken: set[str] = set()
     names = []
     for path in paths:
-        stem = printable(Path(path.stem)).replace("\\", "_")
+        stem = _file_name(path.stem)
         name, number = stem, 1
         while name in taken:
             number += 1
@@ -141,6 +143,12 @@ def _unique_names(paths: Sequence[Path]) -> list[tuple[str, Path]]:
         taken.add(name)
         names.append((name, path))
     return names
+
+
+def _file_name(stem: str) -> str:
+    """Return a picture's stem as part of a file's name: without what cannot be printed, and cut to leave room."""
+    shown = "".join(c if c.isprintable() and c != "\\" else "_" for c in printable(Path(stem)))
+    return shown.encode()[:LONGEST].decode(errors="ignore")
 
 
 def _batches(

@@ -23,13 +23,13 @@ TRAINED = "trained"
 class FaceCycleOptions(BaseOptions):
     """Widths of the networks; the defaults are the paper's."""
 
-    width: int = Field(64, ge=4, multiple_of=4)
+    width: int = Field(64, ge=4, le=4096, multiple_of=4)
     """Channels of the stem's first convolution; the generator works at 2 and 4 times as many."""
-    motion_width: int = Field(256, ge=8, multiple_of=8)
+    motion_width: int = Field(256, ge=8, le=4096, multiple_of=8)
     """Channels of the motion decoder's first map."""
-    generator_blocks: int = Field(8, ge=1)
+    generator_blocks: int = Field(8, ge=1, le=256)
     """Residual blocks of the generator."""
-    renormalizer_blocks: int = Field(6, ge=1)
+    renormalizer_blocks: int = Field(6, ge=1, le=256)
     """Residual blocks of the renormalizer."""
     save_memory: bool = False
     """Compute the generator's activations again on the way back instead of keeping them."""

@@ -29,5 +29,6 @@ def plain(text: object) -> str:
 
 
 def fill(template: str, **values: Any) -> str:
-    """Return a template of this folder, filled with values."""
-    return _environment().get_template(template).render(**values)
+    """Return a template of this folder, filled with values; what UTF-8 cannot hold is shown as escapes."""
+    text = _environment().get_template(template).render(**values)
+    return text.encode("utf-8", "backslashreplace").decode()

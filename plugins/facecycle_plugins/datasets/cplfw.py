@@ -15,7 +15,7 @@ from facecycle.errors import DataError, MalformedError
 
 PUBLISHED = {"pairs": 6000}
 FOLDS = 10
-IMAGE = re.compile(r"(\S+)\s+(\d+)")
+IMAGE = re.compile(r"(\S+)\s+([0-9]{1,9})")
 PAIR = re.compile(r"(\S+)\s+(\S+)\s+([01])")
 LAYOUT = "Expected a folder of images, as Name_1.jpg, or one that holds such a folder images/."
 

@@ -6,22 +6,28 @@ import contextlib
 import hashlib
 import json
 import math
+import struct
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
-from scipy.io import loadmat
-from scipy.io.matlab import MatReadError
 
 from facecycle.errors import DataError, RunError
 from facecycle.files import cache_home, write_text
+from facecycle_plugins.datasets.mat_file import read_matrices
 
-# What NumPy and SciPy raise for files that are cut short, overwritten or of another kind.
-NPZ_ERRORS = (OSError, EOFError, ValueError, RuntimeError, MemoryError, zipfile.BadZipFile, zlib.error)
-MAT_ERRORS = (*NPZ_ERRORS, MatReadError, TypeError, LookupError, ArithmeticError, NameError)
+# What NumPy raises for files that are cut short, overwritten or of another kind.
+NPZ_ERRORS = (
+    *(OSError, EOFError, ValueError, RuntimeError, MemoryError, zipfile.BadZipFile, zlib.error, struct.error),
+    *(TypeError, LookupError, ArithmeticError, AttributeError, SyntaxError, tokenize.TokenError),
+)
+UNPACKED = 256 * 1024**2
+EXPANSION = 20
+"""Arrays may have so many bytes, or so many times the bytes of their file: faces do not pack to a twentieth."""
 NPZ_LAYOUT = "the arrays image (N, 64, 64, 3) of bytes and pose (N, 3) of yaw, pitch and roll in degrees"
 
 
@@ -68,7 +74,7 @@ def _cached(cache: Path) -> dict[str, list[float]]:
             len(known) == 9 and all(isinstance(value, int | float) and math.isfinite(value) for value in known)
             for known in files.values()
         )
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, ArithmeticError, RecursionError):
         return {}
     return files if usable else {}
 
@@ -80,8 +86,8 @@ def _read_mat(path: Path) -> list[float]:
         DataError: no .mat file, or one without such a pose and landmarks.
     """
     try:
-        content = loadmat(path, variable_names=("Pose_Para", "pt2d"), appendmat=False)
-    except MAT_ERRORS as error:
+        content = read_matrices(path, ("Pose_Para", "pt2d"))
+    except (OSError, ValueError) as error:
         raise DataError(f"{path}: expected a whole MATLAB file, got one that cannot be read ({error})") from error
     pose, points = content.get("Pose_Para"), content.get("pt2d")
     if not _is_numeric(pose) or pose.shape[0] < 1 or pose.shape[1] < 3 or not np.isfinite(pose[0, :3]).all():
@@ -97,7 +103,7 @@ def _read_mat(path: Path) -> list[float]:
     return [*np.degrees(angles).tolist(), *visible.min(axis=1).tolist(), *visible.max(axis=1).tolist()]
 
 
-def _is_numeric(array: Any) -> bool:
+def _is_numeric(array: Any) -> TypeGuard[np.ndarray]:
     return isinstance(array, np.ndarray) and array.ndim == 2 and array.dtype.kind in "fiu"
 
 
@@ -122,9 +128,14 @@ def read_archive(path: Path) -> tuple[np.ndarray, np.ndarray]:
             if missing:
                 got = ", ".join(archive.files) or "an empty file"
                 raise DataError(f"{path}: expected {NPZ_LAYOUT}, got {got}")
+            size = sum(i.file_size for i in archive.zip.infolist() if i.filename.partition(".")[0] in ("image", "pose"))
+            if size > max(UNPACKED, EXPANSION * path.stat().st_size):
+                raise DataError(f"{path}: expected {NPZ_LAYOUT}, got {size:,} bytes packed beyond what images can be")
             images, poses = archive["image"], archive["pose"]
     except NPZ_ERRORS as error:
         raise DataError(f"{path}: expected {NPZ_LAYOUT}, got a file that cannot be read ({error})") from error
+    if not (isinstance(images, np.ndarray) and isinstance(poses, np.ndarray)):
+        raise DataError(f"{path}: expected {NPZ_LAYOUT}, got something else by these names")
     square = images.ndim == 4 and images.shape[1] == images.shape[2] and images.shape[3] == 3
     if not square or images.dtype != np.uint8 or images.size == 0:
         raise DataError(f"{path}: expected {NPZ_LAYOUT}, got an image of {_shown(images)}")

@@ -14,9 +14,9 @@ from facecycle.data.verification import ListedPair, find_pairs_file, listed_pair
 from facecycle.errors import DataError, MalformedError
 
 PUBLISHED = {"pairs": 6000}
-HEADER = re.compile(r"([1-9]\d*)(?:\s+([1-9]\d*))?")
-SAME = re.compile(r"(\S+)\s+(\d+)\s+(\d+)")
-DIFFERENT = re.compile(r"(\S+)\s+(\d+)\s+(\S+)\s+(\d+)")
+HEADER = re.compile(r"([1-9][0-9]{0,8})(?:\s+([1-9][0-9]{0,8}))?")
+SAME = re.compile(r"(\S+)\s+([0-9]{1,9})\s+([0-9]{1,9})")
+DIFFERENT = re.compile(r"(\S+)\s+([0-9]{1,9})\s+(\S+)\s+([0-9]{1,9})")
 LAYOUT = "Expected one sub-folder a person, as Name/Name_0001.jpg or .png."
 
 

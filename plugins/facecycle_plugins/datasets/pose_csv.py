@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +20,7 @@ from facecycle.errors import DataError, MalformedError
 
 ANGLES = ("pitch_deg", "yaw_deg", "roll_deg")
 FOLDS = ("fold", "person_fold")
+LARGEST_FOLD = 10**6
 
 
 class PoseCsvOptions(BaseOptions):
@@ -89,6 +90,18 @@ def _people(paths: Sequence[Path]) -> list[str]:
     return [Path(path).relative_to(shared).parts[0] for path in whole]
 
 
+def _each(path: Path, rows: csv.DictReader[str]) -> Iterator[dict[str, str]]:
+    """Yield the rows of a file.
+
+    Raises:
+        DataError: a quotation mark that is never closed, or a cell beyond what the csv module takes.
+    """
+    try:
+        yield from rows
+    except csv.Error as error:
+        raise DataError(f"{path}, line {rows.line_num}: {error}") from error
+
+
 def _read(path: Path, allow_missing: bool) -> tuple[list[str], list[list[float]], list[int]]:
     try:
         text = path.read_text(encoding="utf-8-sig")
@@ -97,7 +110,10 @@ def _read(path: Path, allow_missing: bool) -> tuple[list[str], list[list[float]]
     except UnicodeDecodeError as error:
         raise DataError(f"{path} is not a text file: {error}") from error
     rows = csv.DictReader(text.splitlines(), skipinitialspace=True)
-    columns = [name.strip() for name in rows.fieldnames or []]
+    try:
+        columns = [name.strip() for name in rows.fieldnames or []]
+    except csv.Error as error:
+        raise DataError(f"{path}, line 1: {error}") from error
     rows.fieldnames = columns
     missing = [name for name in ("file", *ANGLES) if name not in columns]
     if missing:
@@ -109,12 +125,14 @@ def _read(path: Path, allow_missing: bool) -> tuple[list[str], list[list[float]]
     names, poses, folds = [], [], []
     problems: list[str] = []
     absent: list[tuple[int, object]] = []
-    for row in rows:
+    for row in _each(path, rows):
         where = f"{path}, line {rows.line_num}"
         name = (row["file"] or "").strip()
         try:
             pose = [float(row[angle]) for angle in ANGLES]
             fold = int(row[fold_column]) if fold_column else 0
+            if abs(fold) > LARGEST_FOLD:
+                raise ValueError
         except (TypeError, ValueError):
             expected = f"three angles in degrees{' and a fold number' if fold_column else ''}"
             problems.append(f"{where}: expected {expected}, got {', '.join(str(v) for v in row.values())}")
@@ -123,7 +141,7 @@ def _read(path: Path, allow_missing: bool) -> tuple[list[str], list[list[float]]
             problems.append(f"{where}: angles must be finite degrees, got {pose}")
         elif not name:
             problems.append(f"{where}: the file name is empty")
-        elif not (path.parent / name).is_file():
+        elif not os.path.isfile(path.parent / name):  # a cell may hold a longer name than a file can have
             absent.append((rows.line_num, path.parent / name))
         else:
             names.append(name)

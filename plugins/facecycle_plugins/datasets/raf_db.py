@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 
@@ -100,7 +101,7 @@ def _from_list(path: Path, images: Path, allow_missing: bool) -> list[Row]:
             problems.append(problem(path, number, "each image once", line))
         seen.add(stem)
         image = images / f"{stem}_aligned.jpg"
-        if image.is_file():
+        if os.path.isfile(image):  # a line may hold a longer name than a file can have
             rows.append((image, split, int(label)))
         else:
             absent.append((number, image))

@@ -122,7 +122,7 @@ def _from_list(file: Path) -> tuple[Path, dict[str, list[str]]]:
         if not name or name.startswith("#"):
             continue
         folder = file.parent / name
-        if not folder.is_dir():
+        if not os.path.isdir(folder):  # a line may hold a longer name than a folder can have
             raise DataError(f"{file}, line {number}: there is no directory {folder}")
         images = sorted((p.name for p in folder.iterdir() if is_image(p)), key=natural_key)
         if images:
@@ -173,12 +173,17 @@ def _cached(cache: Path) -> dict[str, Any]:
     try:
         directories = json.loads(cache.read_text())["directories"]
         usable = all(
-            isinstance(changed, int) and all(isinstance(name, str) for name in [*folders, *images])
+            isinstance(changed, int) and all(_is_listed(name) for name in [*folders, *images])
             for changed, folders, images in directories.values()
         )
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return {}
     return directories if usable else {}
+
+
+def _is_listed(name: Any) -> bool:
+    """Tell whether a folder's listing could hold a name; another one would lead out of the tree."""
+    return isinstance(name, str) and 0 < len(name) < 256 and not name.startswith(".") and not {"/", "\0"} & set(name)
 
 
 def _list(folder: Path) -> tuple[list[str], list[str]]:

@@ -16,8 +16,9 @@ from facecycle.errors import ConfigError, PluginError
 class TimmOptions(BaseOptions):
     """Options of a timm encoder."""
 
-    model: str
-    """A timm model name, with or without a weights tag: `resnet18`, `vgg19.tv_in1k`."""
+    model: str = Field(pattern=r"^[\w.]+$")
+    """A timm model name, with or without a weights tag: `resnet18`, `vgg19.tv_in1k`. Never a place to load one
+    from, such as `hf-hub:...`: the name may come out of a checkpoint, and what it names would be fetched."""
     pretrained: bool = False
     """Start from timm's weights, downloaded from the Hugging Face hub (or its local cache)."""
     max_stride: int = Field(16, ge=1)
