@@ -9,6 +9,7 @@ from pathlib import Path
 import data
 import embed
 import probe
+import small
 import training
 import translate
 
@@ -16,7 +17,7 @@ import translate
 def main() -> None:
     """Run them one after the other, so that none disturbs another."""
     results = []
-    for script in (training, data, translate, embed, probe):
+    for script in (training, data, small, translate, embed, probe):
         print(f"# {(script.__doc__ or '').splitlines()[0]}", flush=True)
         results += script.measure()
     print()

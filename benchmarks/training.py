@@ -1,17 +1,19 @@
 """A training step of the `paper` preset against the public reference's way: python benchmarks/training.py [PAIRS].
 
 Same weights, images and losses on both sides, zero noise, no optimizer step. Prints the ratio of times over
-interleaved rounds, how far losses and gradients are from a float64 step, with the reference's own error beside them,
-and the peak memory of each side, in a process of its own.
+interleaved rounds, how far losses and gradients are from a float64 step, with the reference's own error beside them;
+the same ratio where the allocator of both sides gives no page back to the system; and the peak memory of each side.
 """
 
 from __future__ import annotations
 
 import copy
+import json
+import os
 import statistics
 import subprocess
 import sys
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import torch
 from common import Result, interleave, peak_bytes, ratio, seconds
@@ -29,6 +31,9 @@ PAIRS = 16
 ROUNDS = 3
 STEPS = {"expression": expression_step, "identity": identity_step}
 TARGETS = {"float32": 1.4, "bfloat16": 2.5}
+KEEPING_PAGES = {"MALLOC_MMAP_THRESHOLD_": str(2**30), "MALLOC_TRIM_THRESHOLD_": str(2**31 - 1)}
+"""Settings of glibc's allocator: fresh pages are a part of what a step costs."""
+KEEPING_PAGES_TARGET = 1.2
 
 
 class Sides:
@@ -116,14 +121,33 @@ def compare(cycle: str, pairs: int) -> list[Result]:
 
 
 def measure(pairs: int = PAIRS) -> list[Result]:
-    """Compare both stages in time, and the first in memory."""
+    """Compare both stages in time, under both settings of the allocator, and the first in memory."""
     results = [result for cycle in STEPS for result in compare(cycle, pairs)]
+    for cycle in STEPS:
+        command = [sys.executable, __file__, "--keeping-pages", cycle, str(pairs)]
+        environment = {**os.environ, **KEEPING_PAGES}
+        done = subprocess.run(command, check=True, capture_output=True, text=True, env=environment)
+        results.append(Result(**json.loads(done.stdout)))
     used = {side: _memory_of(side, pairs) for side in ("reference", "fast", "saving")}
     print(", ".join(f"{side} {bytes_ / 1024**3:.2f} GiB" for side, bytes_ in used.items()))
     for name, side, target in (("memory: step", "fast", 1.0), ("memory: step, save_memory", "saving", 2.0)):
         least = used["reference"] / used[side]
         results.append(Result(name, least, least, least, target))
     return results
+
+
+def _print_ratio(cycle: str, pairs: int) -> None:
+    sides = Sides(cycle)
+    images = torch.randn(2 * pairs, 3, 64, 64)
+    taken = interleave(
+        {
+            "reference": lambda: seconds(lambda: sides.reference(images).backward()),
+            "float32": lambda: seconds(lambda: sides.fast(images).backward()),
+        },
+        ROUNDS,
+    )
+    name = f"step: {cycle}, float32, pages kept"
+    print(json.dumps(asdict(ratio(name, taken["reference"], taken["float32"], KEEPING_PAGES_TARGET))))
 
 
 def _memory_of(side: str, pairs: int) -> int:
@@ -143,6 +167,8 @@ def _print_memory(side: str, pairs: int) -> None:
 if __name__ == "__main__":
     if sys.argv[1:2] == ["--memory"]:
         _print_memory(sys.argv[2], int(sys.argv[3]))
+    elif sys.argv[1:2] == ["--keeping-pages"]:
+        _print_ratio(sys.argv[2], int(sys.argv[3]))
     else:
         for result in measure(*map(int, sys.argv[1:2])):
             print(result.line())

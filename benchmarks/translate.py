@@ -1,7 +1,8 @@
 """Time to the first translated face, and a folder against one call a face: python benchmarks/translate.py [IMAGES].
 
-The baseline starts as the public reference does: VGG19 is built twice, every network is initialised before the
-pickled weights replace what was drawn, and each warp makes its grid in numpy. Both sides are processes of their own.
+The baseline starts as the public reference does: it imports matplotlib's pyplot, builds VGG19 twice and loads its
+weights, initialises every network before the pickled weights replace what was drawn, makes each warp's grid in numpy
+and keeps gradients. Both sides are processes of their own.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+import torchvision
 from common import Result, interleave, ratio, seconds
 from PIL import Image
 
@@ -25,6 +27,7 @@ ROUNDS = 3
 PLAIN = """
 import sys
 import numpy, torch, torchvision
+import matplotlib.pyplot
 from PIL import Image
 from reference import PlainWarper
 from facecycle.api import Parts
@@ -34,7 +37,9 @@ from facecycle.method.encoder import FaceCycleEncoder
 from facecycle.method.facecycle import FaceCycle, FaceCycleOptions
 from facecycle.method.released import released_name
 
-torchvision.models.vgg19(), torchvision.models.vgg19()
+for _ in range(2):
+    vgg = torchvision.models.vgg19(init_weights=False)
+    vgg.load_state_dict(torch.load(sys.argv[4], weights_only=True))
 method = FaceCycle(FaceCycleOptions())
 method.assemble(Parts(lambda: FaceCycleEncoder(FaceCycleEncoder.Options()), PlainWarper(), 64))
 weights = torch.load(sys.argv[1], weights_only=True)
@@ -42,10 +47,9 @@ named = {f"{network}.{key}": value for network, values in weights.items() for ke
 method.load_state_dict({name: named[released_name(name)] for name in method.state_dict()})
 image = Image.open(sys.argv[2]).convert("RGB").resize((64, 64), Image.Resampling.BILINEAR)
 pixels = torch.from_numpy(numpy.array(image)).permute(2, 0, 1)[None]
-with torch.no_grad():
-    panels = method.eval().translate(from_uint8(pixels), None, seeded("translate", 0), frozenset(method.panels_from))
+panels = method.eval().translate(from_uint8(pixels), None, seeded("translate", 0), frozenset(method.panels_from))
 for name in ("frontal", "neutral", "mean_face"):
-    Image.fromarray(to_uint8(panels[name])[0].permute(1, 2, 0).numpy()).save(f"{sys.argv[3]}/{name}.png")
+    Image.fromarray(to_uint8(panels[name].detach())[0].permute(1, 2, 0).numpy()).save(f"{sys.argv[3]}/{name}.png")
 """
 
 
@@ -62,6 +66,7 @@ def measure(count: int = 200) -> list[Result]:
             network, _, inner = released_name(key).partition(".")
             networks.setdefault(network, {})[inner] = tensor
         torch.save(networks, folder / "model.tar")
+        torch.save(torchvision.models.vgg19().state_dict(), folder / "vgg19.pth")
         (folder / "faces").mkdir()
         for number in range(count):
             pixels = torch.randint(0, 256, (8, 8, 3), dtype=torch.uint8, generator=torch.manual_seed(number))
@@ -70,7 +75,7 @@ def measure(count: int = 200) -> list[Result]:
         first = folder / "faces" / "0.png"
 
         def plain() -> None:
-            _run("-c", PLAIN, folder / "model.tar", first, folder)
+            _run("-c", PLAIN, folder / "model.tar", first, folder, folder / "vgg19.pth")
 
         def ours(images: Path, out: str) -> None:
             arguments = ("translate", images, "--checkpoint", folder / "model.safetensors", "--out", folder / out)

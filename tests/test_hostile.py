@@ -20,7 +20,7 @@ from PIL import Image
 from safetensors.torch import save
 from scipy.io import loadmat
 
-from facecycle import checkpoint, registry
+from facecycle import checkpoint, checkpoint_folders, registry
 from facecycle.config import file_layer, preset_layers, resolve, set_layer
 from facecycle.data.images import read_box, read_square
 from facecycle.engine.import_released import import_released
@@ -71,9 +71,9 @@ def test_latest_never_points_out_of_its_run(tmp_path: Path, pointer: bytes) -> N
     for folder in (tmp_path / "run", tmp_path / "other", checkpoints):
         folder.mkdir(exist_ok=True)
         (folder / checkpoint.MODEL).touch()
-    (checkpoints / checkpoint.LATEST).write_bytes(pointer)
+    (checkpoints / checkpoint_folders.LATEST).write_bytes(pointer)
     with pytest.raises(CheckpointError, match="holds no checkpoint"):
-        checkpoint.latest_folder(tmp_path / "run")
+        checkpoint_folders.latest_folder(tmp_path / "run")
 
 
 @pytest.mark.parametrize("state", ["[" * 100_000, "[]", "5"])

@@ -182,3 +182,20 @@ def test_one_cycle_rises_to_its_peak_and_falls() -> None:
     assert rates[:10] == sorted(rates[:10])
     assert rates[10:] == sorted(rates[10:], reverse=True)
     assert 0 < rates[-1] < 0.02
+
+
+def test_compiled_networks_compute_the_same_and_keep_the_names_of_their_tensors(pairs: Pairs) -> None:
+    plain, compiled = small_method(), small_method()
+    compiled.compile(backend="aot_eager")
+    assert list(compiled.state_dict()) == list(plain.state_dict())
+    wanted = frozenset({"direct", "neutral", "reconstruction"})
+    losses = []
+    for network in (plain, compiled):
+        views = network(pairs, "expression", wanted, noise()).views
+        losses.append(torch.stack([view.prediction.square().mean() for view in views.values()]))
+        losses[-1].sum().backward()
+    assert torch.allclose(losses[0], losses[1], rtol=1e-5)
+    for (name, a), b in zip(plain.named_parameters(), compiled.parameters(), strict=True):
+        assert (a.grad is None) == (b.grad is None), name
+        if a.grad is not None and b.grad is not None:
+            assert torch.allclose(a.grad, b.grad, rtol=1e-3, atol=1e-6 * float(a.grad.abs().max()) + 1e-9), name

@@ -204,7 +204,7 @@ def raf(epochs: int, kept: str, extract: object, turned: bool = False) -> protoc
 
 
 def test_the_papers_classifier_learns_without_gradients_in_the_encoder() -> None:
-    weight = torch.full((3, 2), 0.01, requires_grad=True)
+    weight = torch.full((3, 2), 0.1, requires_grad=True)
 
     def extract(images: Tensor) -> Tensor:
         found = images.mean(dim=(2, 3)) @ weight
@@ -218,7 +218,7 @@ def test_the_papers_classifier_learns_without_gradients_in_the_encoder() -> None
 
 
 def test_a_classifier_that_learned_other_labels_is_not_taken_up() -> None:
-    weight = torch.full((3, 2), 0.01)
+    weight = torch.full((3, 2), 0.1)
     extract = lambda images: images.mean(dim=(2, 3)) @ weight  # noqa: E731
     assert raf(60, "labels", extract).metrics["accuracy"] == 1.0
     turned, fresh = (raf(60, key, extract, turned=True) for key in ("labels", "never seen"))

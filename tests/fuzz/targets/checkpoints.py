@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from safetensors.torch import save
 from torch import nn
 
-from facecycle import checkpoint
+from facecycle import checkpoint, checkpoint_folders
 from facecycle.config import preset_layers, resolve, set_layer
 from facecycle.engine.build import build_method
 from facecycle.engine.checkpoint_check import describe, verify
@@ -250,7 +250,7 @@ def _resume(value: tuple[bytes, bytes, bytes], folder: Path) -> None:
     pointer, state, optimizer = value
     step = folder / "run" / "checkpoints" / "step-1"
     step.mkdir(parents=True)
-    (step.parent / checkpoint.LATEST).write_bytes(pointer)
+    (step.parent / checkpoint_folders.LATEST).write_bytes(pointer)
     (step / checkpoint.STATE).write_bytes(state)
     (step / checkpoint.OPTIMIZER).write_bytes(optimizer)
     (step / checkpoint.MODEL).write_bytes(WHOLE)
@@ -260,7 +260,7 @@ def _resume(value: tuple[bytes, bytes, bytes], folder: Path) -> None:
         assert isinstance(state_read, dict)
         assert all(isinstance(tensor, torch.Tensor) for tensor in tensors.values())
     finally:
-        assert checkpoint.latest_folder(folder / "run").resolve() == step.resolve()
+        assert checkpoint_folders.latest_folder(folder / "run").resolve() == step.resolve()
 
 
 STATE = {"position": {"stage": "direct", "step": 3}, "bad_frames": {}}

@@ -1,0 +1,125 @@
+"""The `small` preset: seconds a step by width, and the share of a stage spent on other than waiting for data.
+
+python benchmarks/small.py [DATA], 16 pairs, two cores. Where DATA holds `tracks` and `stills` to train on, and
+`tracks/pose.csv` and `emotions` to probe, each width is trained for a few hundred steps and probed as well.
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import torch
+from common import Result, seconds
+from data import write_tracks
+
+from facecycle.api import Pairs
+from facecycle.config import RunConfig, preset_layers, resolve, set_layer
+from facecycle.engine.build import build_method
+from facecycle.engine.objective import Objective
+from facecycle.engine.pretrain import Pretraining
+from facecycle.engine.run_folder import METRICS, RunFolder
+
+WIDTHS = (8, 16, 32)
+STEP_SECONDS = 0.7
+STEPS = 300
+"""Of each stage, where widths are trained."""
+
+
+class Silent:
+    """A listener that prints nothing."""
+
+    def stage(self, name: str, first: int, total: int) -> None: ...
+
+    def step(self, name: str, done: int, metrics: dict[str, float]) -> None: ...
+
+    def note(self, text: str) -> None: ...
+
+
+def config_of(*settings: str) -> RunConfig:
+    return resolve([*preset_layers("small"), set_layer(settings)])
+
+
+def step_seconds(width: int, rounds: int = 5) -> float:
+    """Return the median seconds of a step of the expression stage, generator and optimizer included."""
+    config = config_of(f"method.options.width={width}")
+    method = build_method(config).to(memory_format=torch.channels_last)
+    objective = Objective(config.stages["expression"], "expression", method, torch.device("cpu"))
+    optimizer = torch.optim.AdamW([p for module in method.trainable("expression") for p in module.parameters()])
+    full = torch.randn(2 * config.pairs, 3, 64, 64).contiguous(memory_format=torch.channels_last)
+
+    def step() -> None:
+        optimizer.zero_grad()
+        noise = torch.Generator().manual_seed(0)
+        objective(method(Pairs(*full.chunk(2)), "expression", objective.wanted, noise))[0].backward()
+        optimizer.step()
+
+    step()
+    return statistics.median(seconds(step) for _ in range(rounds))
+
+
+def busy_share(folder: Path, cached: bool) -> Result:
+    """Train on JPEG files of 224 pixels, and return the share of the time that was not spent waiting for them."""
+    data = f'[{{name = "tracks", options = {{path = "{folder / "tracks"}"}}}}]'
+    config = config_of("stages.direct=none", "stages.identity=none", "stages.expression.steps=20", "log_every=1")
+    config = resolve([("base", config.model_dump()), set_layer([f"data={data}"])])
+    run = Pretraining(config, RunFolder(folder / f"run-{cached}"), Silent())
+    if cached:
+        run.data.images(range(sum(len(track.frames) for track in run.data.tracks)), config.size)
+    run.folder.create(config)
+    run.run()
+    lines = (folder / f"run-{cached}" / METRICS).read_text().splitlines()
+    shares = [1 - json.loads(line)["waiting_for_data"] for line in lines[1:]]  # nothing is prepared before the first
+    name = f"small: not waiting for data, {'cached' if cached else 'first epoch'}"
+    return Result(name, statistics.mean(shares), min(shares), max(shares), 0.99)
+
+
+def probes(width: int, data: Path, out: Path) -> str:
+    """Train one width on real faces, and return what the code and the conv feature are worth."""
+    run = out / f"width-{width}"
+    train = ["--preset", "small", "--stage", "expression", "--steps", STEPS, "--out", run]
+    train += ["--data", data / "tracks", "--data", data / "stills", "--set", f"method.options.width={width}"]
+    _facecycle("pretrain", *train)
+    found = []
+    for task, source in (("pose", data / "tracks" / "pose.csv"), ("emotion", data / "emotions")):
+        _facecycle("probe", "--task", task, "--data", source, "--checkpoint", run, "--out", out / f"{task}-{width}")
+        rows = json.loads((out / f"{task}-{width}" / "result.json").read_text())["rows"]
+        found += [f"{task} {row['feature']} {row['metrics']}" for row in rows if row["feature"] in {"code", "conv"}]
+    return "; ".join(found)
+
+
+def _facecycle(*arguments: object) -> None:
+    subprocess.run([sys.executable, "-m", "facecycle_cli", *map(str, arguments)], check=True, capture_output=True)
+
+
+def measure() -> list[Result]:
+    """Time a step of the preset's own width, and training from files."""
+    taken = step_seconds(config_of().method.options["width"])
+    print(f"a step of small: {taken:.2f} s")
+    with tempfile.TemporaryDirectory() as name:
+        write_tracks(Path(name) / "tracks", 100)
+        shares = [busy_share(Path(name), cached) for cached in (False, True)]
+    return [
+        Result("small: 0.7 s over a step", STEP_SECONDS / taken, STEP_SECONDS / taken, STEP_SECONDS / taken, 1),
+        *shares,
+    ]
+
+
+def main() -> None:
+    """Print the widths, with probes where there is data."""
+    for result in measure():
+        print(result.line())
+    for width in WIDTHS:
+        print(f"width {width:3}: {step_seconds(width):.2f} s a step", flush=True)
+    if len(sys.argv) > 1:
+        with tempfile.TemporaryDirectory() as name:
+            for width in WIDTHS:
+                print(f"width {width:3}: {probes(width, Path(sys.argv[1]).resolve(), Path(name))}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
