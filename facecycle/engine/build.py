@@ -21,6 +21,15 @@ def choose_device() -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
+def computes_bfloat16() -> bool:
+    """Tell whether this machine has instructions for bfloat16; without them it takes longer than float32."""
+    if torch.cuda.is_available():
+        return True
+    known = getattr(torch.cpu, "get_capabilities", None)  # older versions of torch lack it
+    features = known() if known else {}
+    return any(features.get(name) for name in ("amx_bf16", "avx512_bf16", "bf16"))
+
+
 def build_method(config: RunConfig, *, weights_follow: bool = False, device: str = "cpu") -> Any:
     """Build the method's networks with freshly initialised weights, seeded by the configuration.
 

@@ -22,7 +22,7 @@ from facecycle.data.batches import Batches, FrameTally
 from facecycle.data.joined import JoinedTracks
 from facecycle.data.pairs import seeded, steps_per_epoch
 from facecycle.engine import non_finite
-from facecycle.engine.build import build_method, build_tracks, choose_device, provenance
+from facecycle.engine.build import build_method, build_tracks, choose_device, computes_bfloat16, provenance
 from facecycle.engine.objective import Objective
 from facecycle.engine.pictures import contact_sheet, panel_pixels, write_png
 from facecycle.engine.resume import newest_whole
@@ -98,7 +98,8 @@ class Pretraining:
         )
         self.approximate = config.precision == "bfloat16" or (config.precision == "auto" and self.device.type == "cuda")
         if self.approximate:
-            listener.note("precision: bfloat16 autocast, approximate; --set precision=float32 is exact")
+            slow = "" if computes_bfloat16() else ", and this CPU has no instructions for it, which makes it slow"
+            listener.note(f"precision: bfloat16 autocast, approximate{slow}; --set precision=float32 is exact")
         self.compiled = config.compile is True or (config.compile == "auto" and self.device.type == "cuda")
         if self.compiled:
             listener.note("networks are compiled, which takes a while; --set compile=false leaves them as they are")
