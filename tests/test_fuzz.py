@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import importlib
+import os
+import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
-from fuzz.harness import Target, try_inputs
+from fuzz import harness
+from fuzz.harness import Tally, Target, try_inputs
+from hypothesis import strategies as st
 
 TARGETS: list[Target] = [
     target
@@ -22,3 +27,48 @@ def test_damaged_inputs_give_a_result_or_one_clear_error(target: Target) -> None
     tally = try_inputs(target, max(1, round(INPUTS * target.share)), first_seed=1000)
     assert not tally.faults, "\n".join(f"{fault}\n{shortest}" for fault, (_, shortest) in tally.faults.items())
     assert tally.tried > 0
+
+
+def _spin(value: Any, folder: Path) -> None:
+    while True:
+        pass
+
+
+def _wait(value: Any, folder: Path) -> None:
+    os.mkfifo(folder / "pipe")
+    (folder / "pipe").read_bytes()
+
+
+def _grow(value: Any, folder: Path) -> None:
+    assert len(b"x" * (300 * 1024**2))
+
+
+def _leave(value: Any, folder: Path) -> None:
+    (folder.parent.parent / f"{folder.parent.name}-beside").mkdir()
+    (folder.parent.parent / f"{folder.parent.name}-beside").rmdir()
+
+
+def _start(value: Any, folder: Path) -> None:
+    subprocess.run(["true"], check=True)
+
+
+def _raise(value: Any, folder: Path) -> None:
+    raise ValueError("no error of ours")
+
+
+@pytest.mark.parametrize(
+    ("fault", "said"),
+    [
+        (_spin, "no end after"),
+        (_wait, "no end after"),
+        (_grow, "grew by more than 256 MiB"),
+        (_leave, "reached outside its folder: os.mkdir"),
+        (_start, "reached outside its folder: subprocess.Popen"),
+        (_raise, "ValueError from"),
+    ],
+)
+def test_every_rule_is_watched_over(fault: Any, said: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(harness, "PATIENCE", 3)
+    tally = Tally()
+    harness._attempt(Target("rule/broken", st.none(), fault, None, seconds=0.5), None, tally)
+    assert any(found.startswith(said) for found in tally.faults), tally.faults

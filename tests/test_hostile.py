@@ -187,7 +187,7 @@ def test_lines_beyond_any_name_or_number_are_malformed(tmp_path: Path, read: Any
         read(text.encode(), tmp_path)
 
 
-@pytest.mark.parametrize("name", ["..", "../../x", "/etc", "a\0b", DIGITS, ""])
+@pytest.mark.parametrize("name", ["..", "../../x", "/etc", "a\0b", "\ud800", DIGITS, ""])
 def test_a_cached_index_never_leads_out_of_its_tree(tmp_path: Path, name: str) -> None:
     index = {"directories": {**labels.INDEX["directories"], "id0": [1000000001, [name], [name]]}}
     (tmp_path / "cache").mkdir()

@@ -24,6 +24,8 @@ from facecycle.errors import FacecycleError
 CHUNK = 250
 """Inputs of one run of hypothesis, which grows slower with every input that it has to tell from others."""
 MIB = 1024**2
+PATIENCE = 10
+"""A busy machine makes an input wait; only one that waits for what never comes waits as much longer."""
 OUTSIDE = "reached outside its folder"
 
 
@@ -37,7 +39,7 @@ class Target:
         run: reads an input in an empty folder, and checks what comes out.
         valid: an input that is read without an error, so that what is damaged was whole before.
         share: how many of the inputs of a whole run it gets, relative to the other targets.
-        seconds: limit of one input.
+        seconds: limit of one input, of the process's own time; waiting may last `PATIENCE` times as long.
         mib: how much the process may grow over one input, in MiB.
     """
 
@@ -118,7 +120,7 @@ def _attempt(target: Target, value: Any, tally: Tally) -> None:
     tally.tried += 1
     before = _restart_peak()
     # A loop in native code does not see the alarm; then the process ends, with its stack on stderr.
-    faulthandler.dump_traceback_later(3 * target.seconds, exit=True, file=sys.__stderr__)
+    faulthandler.dump_traceback_later(2 * PATIENCE * target.seconds, exit=True, file=sys.__stderr__)
     with tempfile.TemporaryDirectory(prefix="fuzz-") as temporary, _watch(Path(temporary)) as outside:
         folder = Path(temporary) / "input"
         folder.mkdir()
@@ -159,13 +161,20 @@ def _alarm(seconds: float) -> Iterator[None]:
     def ring(number: int, frame: object) -> None:
         raise Hang
 
-    before = signal.signal(signal.SIGALRM, ring)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
+    timers = (
+        (signal.ITIMER_PROF, signal.SIGPROF, seconds),
+        (signal.ITIMER_REAL, signal.SIGALRM, PATIENCE * seconds),
+    )
+    before = [signal.signal(number, ring) for _, number, _ in timers]
+    for timer, _, limit in timers:
+        signal.setitimer(timer, limit)
     try:
         yield
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
+        for timer, _, _ in timers:
+            signal.setitimer(timer, 0)
+        for (_, number, _), handler in zip(timers, before, strict=True):
+            signal.signal(number, handler)
 
 
 def _memory(entry: str) -> int:

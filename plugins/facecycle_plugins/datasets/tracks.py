@@ -183,7 +183,12 @@ def _cached(cache: Path) -> dict[str, Any]:
 
 def _is_listed(name: Any) -> bool:
     """Tell whether a folder's listing could hold a name; another one would lead out of the tree."""
-    return isinstance(name, str) and 0 < len(name) < 256 and not name.startswith(".") and not {"/", "\0"} & set(name)
+    if not isinstance(name, str) or not 0 < len(name) < 256 or name.startswith(".") or {"/", "\0"} & set(name):
+        return False
+    try:
+        return bool(name.isascii() or os.fsencode(name))
+    except UnicodeEncodeError:  # half a character
+        return False
 
 
 def _list(folder: Path) -> tuple[list[str], list[str]]:
