@@ -18,8 +18,8 @@ TARGETS: list[Target] = [
     for path in sorted((Path(__file__).parent / "fuzz" / "targets").glob("*.py"))
     for target in importlib.import_module(f"fuzz.targets.{path.stem}").TARGETS
 ]
-INPUTS = 30
-"""For a target of share 1; `make fuzz` tries some hundred times as many."""
+INPUTS = 15
+"""For a target of share 1; `make fuzz` tries some thirty times as many."""
 
 
 @pytest.mark.parametrize("target", TARGETS, ids=lambda target: target.name)
