@@ -119,7 +119,7 @@ class RunConfig(_Model):
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """`auto` is bfloat16 autocast on a GPU and float32 elsewhere. bfloat16 is approximate: gradients up to 15 % off."""
     compile: Literal["auto"] | bool = "auto"
-    """Compile the networks with torch.compile; `auto` does so on a GPU, and not on a CPU, where it does not pay."""
+    """Compile the networks with torch.compile; `auto` does so on a GPU alone; whether it pays was not measured."""
     method: Component = Component(name="facecycle")
     """The method that is trained."""
     encoder: Component = Component(name="resnet18")

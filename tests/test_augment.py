@@ -6,7 +6,7 @@ import torch
 from torchvision.transforms.v2 import functional as tv
 
 from facecycle.config import AugmentationConfig
-from facecycle.data.augment import augment, colour_jitter, greyscale, mirror, random_crop
+from facecycle.data.augment import augment, colour_jitter, greyscale, random_crop
 from facecycle.data.normalise import denormalise, from_uint8, to_uint8
 
 NOTHING = AugmentationConfig(crop_scale=(1, 1), crop_ratio=(1, 1), jitter_probability=0.0, mirror_probability=0.0)
@@ -25,11 +25,12 @@ def test_with_every_change_off_images_pass_through() -> None:
     assert torch.allclose(augment(x, NOTHING, rng()), x.float() / 255, atol=1e-6)
 
 
-def test_mirroring_twice_is_nothing() -> None:
-    x, chosen = torch.rand(4, 3, 8, 8), torch.tensor([True, False, True, False])
-    assert torch.equal(mirror(mirror(x, chosen), chosen), x)
-    assert torch.equal(mirror(x, chosen)[1], x[1])
-    assert torch.equal(mirror(x, chosen)[0], x[0].flip(-1))
+def test_a_mirrored_crop_is_the_crop_in_a_mirror() -> None:
+    x, chosen = torch.rand(4, 3, 8, 10, generator=rng(3)), torch.tensor([True, False, True, False])
+    plain = random_crop(x, (0.5, 0.9), (0.8, 1.2), rng())
+    mirrored = random_crop(x, (0.5, 0.9), (0.8, 1.2), rng(), chosen)
+    assert torch.allclose(mirrored[chosen], plain[chosen].flip(-1), atol=1e-5)
+    assert torch.equal(mirrored[~chosen], plain[~chosen])
 
 
 def test_images_are_changed_independently() -> None:

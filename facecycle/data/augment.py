@@ -108,11 +108,6 @@ def greyscale(images: Tensor, chosen: Tensor) -> Tensor:
     return torch.where(chosen.view(-1, 1, 1, 1), grey, images)
 
 
-def mirror(images: Tensor, chosen: Tensor) -> Tensor:
-    """Mirror the images (B, 3, H, W) where `chosen` (B,) is True."""
-    return torch.where(chosen.view(-1, 1, 1, 1), images.flip(-1), images)
-
-
 def augment(pixels: Tensor, config: AugmentationConfig, generator: torch.Generator) -> Tensor:
     """Map uint8 RGB (B, 3, H, W) to augmented float RGB in [0, 1] of the same shape.
 
