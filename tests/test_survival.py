@@ -38,7 +38,7 @@ ENV = {**os.environ, "OMP_NUM_THREADS": "1"}
 
 
 def test_a_killed_writer_loses_no_checkpoint() -> None:
-    script = [sys.executable, str(ROOT / "tests" / "kill.py"), "--every", "25", "--runs", "0"]
+    script = [sys.executable, str(ROOT / "tests" / "kill.py"), "--every", "12", "--runs", "0"]
     result = subprocess.run(script, capture_output=True, text=True, timeout=300, env=ENV)
     assert result.returncode == 0, result.stdout + result.stderr
     match = re.search(r"^points tried (\d+), losses 0$", result.stdout, re.MULTILINE)
