@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +31,8 @@ from facecycle.registry import build
 FRAMES = 6
 SIDE = 224
 STEPS = 20
+WORKERS = 2
+WARM = 5
 ROUNDS = 3
 
 
@@ -93,30 +96,33 @@ def measure(tracks: int = 200) -> list[Result]:
             taken_to_write = seconds(lambda: shard(source, Path(folder) / "shards", 64, 1))
         print(f"written as shards: {tracks * FRAMES / taken_to_write:.0f} images/s")
         config, sharded = _config("tracks", root), _config("shards", Path(folder) / "shards")
-        with limit(0):  # opened with nothing to keep frames in
-            uncached = _batches(config)
-            first = uncached.batch(0)
+        uncached = _batches(config, 0)
+        first = uncached.batch(0)
         cached = _batches(config)
         assert torch.equal(cached.batch(0).first, first.first), "the cache changes pixels"
         cached.data.images(range(tracks * FRAMES), config.size)  # as after the first epoch
         shards = _batches(sharded)
         _check_pixels(cached, shards)
         plain = PlainLoader(root)
+        config = config.model_copy(update={"workers": WORKERS})
+        by_workers = _by_workers(_batches(config, 0))
         taken = interleave(
             {
                 "plain": lambda: seconds(lambda: [plain.batch(step, config.pairs) for step in range(STEPS)]),
                 "uncached": lambda: seconds(lambda: [uncached.batch(step) for step in range(STEPS)]),
                 "cached": lambda: seconds(lambda: [cached.batch(step) for step in range(STEPS)]),
                 "shards": lambda: seconds(lambda: [shards.batch(step) for step in range(STEPS)]),
+                "uncached, by workers": by_workers,
             },
             ROUNDS,
         )
     images = 2 * config.pairs * STEPS
     for name, each in taken.items():
-        print(f"{name:10} {images / sorted(each)[len(each) // 2]:8.0f} images/s")
+        print(f"{name:20} {images / sorted(each)[len(each) // 2]:8.0f} images/s")
     return [
         ratio("data: decoded cache", taken["plain"], taken["cached"], target=20),
         ratio("data: no cache", taken["plain"], taken["uncached"], target=4),
+        ratio(f"data: no cache, {WORKERS} workers", taken["plain"], taken["uncached, by workers"], target=4),
         ratio("data: shards", taken["plain"], taken["shards"]),
     ]
 
@@ -134,8 +140,24 @@ def _config(name: str, path: Path) -> RunConfig:
     return resolve([*preset_layers("small"), ("benchmark", {"data": data})])
 
 
-def _batches(config: RunConfig) -> Batches:
-    return Batches(build_tracks(config), config, "direct", config.stages["direct"])
+def _batches(config: RunConfig, gigabytes: float | None = None) -> Batches:
+    """Return the batches of a run; without gigabytes there is nothing to keep frames in."""
+    batches = Batches(build_tracks(config), config, "direct", config.stages["direct"])
+    with limit(gigabytes):
+        batches.data.images([0], config.size)
+    return batches
+
+
+def _by_workers(batches: Batches) -> Callable[[], float]:
+    """Return what measures the seconds of `STEPS` steps, made ahead by processes that have started already."""
+
+    def measured() -> float:
+        made = batches.iterate(1, 1 + WARM + 10 * STEPS)
+        for _ in range(WARM):
+            next(made)
+        return seconds(lambda: list(made)) / 10
+
+    return measured
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """How cost grows: python benchmarks/scaling.py [MOST_FILES]. Draws scaling.png and prints the exponents.
 
-Time and memory of indexing against the number of files, and time of a training step against the batch and the image
-size. An exponent of 1 is linear growth.
+Time and memory of indexing and of decoding into the cache against the number of files, and of a training step against
+the batch and the image size. An exponent of 1 is linear growth.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from common import seconds
+from common import peak_bytes, seconds
+from data import write_tracks
 from matplotlib.figure import Figure
 
 from facecycle.api import Pairs
@@ -23,6 +24,8 @@ from facecycle.engine.build import build_method
 from facecycle.engine.objective import Objective
 
 PER_TRACK = 10
+MOST_CACHED = 100_000
+"""A million frames of 64 pixels are more than the cache may take."""
 HERE = Path(__file__).parent
 INDEX = """
 import sys, time
@@ -63,17 +66,63 @@ def index(most: int) -> dict[str, list[tuple[float, float]]]:
     return found
 
 
-def steps() -> dict[str, list[tuple[float, float]]]:
-    """Return the seconds of a step of `small`, generator included, by images in the batch and by pixels."""
-    found: dict[str, list[tuple[float, float]]] = {"step by images, s": [], "step by pixels, s": []}
-    for pairs in (2, 4, 8, 16, 32):
-        found["step by images, s"].append((2 * pairs, _step(pairs, 64)))
-    for size in (32, 64, 96, 128):
-        found["step by pixels, s"].append((size * size, _step(4, size)))
+CACHE = """
+import sys, time
+from common import peak_bytes
+from facecycle.registry import build
+dataset = build("dataset", "tracks", {"path": sys.argv[1]})
+count = sum(len(track.frames) for track in dataset.tracks())
+dataset.images([0], 64)
+before, start = peak_bytes(), time.perf_counter()
+for first in range(0, count, 100):
+    dataset.images(range(first, first + 100), 64)
+print(time.perf_counter() - start, peak_bytes() - before)
+"""
+
+
+def cache(most: int) -> dict[str, list[tuple[float, float]]]:
+    """Return seconds of decoding every file into the cache and of reading it again, and the MiB it took."""
+    found: dict[str, list[tuple[float, float]]] = {"cache filled, s": [], "cache read, s": [], "cache filled, MiB": []}
+    count = 1000
+    with tempfile.TemporaryDirectory() as name:
+        root, made = Path(name) / "tree", 0
+        write_tracks(Path(name) / "faces", 20)
+        faces = sorted((Path(name) / "faces").glob("*/*/*.jpg"))
+        environment = {**os.environ, "XDG_CACHE_HOME": str(Path(name) / "cache")}
+        while count <= most:
+            for number in range(made, count):
+                folder = root / f"id{number // 1000:05d}" / f"video{number // PER_TRACK % 100:02d}"
+                folder.mkdir(parents=True, exist_ok=True)
+                (folder / f"{number % PER_TRACK}.jpg").hardlink_to(faces[number % len(faces)])
+            made = count
+            command = [sys.executable, "-c", CACHE, str(root)]
+            lines = []
+            for _ in range(2):
+                done = subprocess.run(command, check=True, capture_output=True, text=True, env=environment, cwd=HERE)
+                lines.append([float(part) for part in done.stdout.split()])
+            found["cache filled, s"].append((count, lines[0][0]))
+            found["cache read, s"].append((count, lines[1][0]))
+            found["cache filled, MiB"].append((count, lines[0][1] / 1024**2))
+            count *= 10
     return found
 
 
-def _step(pairs: int, size: int) -> float:
+def steps() -> dict[str, list[tuple[float, float]]]:
+    """Return seconds and MiB of a step of `small`, generator included, by images in the batch and by pixels."""
+    found: dict[str, list[tuple[float, float]]] = {}
+    by = {"images": [(2 * pairs, pairs, 64) for pairs in (2, 4, 8, 16, 32)]}
+    by["pixels"] = [(size * size, 4, size) for size in (32, 64, 96, 128)]
+    for name, cases in by.items():
+        for x, *case in cases:
+            command = [sys.executable, __file__, "--step", *map(str, case)]
+            done = subprocess.run(command, check=True, capture_output=True, text=True)
+            taken, peak = map(float, done.stdout.split())
+            found.setdefault(f"step by {name}, s", []).append((x, taken))
+            found.setdefault(f"step by {name}, MiB", []).append((x, peak / 1024**2))
+    return found
+
+
+def _print_step(pairs: int, size: int) -> None:
     config = resolve([*preset_layers("small"), set_layer([f"size={size}"])])
     method = build_method(config).to(memory_format=torch.channels_last)
     objective = Objective(config.stages["expression"], "expression", method, torch.device("cpu"))
@@ -82,16 +131,17 @@ def _step(pairs: int, size: int) -> float:
     def step() -> None:
         objective(method(Pairs(*images.chunk(2)), "expression", objective.wanted, None))[0].backward()
 
+    before = peak_bytes()
     step()
-    return min(seconds(step) for _ in range(3))
+    print(min(seconds(step) for _ in range(3)), peak_bytes() - before)
 
 
 def main() -> None:
     """Measure, draw, and print the slope of each line in the logarithms."""
     most = int(sys.argv[1]) if len(sys.argv) > 1 else 100_000
-    curves = {**index(most), **steps()}
-    figure = Figure(figsize=(4 * len(curves), 3.5), layout="constrained")
-    for axes, (name, points) in zip(figure.subplots(1, len(curves)), curves.items(), strict=True):
+    curves = {**index(most), **cache(min(most, MOST_CACHED)), **steps()}
+    figure = Figure(figsize=(20, 7), layout="constrained")
+    for axes, (name, points) in zip(figure.subplots(2, 5).flat, curves.items(), strict=True):
         x, y = np.array(points).T
         slope = np.polyfit(np.log(x), np.log(np.maximum(y, 1e-6)), 1)[0]
         axes.loglog(x, y, "o-")
@@ -102,4 +152,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    if sys.argv[1:2] == ["--step"]:
+        _print_step(int(sys.argv[2]), int(sys.argv[3]))
+    else:
+        main()

@@ -1,19 +1,19 @@
 """A training step of the `paper` preset against the public reference's way: python benchmarks/training.py [PAIRS].
 
-Same weights, images and losses on both sides, zero noise, no optimizer step. Prints the ratio of times over
-interleaved rounds, how far losses and gradients are from a float64 step, with the reference's own error beside them;
-the same ratio where the allocator of both sides gives no page back to the system; and the peak memory of each side.
+Same weights, images and losses on both sides, zero noise, no optimizer step. Prints how far losses and gradients are
+from a float64 step, with the reference's own error beside them; the ratio of times over interleaved rounds, a process
+a side, each with the allocator it has in use: ours keeps its pages, the reference runs under Python's defaults; the
+same where both keep them; and the ratio of peak memory.
 """
 
 from __future__ import annotations
 
 import copy
 import json
-import os
 import statistics
 import subprocess
 import sys
-from dataclasses import asdict, replace
+from dataclasses import replace
 
 import torch
 from common import Result, interleave, peak_bytes, ratio, seconds
@@ -24,25 +24,23 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from facecycle.api import Pairs
 from facecycle.config import preset_layers, resolve, set_layer
+from facecycle.engine.allocator import keep_pages
 from facecycle.engine.build import build_method, computes_bfloat16
 from facecycle.engine.objective import Objective
 
 PAIRS = 16
 ROUNDS = 3
 STEPS = {"expression": expression_step, "identity": identity_step}
-TARGETS = {"float32": 1.4, "bfloat16": 2.5}
-KEEPING_PAGES = {"MALLOC_MMAP_THRESHOLD_": str(2**30), "MALLOC_TRIM_THRESHOLD_": str(2**31 - 1)}
-"""Settings of glibc's allocator: fresh pages are a part of what a step costs."""
-KEEPING_PAGES_TARGET = 1.2
+TARGETS = {"float32": 1.4, "float32, both keep pages": 1.2, "bfloat16": 2.5}
+MEMORY_TARGETS = {"float32": 1.0, "save_memory": 2.0}
 
 
 class Sides:
     """The reference's step and ours, over networks with the same weights."""
 
     def __init__(self, cycle: str, save_memory: bool = False) -> None:
-        saving = f"{{pretrained = false, save_memory = {str(save_memory).lower()}}}"
         options = [
-            f"stages.{cycle}.losses.perceptual.options={saving}",
+            f"stages.{cycle}.losses.perceptual.options={{pretrained = false}}",
             f"method.options.save_memory={str(save_memory).lower()}",
         ]
         config = resolve([*preset_layers("paper"), set_layer(options)])
@@ -91,90 +89,99 @@ def gradients(loss: Tensor, method: nn.Module, cycle: str) -> Tensor:
     return torch.cat([p.grad.double().flatten() for p in trained])
 
 
-def compare(cycle: str, pairs: int) -> list[Result]:
-    """Check one stage on few images, then time it on many."""
-    sides = Sides(cycle)
-    images = torch.randn(2 * pairs, 3, 64, 64, generator=torch.Generator().manual_seed(0))
-    errors = sides.errors(images[:4])
+def check(cycle: str) -> dict[str, tuple[float, float]]:
+    """Return the errors of loss and gradient by side; raise where ours are not the reference's own."""
+    errors = Sides(cycle).errors(torch.randn(4, 3, 64, 64, generator=torch.Generator().manual_seed(0)))
     assert errors["float32"][0] < 1e-5, f"the losses differ by {errors['float32'][0]:.1e}"
     assert errors["float32"][1] < 2 * errors["reference"][1] + 1e-6, "the gradients differ"
-    taken = interleave(
-        {
-            "reference": lambda: seconds(lambda: sides.reference(images).backward()),
-            "float32": lambda: seconds(lambda: sides.fast(images).backward()),
-            **(
-                {"bfloat16": lambda: seconds(lambda: sides.fast(images, True).backward())}
-                if computes_bfloat16()
-                else {}
-            ),
-        },
-        ROUNDS,
-    )
-    with FlopCounterMode(display=False) as counter:
-        sides.fast(images[: len(images) // 4]).backward()
-    floor = 4 * counter.get_total_flops() / max(peak() for _ in range(3))
+    return errors
+
+
+class Steps:
+    """A process that takes steps of one side when asked to."""
+
+    def __init__(self, cycle: str, side: str, pairs: int) -> None:
+        command = [sys.executable, __file__, "--serve", cycle, side, str(pairs)]
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.peak = 0
+
+    def __call__(self) -> float:
+        """Take a step; return its seconds."""
+        assert self.process.stdin
+        assert self.process.stdout
+        self.process.stdin.write("step\n")
+        self.process.stdin.flush()
+        taken = json.loads(self.process.stdout.readline())
+        self.peak = taken["peak"]
+        return taken["seconds"]
+
+    def end(self) -> None:
+        self.process.communicate()
+
+
+def _serve(cycle: str, side: str, pairs: int) -> None:
+    if side not in {"reference", "save_memory"}:
+        keep_pages()
+    sides = Sides(cycle, save_memory=side == "save_memory")
+    images = torch.randn(2 * pairs, 3, 64, 64)
+    before = peak_bytes()
+    for _ in sys.stdin:
+        if side.startswith("reference"):
+            taken = seconds(lambda: sides.reference(images).backward())
+        else:
+            taken = seconds(lambda: sides.fast(images, side == "bfloat16").backward())
+        print(json.dumps({"seconds": taken, "peak": peak_bytes() - before}), flush=True)
+
+
+def compare(cycle: str, pairs: int) -> list[Result]:
+    """Check one stage, then measure its time and memory."""
+    errors = check(cycle)
+    names = ["reference", "reference, pages kept", "float32", *(["bfloat16"] if computes_bfloat16() else [])]
+    names += ["save_memory"] if cycle == "expression" else []
+    processes = {name: Steps(cycle, name, pairs) for name in names}
+    interleave(processes, 1)  # the first step of a process builds its kernels
+    taken = interleave(processes, ROUNDS)
+    for process in processes.values():
+        process.end()
     for name, each in taken.items():
+        wrong = errors.get(name)
         print(
-            f"{cycle:11} {name:10} {statistics.median(each):6.2f} s, loss off by {errors[name][0]:.0e}, "
-            f"gradient by {errors[name][1]:.1e}",
+            f"{cycle:11} {name:22} {statistics.median(each):6.2f} s  {processes[name].peak / 1024**3:5.2f} GiB"
+            + (f"  loss off by {wrong[0]:.0e}, gradient by {wrong[1]:.1e}" if wrong else ""),
             flush=True,
         )
     if "bfloat16" not in taken:
         print(f"{cycle:11} bfloat16 gradient off by {errors['bfloat16'][1]:.1e}; this CPU has no instructions for it")
-    results = [ratio(f"step: {cycle}, {n}", taken["reference"], taken[n], TARGETS[n]) for n in TARGETS if n in taken]
-    results[0] = replace(results[0], floor=statistics.median(taken["reference"]) / floor)
+    floor = _floor(cycle, pairs)
+    results = []
+    for name, target in TARGETS.items():
+        side, _, _ = name.partition(", both keep pages")
+        if side in taken:
+            baseline = taken["reference, pages kept" if name != side else "reference"]
+            least = statistics.median(baseline) / floor if side == "float32" else None
+            results.append(replace(ratio(f"step: {cycle}, {name}", baseline, taken[side], target), floor=least))
+    for name, target in MEMORY_TARGETS.items():
+        if name in processes:
+            less = processes["reference"].peak / processes[name].peak
+            results.append(Result(f"memory of a step: {cycle}, {name}", less, less, less, target))
     return results
+
+
+def _floor(cycle: str, pairs: int) -> float:
+    """Return the seconds that the arithmetic of our step takes at this machine's peak."""
+    with FlopCounterMode(display=False) as counter:
+        Sides(cycle).fast(torch.randn(pairs // 2, 3, 64, 64)).backward()
+    return 4 * counter.get_total_flops() / max(peak() for _ in range(3))
 
 
 def measure(pairs: int = PAIRS) -> list[Result]:
-    """Compare both stages in time, under both settings of the allocator, and the first in memory."""
-    results = [result for cycle in STEPS for result in compare(cycle, pairs)]
-    for cycle in STEPS:
-        command = [sys.executable, __file__, "--keeping-pages", cycle, str(pairs)]
-        environment = {**os.environ, **KEEPING_PAGES}
-        done = subprocess.run(command, check=True, capture_output=True, text=True, env=environment)
-        results.append(Result(**json.loads(done.stdout)))
-    used = {side: _memory_of(side, pairs) for side in ("reference", "fast", "saving")}
-    print(", ".join(f"{side} {bytes_ / 1024**3:.2f} GiB" for side, bytes_ in used.items()))
-    for name, side, target in (("memory: step", "fast", 1.0), ("memory: step, save_memory", "saving", 2.0)):
-        least = used["reference"] / used[side]
-        results.append(Result(name, least, least, least, target))
-    return results
-
-
-def _print_ratio(cycle: str, pairs: int) -> None:
-    sides = Sides(cycle)
-    images = torch.randn(2 * pairs, 3, 64, 64)
-    taken = interleave(
-        {
-            "reference": lambda: seconds(lambda: sides.reference(images).backward()),
-            "float32": lambda: seconds(lambda: sides.fast(images).backward()),
-        },
-        ROUNDS,
-    )
-    name = f"step: {cycle}, float32, pages kept"
-    print(json.dumps(asdict(ratio(name, taken["reference"], taken["float32"], KEEPING_PAGES_TARGET))))
-
-
-def _memory_of(side: str, pairs: int) -> int:
-    """Return what a step adds to the peak memory of a process of its own, in bytes."""
-    command = [sys.executable, __file__, "--memory", side, str(pairs)]
-    return int(subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()[-1])
-
-
-def _print_memory(side: str, pairs: int) -> None:
-    sides = Sides("expression", save_memory=side == "saving")
-    images = torch.randn(2 * pairs, 3, 64, 64)
-    before = peak_bytes()
-    (sides.reference if side == "reference" else sides.fast)(images).backward()
-    print(peak_bytes() - before)
+    """Compare both stages."""
+    return [result for cycle in STEPS for result in compare(cycle, pairs)]
 
 
 if __name__ == "__main__":
-    if sys.argv[1:2] == ["--memory"]:
-        _print_memory(sys.argv[2], int(sys.argv[3]))
-    elif sys.argv[1:2] == ["--keeping-pages"]:
-        _print_ratio(sys.argv[2], int(sys.argv[3]))
+    if sys.argv[1:2] == ["--serve"]:
+        _serve(sys.argv[2], sys.argv[3], int(sys.argv[4]))
     else:
         for result in measure(*map(int, sys.argv[1:2])):
             print(result.line())

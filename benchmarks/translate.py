@@ -24,6 +24,14 @@ from facecycle.engine.build import build_method
 from facecycle.method.released import released_name
 
 ROUNDS = 3
+OURS = """
+import atexit
+from common import peak_bytes
+from facecycle_cli.main import run
+atexit.register(lambda: print(peak_bytes()))
+run()
+"""
+"""The command, which tells at its end how much memory it took."""
 PLAIN = """
 import sys
 import numpy, torch, torchvision
@@ -53,7 +61,7 @@ for name in ("frontal", "neutral", "mean_face"):
 """
 
 
-def measure(count: int = 200) -> list[Result]:
+def measure(count: int = 1000) -> list[Result]:
     """Check that both make the same face, then time them in turn."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -68,22 +76,26 @@ def measure(count: int = 200) -> list[Result]:
         torch.save(networks, folder / "model.tar")
         torch.save(torchvision.models.vgg19().state_dict(), folder / "vgg19.pth")
         (folder / "faces").mkdir()
+        (folder / "tenth").mkdir()
         for number in range(count):
             pixels = torch.randint(0, 256, (8, 8, 3), dtype=torch.uint8, generator=torch.manual_seed(number))
             image = Image.fromarray(pixels.numpy()).resize((96, 96), Image.Resampling.BICUBIC)
             image.save(folder / "faces" / f"{number}.png")
+            if number % 10 == 0:
+                image.save(folder / "tenth" / f"{number}.png")
         first = folder / "faces" / "0.png"
 
         def plain() -> None:
             _run("-c", PLAIN, folder / "model.tar", first, folder, folder / "vgg19.pth")
 
-        def ours(images: Path, out: str) -> None:
+        def ours(images: Path, out: str) -> int:
             arguments = ("translate", images, "--checkpoint", folder / "model.safetensors", "--out", folder / out)
-            _run("-m", "facecycle_cli", *arguments)
+            return int(_run("-c", OURS, *arguments).split()[-1])
 
         plain(), ours(first, "one")
         a, b = (np.asarray(Image.open(p), float) for p in (folder / "neutral.png", folder / "one" / "0-neutral.png"))
         assert np.abs(a - b).max() <= 1, "the neutral faces differ"
+        peaks = [ours(folder / images, "memory") for images in ("tenth", "faces")]
         taken = interleave(
             {
                 "plain": lambda: seconds(plain),
@@ -94,6 +106,7 @@ def measure(count: int = 200) -> list[Result]:
         )
     for side, each in taken.items():
         print(f"{side:8} {sorted(each)[len(each) // 2]:6.2f} s")
+    print(f"memory: {peaks[0] / 1024**2:.0f} MiB for {count // 10} images, {peaks[1] / 1024**2:.0f} MiB for {count}")
     alone = [count * one for one in taken["ours"]]
     return [
         ratio("translate: first result", taken["plain"], taken["ours"], target=2.2),
@@ -101,9 +114,9 @@ def measure(count: int = 200) -> list[Result]:
     ]
 
 
-def _run(*arguments: object) -> None:
+def _run(*arguments: object) -> str:
     command = [sys.executable, *map(str, arguments)]
-    subprocess.run(command, check=True, capture_output=True, cwd=Path(__file__).parent)
+    return subprocess.run(command, check=True, capture_output=True, text=True, cwd=Path(__file__).parent).stdout
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The frames of a data set: image files, decoded in parallel, once, with bad files named; or arrays."""
+"""The frames of a data set: image files, decoded once, with bad files named; or arrays."""
 
 from __future__ import annotations
 

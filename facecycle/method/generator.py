@@ -11,6 +11,9 @@ from facecycle.api import Warper
 from facecycle.errors import ConfigError
 from facecycle.method.blocks import ResBlock, conv, relu
 
+DECODED_AT_ONCE = 16
+"""Images whose activations exist at a time where memory is saved."""
+
 
 def _conv_relu(inputs: int, outputs: int) -> nn.Sequential:
     return nn.Sequential(conv(inputs, outputs), relu())
@@ -128,7 +131,8 @@ class Generator(nn.Module):
     def decode(self, features: tuple[Tensor, Tensor]) -> Tensor:
         """Map `mid` and `deep` to images (B, 3, H, W)."""
         if self.save_memory and torch.is_grad_enabled():
-            return checkpoint(self._decode, *features, use_reentrant=False)
+            parts = zip(*(maps.split(DECODED_AT_ONCE) for maps in features), strict=True)
+            return torch.cat([checkpoint(self._decode, *part, use_reentrant=False) for part in parts])
         return self._decode(*features)
 
     def _decode(self, mid: Tensor, deep: Tensor) -> Tensor:

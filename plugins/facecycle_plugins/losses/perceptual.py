@@ -7,7 +7,7 @@ from typing import Any
 import timm
 import torch
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
+from torch.autograd.function import once_differentiable
 
 from facecycle.api import Options as BaseOptions
 from facecycle.errors import ConfigError
@@ -23,8 +23,6 @@ class PerceptualOptions(BaseOptions):
     """A timm model name. VGG19 is looked at after conv2_1, conv3_1, conv4_1; others at their first three maps."""
     pretrained: bool = True
     """Load the model's weights from the Hugging Face hub; false leaves it random, seeded by the run."""
-    save_memory: bool = False
-    """Compute the network's activations again on the way back instead of keeping them."""
 
 
 class _Vgg19(nn.Module):
@@ -63,8 +61,38 @@ def _network(options: PerceptualOptions) -> nn.Module:
 
 def gram(features: Tensor) -> Tensor:
     """Return F·F^T / (h·w) of (..., C, h, w), shape (..., C, C)."""
-    flat = features.flatten(-2)
-    return flat @ flat.transpose(-2, -1) / flat.shape[-1]
+    places = features.flatten(-2).mT  # a row a place: channels-last features and their gradients stay as they lie
+    return places.mT @ places / places.shape[-2]
+
+
+def _distance(network: nn.Module, images: Tensor, wanted: list[Tensor]) -> Tensor:
+    return torch.stack([(gram(f) - w).square().mean() for f, w in zip(network(images), wanted, strict=True)]).sum()
+
+
+class _Distances(torch.autograd.Function):
+    """One distance a view, and its gradient at once: the network's activations live for one view at a time.
+
+    That needs no more arithmetic than to keep them all, for the network is frozen and a distance is one number.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, predictions: Tensor, network: nn.Module, wanted: list[Tensor]) -> Tensor:
+        distances, slopes = [], []
+        for view in predictions:
+            with torch.enable_grad():
+                images = view.detach().requires_grad_()
+                distance = _distance(network, images, wanted)
+            torch.autograd.backward(distance, inputs=images)
+            slopes.append(images.grad)
+            distances.append(distance.detach())
+        ctx.save_for_backward(torch.stack(slopes))
+        return torch.stack(distances)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
+        (slopes,) = ctx.saved_tensors
+        return slopes * gradient.view(-1, 1, 1, 1, 1), None, None
 
 
 class PerceptualLoss(nn.Module):
@@ -80,7 +108,6 @@ class PerceptualLoss(nn.Module):
     def __init__(self, options: PerceptualOptions) -> None:
         super().__init__()
         self.network = _network(options).eval().requires_grad_(False)
-        self.save_memory = options.save_memory
 
     def train(self, mode: bool = True) -> PerceptualLoss:
         """Stay in evaluation mode: a frozen network's statistics do not move."""
@@ -88,14 +115,8 @@ class PerceptualLoss(nn.Module):
 
     def forward(self, predictions: Tensor, target: Tensor) -> Tensor:
         """Map predictions (V, B, 3, H, W) and a target (B, 3, H, W) to (V,); no gradient to the target."""
-        views, batch = predictions.shape[:2]
         with torch.no_grad():
             wanted = [gram(f) for f in self.network(target)]
-        images = predictions.flatten(0, 1)
-        keep = not (self.save_memory and torch.is_grad_enabled())
-        found = self.network(images) if keep else checkpoint(self.network, images, use_reentrant=False)
-        losses = [
-            (gram(f).unflatten(0, (views, batch)) - w).square().mean(dim=(1, 2, 3))
-            for f, w in zip(found, wanted, strict=True)
-        ]
-        return torch.stack(losses).sum(dim=0)
+        if torch.is_grad_enabled() and predictions.requires_grad:
+            return _Distances.apply(predictions, self.network, wanted)
+        return torch.stack([_distance(self.network, view, wanted) for view in predictions])
