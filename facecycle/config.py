@@ -115,11 +115,13 @@ class RunConfig(_Model):
     size: int = Field(64, ge=16, le=4096, multiple_of=16)
     """Side of the training images, in pixels."""
     pairs: int = Field(16, ge=1)
-    """Pairs in a batch; a batch holds twice as many images."""
+    """Pairs in a batch of all processes together; a batch holds twice as many images."""
+    accumulate: int = Field(1, ge=1)
+    """Passes that a process computes its pairs of a batch in, one after the other, to need less memory."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """`auto` is bfloat16 autocast on a GPU and float32 elsewhere. bfloat16 is approximate: gradients up to 15 % off."""
     compile: Literal["auto"] | bool = "auto"
-    """Compile the networks with torch.compile; `auto` does so on a GPU alone; whether it pays was not measured."""
+    """Compile the networks with torch.compile; `auto` does so on a GPU alone: on a CPU a step takes longer."""
     method: Component = Component(name="facecycle")
     """The method that is trained."""
     encoder: Component = Component(name="resnet18")

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from facecycle.api import Track
 from facecycle.data.pairs import (
+    PAIR_DRAWS,
     POOL_SHARDS,
     epoch_pools,
     epoch_tracks,
@@ -26,6 +27,10 @@ def make_tracks(lengths: list[int]) -> list[Track]:
         tracks.append(Track(f"t{number}", f"id{number}", tuple(range(start, start + length))))
         start += length
     return tracks
+
+
+def draws(pairs: int, generator: torch.Generator) -> torch.Tensor:
+    return torch.rand(pairs, PAIR_DRAWS, generator=generator)
 
 
 @given(st.integers(1, 60), st.integers(1, 16), st.integers(0, 5))
@@ -53,21 +58,21 @@ def test_partners_come_from_the_same_or_another_track(lengths: list[int], seed: 
     tracks = make_tracks(lengths)
     owner = {frame: t for t, track in enumerate(tracks) for frame in track.frames}
     chosen = list(range(len(tracks)))
-    same = sample_pairs(tracks, chosen, "same-track", 0.5, seeded("a", seed))
+    same = sample_pairs(tracks, chosen, "same-track", 0.5, draws(len(chosen), seeded("a", seed)))
     assert [owner[f] for f in same.first] == [owner[f] for f in same.second] == chosen
     for row, track in enumerate(tracks):
         if len(track.frames) == 1:
             assert same.mirrored[row]
         if same.mirrored[row]:
             assert same.first[row] == same.second[row]
-    other = sample_pairs(tracks, chosen, "other-track", 0.5, seeded("b", seed))
+    other = sample_pairs(tracks, chosen, "other-track", 0.5, draws(len(chosen), seeded("b", seed)))
     assert all(owner[a] != owner[b] for a, b in zip(other.first, other.second, strict=True))
     assert not other.mirrored.any()
 
 
 def test_every_frame_of_a_track_is_drawn_the_last_one_included() -> None:
     tracks = make_tracks([5])
-    drawn = {sample_pairs(tracks, [0], "same-track", 0.0, seeded(i)).second[0] for i in range(200)}
+    drawn = {sample_pairs(tracks, [0], "same-track", 0.0, draws(1, seeded(i))).second[0] for i in range(200)}
     assert drawn == set(range(5))
 
 
@@ -159,7 +164,7 @@ def test_another_track_comes_from_the_same_pool(sizes: list[int], seed: int) -> 
     tracks = sharded(sizes, loose=2)
     place = (len(tracks), 4, seed, 0, "s", group_by_shard(tracks))
     chosen, (pools, _) = epoch_tracks(*place), epoch_pools(*place)
-    pairs = sample_pairs(tracks, chosen, "other-track", 0.5, seeded("o", seed), pools)
+    pairs = sample_pairs(tracks, chosen, "other-track", 0.5, draws(len(chosen), seeded("o", seed)), pools)
     for first, second, pool in zip(pairs.first, pairs.second, pools, strict=True):
         assert first // 2 != second // 2
         assert second // 2 in pool.tracks
@@ -169,7 +174,9 @@ def test_every_other_track_of_the_pool_is_drawn() -> None:
     tracks = sharded([6])
     _, pool = epoch_pools(6, 1, 0, 0, "s", group_by_shard(tracks))
     assert pool is not None
-    drawn = {sample_pairs(tracks, [3], "other-track", 0, seeded(n), [pool]).second[0] // 2 for n in range(200)}
+    drawn = {
+        sample_pairs(tracks, [3], "other-track", 0, draws(1, seeded(n)), [pool]).second[0] // 2 for n in range(200)
+    }
     assert drawn == {0, 1, 2, 4, 5}
 
 

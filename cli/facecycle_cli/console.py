@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 import time
 from collections.abc import Callable
@@ -13,7 +14,9 @@ from rich.markup import escape
 
 WIDTH = 160
 """Columns where standard output is not a terminal, so that a table in a log is not folded."""
-console = Console(soft_wrap=True, highlight=False, width=None if sys.stdout.isatty() else WIDTH)
+SILENT = os.environ.get("RANK", "0") != "0"
+"""Of the processes that a launcher started, the first one speaks."""
+console = Console(soft_wrap=True, highlight=False, quiet=SILENT, width=None if sys.stdout.isatty() else WIDTH)
 QUIET_INTERVAL = 30.0
 """Seconds between two lines of progress where standard output is not a terminal."""
 

@@ -21,11 +21,13 @@ def embed(
     """
     import time
 
+    from facecycle.engine import processes
     from facecycle.engine.embed import embed as run
     from facecycle.engine.load import load
     from facecycle.engine.translate import expand
     from facecycle_cli.console import occasionally, say
 
+    processes.join()
     paths = expand(images)
     loaded = load(checkpoint)
     say(f"checkpoint: {loaded.checkpoint.path}")

@@ -73,7 +73,11 @@ def pretrain(
     layers = [*below, *([file_layer(config)] if config else []), _flags(encoder, data, warper, seed, keep)]
     resolved = resolve([*layers, *_late_flags(resolve(layers), stage, steps, perceptual), set_layer(assignments or [])])
     from facecycle.data.frame_cache import limit
+    from facecycle.engine import processes
+    from facecycle.engine.allocator import keep_pages
 
+    keep_pages()
+    processes.join()
     with limit(cache_gb):
         if kept is None:
             _start(resolved, stage, start, out)
@@ -149,9 +153,9 @@ def _perceptual(network: str | None) -> dict[str, Any] | None:
 
 
 def _start(config: RunConfig, stage: Stage, start: Path | None, out: Path | None) -> None:
+    from facecycle.engine import processes
     from facecycle.engine.load import RUNS
     from facecycle.engine.pretrain import Pretraining
-    from facecycle.engine.run_folder import RunFolder
     from facecycle_cli.console import Progress
 
     if stage is Stage.identity and start is None:
@@ -159,7 +163,7 @@ def _start(config: RunConfig, stage: Stage, start: Path | None, out: Path | None
             "--stage identity needs trained expression networks",
             hint="Add --from RUN, a run of the expression stage.",
         )
-    folder = RunFolder(out or _new_folder(RUNS, config))
+    folder = _open(processes.from_first(lambda: out or _new_folder(RUNS, config)))
     _introduce(config)
     with Progress() as progress:
         run = Pretraining(config, folder, progress, weights_follow=start is not None)
@@ -173,10 +177,9 @@ def _start(config: RunConfig, stage: Stage, start: Path | None, out: Path | None
 def _resume(asked: RunConfig, path: Path) -> None:
     from facecycle.checkpoint_folders import all_folders
     from facecycle.engine.pretrain import Pretraining
-    from facecycle.engine.run_folder import RunFolder
     from facecycle_cli.console import Progress
 
-    folder = RunFolder(path)
+    folder = _open(path)
     config = continued(folder.config(), asked, path)
     _introduce(config)
     with Progress() as progress:
@@ -185,6 +188,14 @@ def _resume(asked: RunConfig, path: Path) -> None:
         folder.write_config(config)
         outcome = run.run()
     _conclude(outcome, folder)
+
+
+def _open(path: Path) -> RunFolder:
+    """Return the folder of a run, which the first of several processes writes."""
+    from facecycle.engine import processes
+    from facecycle.engine.run_folder import OthersFolder, RunFolder
+
+    return RunFolder(path) if processes.first() else OthersFolder(path)
 
 
 def _introduce(config: RunConfig) -> None:

@@ -70,9 +70,11 @@ def probe(
 
     Example: facecycle probe --task pose --data tracks/pose.csv
     """
+    from facecycle.engine import processes
     from facecycle.engine.protocols import PROTOCOLS
 
     name = _protocol(task, protocol)
+    processes.join()
     chosen = PROTOCOLS.get(name)
     kind = chosen.task if chosen else Task.neutral.value
     components = [parse(data or "synthetic", DEFAULT_KIND[kind])]
@@ -102,7 +104,8 @@ def probe(
     limit = SYNTHETIC_LIMIT if components[0]["name"] == "synthetic" else None
     folder = out or Path("probes") / kind
     if chosen is None:
-        _measure_neutral(dataset, checkpoint, facts, limit, folder)
+        if processes.first():
+            _measure_neutral(dataset, checkpoint, facts, limit, folder)
         return
     rows, whose = _rows(chosen, checkpoint, encoder, pretrained, feature or [], size)
     _run(name, dataset, rows, {**whose, **facts}, limit, folder)
@@ -175,11 +178,14 @@ def _versions() -> dict[str, str]:
 def _run(
     protocol: str, dataset: Any, rows: list[FeatureRow], facts: dict[str, str], limit: int | None, out: Path
 ) -> None:
+    from facecycle.engine import processes
     from facecycle.engine.probe import run_probe
     from facecycle.engine.probe_report import saved, table, write_report
     from facecycle_cli.console import occasionally, say, show_table
 
     result = run_probe(protocol, dataset, rows, facts, limit, occasionally())
+    if not processes.first():
+        return
     show_table(f"{result.task}: {result.protocol}, 95 % intervals", *table(saved(result)))
     say(f"split: {result.note}")
     for line in result.coverage:

@@ -11,6 +11,10 @@ from torch import Tensor
 from facecycle.config import AugmentationConfig
 
 TRIES = 10
+CROP_DRAWS = 2 * TRIES + 2
+JITTER_DRAWS = 5
+DRAWS = 1 + CROP_DRAWS + JITTER_DRAWS
+"""Uniform numbers that the augmentation of an image takes."""
 LUMA = torch.tensor([0.299, 0.587, 0.114])
 # RGB to YIQ: a rotation in its (I, Q) plane turns the hue and keeps the luma.
 YIQ = torch.tensor([[0.299, 0.587, 0.114], [0.595716, -0.274453, -0.321263], [0.211456, -0.522591, 0.311135]])
@@ -29,7 +33,7 @@ def random_crop(
     images: Tensor,
     scale: tuple[float, float],
     ratio: tuple[float, float],
-    generator: torch.Generator,
+    draws: Tensor,
     mirrored: Tensor | None = None,
 ) -> Tensor:
     """Cut a random rectangle out of each image (B, 3, H, W) and resize it back to (H, W), bilinear.
@@ -41,12 +45,12 @@ def random_crop(
         images: float images.
         scale: range of the rectangle's area over the image's.
         ratio: range of width over height, drawn log-uniformly.
-        generator: source of the draws.
+        draws: (CROP_DRAWS, B) uniform numbers.
         mirrored: (B,) which results to mirror: reading the rectangle from right to left costs nothing.
     """
     count = len(images)
     low, high = math.log(ratio[0]), math.log(ratio[1])
-    areas, logs, centres = torch.rand(2 * TRIES + 2, count, generator=generator).split((TRIES, TRIES, 2))
+    areas, logs, centres = draws.split((TRIES, TRIES, 2))
     area, aspect = areas * (scale[1] - scale[0]) + scale[0], torch.exp(logs * (high - low) + low)
     sides = torch.stack([area * aspect, area / aspect]).sqrt_()
     fits = (sides <= 1).all(0)
@@ -72,7 +76,7 @@ def colour_jitter(
     images: Tensor,
     strength: tuple[float, float, float, float],
     probability: float,
-    generator: torch.Generator,
+    draws: Tensor,
 ) -> Tensor:
     """Change brightness, contrast, saturation and hue of each image (B, 3, H, W) in [0, 1], in this order.
 
@@ -81,9 +85,8 @@ def colour_jitter(
         strength: brightness, contrast and saturation factors are drawn from [1 - s, 1 + s]; the hue is
             turned by up to s turns.
         probability: of an image being changed at all.
-        generator: source of the draws.
+        draws: (JITTER_DRAWS, B) uniform numbers.
     """
-    draws = torch.rand(5, len(images), generator=generator)
     left_alone = draws[4] >= probability
     # An image that is left alone has all changes 0: factors of 1, and a hue turned by nothing.
     changes = ((2 * draws[:4] - 1) * torch.tensor(strength)[:, None]).masked_fill_(left_alone, 0)
@@ -108,12 +111,18 @@ def greyscale(images: Tensor, chosen: Tensor) -> Tensor:
     return torch.where(chosen.view(-1, 1, 1, 1), grey, images)
 
 
-def augment(pixels: Tensor, config: AugmentationConfig, generator: torch.Generator) -> Tensor:
+def augment(pixels: Tensor, config: AugmentationConfig, draws: Tensor) -> Tensor:
     """Map uint8 RGB (B, 3, H, W) to augmented float RGB in [0, 1] of the same shape.
 
     Source: FaceCycle (ICCV 2021), section 4.1. Colour changes come in a fixed order, where the paper's
     code draws the order too.
+
+    Args:
+        pixels: the images.
+        config: what may change, and by how much.
+        draws: (DRAWS, B) uniform numbers, a column an image: what happens to one depends on no other.
     """
-    mirrored = torch.rand(len(pixels), generator=generator) < config.mirror_probability
-    images = random_crop(pixels.float() / 255, config.crop_scale, config.crop_ratio, generator, mirrored)
-    return colour_jitter(images, config.jitter, config.jitter_probability, generator)
+    mirror, crop, jitter = draws.split((1, CROP_DRAWS, JITTER_DRAWS))
+    mirrored = mirror[0] < config.mirror_probability
+    images = random_crop(pixels.float() / 255, config.crop_scale, config.crop_ratio, crop, mirrored)
+    return colour_jitter(images, config.jitter, config.jitter_probability, jitter)

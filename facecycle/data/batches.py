@@ -14,10 +14,19 @@ from torch.utils.data import DataLoader, Dataset
 
 from facecycle.api import BadFrame, Pairs
 from facecycle.config import RunConfig, StageConfig
-from facecycle.data.augment import augment
+from facecycle.data.augment import DRAWS, augment
 from facecycle.data.joined import JoinedTracks
 from facecycle.data.normalise import normalise
-from facecycle.data.pairs import PairIndex, Shards, epoch_pools, epoch_tracks, sample_pairs, seeded, steps_per_epoch
+from facecycle.data.pairs import (
+    PAIR_DRAWS,
+    PairIndex,
+    Shards,
+    epoch_pools,
+    epoch_tracks,
+    sample_pairs,
+    seeded,
+    steps_per_epoch,
+)
 from facecycle.errors import DataError, FacecycleError
 
 ATTEMPTS = 10
@@ -46,6 +55,12 @@ class FrameTally:
         self.names.update((frame.name, frame.reason) for frame in problems)
 
 
+def sum_of(tallies: Sequence[FrameTally]) -> FrameTally:
+    """Return what several processes have counted together."""
+    names = {name: reason for tally in tallies for name, reason in tally.names.items()}
+    return FrameTally(sum(tally.read for tally in tallies), sum(tally.bad for tally in tallies), names)
+
+
 @dataclass(frozen=True)
 class Prepared:
     """A batch, and what it was made from.
@@ -68,6 +83,9 @@ class Prepared:
 class Batches:
     """The batches of a stage. Batch `step` depends on the configuration and `step` alone.
 
+    Of several processes each has its own pairs of a batch. Every number is drawn for the whole batch, so that what is
+    made of a pair depends neither on who makes it nor on how many processes there are.
+
     Attributes:
         tally: the frames of the batches used so far; those prepared ahead are not in it.
         waited: seconds that `iterate` has waited for a batch.
@@ -80,7 +98,10 @@ class Batches:
         stage_name: str,
         stage: StageConfig,
         tally: FrameTally | None = None,
+        rank: int = 0,
+        world: int = 1,
     ) -> None:
+        self.rank, self.world = rank, world
         self.data = data
         self.config = config
         self.stage_name = stage_name
@@ -112,14 +133,15 @@ class Batches:
             self.data.prefetch([*pools[0].shards, *upcoming.shards])
         return self._prepare(step)
 
-    def _place(self, step: int) -> tuple[int, int, int, int, str, Shards | None]:
+    def _place(self, step: int) -> tuple[int, int, int, int, str, Shards | None, int, int]:
         config, data = self.config, self.data
-        return len(data.tracks), config.pairs, step, config.seed, self.stage_name, data.shards
+        tracks = len(data.tracks)
+        return tracks, config.pairs, step, config.seed, self.stage_name, data.shards, self.rank, self.world
 
     def _prepare(self, step: int) -> Prepared:
         met: list[BadFrame | None] = []
         for attempt in range(ATTEMPTS):
-            index, generator = self._draw(step, attempt)
+            index, draws = self._draw(step, attempt)
             frames = [*index.first, *index.second]
             pixels, bad = self.data.images(frames, self.config.size)
             met += bad
@@ -132,23 +154,31 @@ class Batches:
                 f"place; the first is {first.name}: {first.reason}"
             )
         source, mirrored = self._replace_bad(bad, index.mirrored)
-        count, others = self.config.pairs, (~mirrored).nonzero().flatten()
-        rows = torch.cat([source[:count], source[count:][others]])
-        images = normalise(augment(pixels.index_select(0, rows), self.config.augmentation, generator))
+        count, others = len(mirrored), (~mirrored).nonzero().flatten()
+        places = torch.cat([torch.arange(count), count + others])
+        chosen = pixels.index_select(0, source[places])
+        images = normalise(augment(chosen, self.config.augmentation, draws.index_select(1, places)))
         one = images[:count]
         # The mirrored partner is the mirror of the image after its augmentation.
         two = one.flip(-1).index_copy_(0, others, images[count:])
         return Prepared(Pairs(one, two), [frames[row] for row in source], met)
 
-    def _draw(self, step: int, attempt: int) -> tuple[PairIndex, torch.Generator]:
-        """Draw the pairs of a step; a further attempt draws tracks that a later epoch visits."""
+    def _draw(self, step: int, attempt: int) -> tuple[PairIndex, Tensor]:
+        """Draw the pairs of a step, and what their augmentation takes, (DRAWS, 2 P).
+
+        A further attempt draws tracks that a later epoch visits.
+        """
         config, data = self.config, self.data
         again = [attempt] if attempt else []
         generator = seeded("batch", config.seed, self.stage_name, step, *again)
         place = self._place(step + attempt * steps_per_epoch(len(data.tracks), config.pairs))
+        tracks = epoch_tracks(*place)
         pools, _ = epoch_pools(*place)
-        pairing, mirror_pair = self.stage.pairing, self.stage.mirror_pair
-        return sample_pairs(data.tracks, epoch_tracks(*place), pairing, mirror_pair, generator, pools), generator
+        mine = slice(self.rank * len(tracks), (self.rank + 1) * len(tracks))
+        of_pairs = torch.rand(config.pairs, PAIR_DRAWS, generator=generator)[mine]
+        of_images = torch.rand(DRAWS, 2, config.pairs, generator=generator)[..., mine].flatten(1)
+        index = sample_pairs(data.tracks, tracks, self.stage.pairing, self.stage.mirror_pair, of_pairs, pools)
+        return index, of_images
 
     @staticmethod
     def _replace_bad(bad: Sequence[BadFrame | None], mirrored: Tensor) -> tuple[Tensor, Tensor]:

@@ -15,6 +15,8 @@ from torch import Tensor
 from facecycle.api import Track
 from facecycle.errors import ConfigError
 
+PAIR_DRAWS = 4
+"""Uniform numbers that the drawing of a pair takes."""
 POOL_SHARDS = 8
 """Shards whose tracks are mixed with each other. These and the next ones are in memory: twice this number."""
 
@@ -200,7 +202,7 @@ def sample_pairs(
     chosen: Sequence[int],
     pairing: Literal["same-track", "other-track"],
     mirror_pair: float,
-    generator: torch.Generator,
+    draws: Tensor,
     pools: Sequence[Pool] = (),
 ) -> PairIndex:
     """Draw a frame of each chosen track, and its partner.
@@ -212,10 +214,9 @@ def sample_pairs(
             of another random track.
         mirror_pair: probability of the frame's mirror image instead, for `same-track`. A track of one
             frame always pairs with its mirror.
-        generator: source of every draw.
+        draws: (P, PAIR_DRAWS) uniform numbers.
         pools: of the chosen tracks, where they lie in shards: another track is drawn from the same pool.
     """
-    draws = torch.rand(len(chosen), 4, generator=generator)
     first, second = [], []
     mirrored = [False] * len(chosen)
     for row, (index, (a, b, m, t)) in enumerate(zip(chosen, draws.tolist(), strict=True)):

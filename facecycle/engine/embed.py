@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from facecycle.data.images import printable, read_square
+from facecycle.engine import processes
 from facecycle.engine.features import CPU_BATCH, GPU_BATCH, FeatureRow, feature_row
 from facecycle.engine.load import Loaded
 from facecycle.errors import ConfigError, DataError
@@ -28,7 +29,8 @@ def embed(
     """Write the codes of images as a parquet file: path, status, and a list of numbers a code.
 
     A row's status is `ok`, or why the image could not be read; its codes are then null. The file's metadata
-    names the checkpoint. It appears under its name when it is whole.
+    names the checkpoint. It appears under its name when it is whole. Of several processes each computes a part
+    of the images, and the first one joins the parts.
 
     Args:
         loaded: networks and their checkpoint.
@@ -53,18 +55,47 @@ def embed(
     about = {"checkpoint": str(loaded.checkpoint.path), "sha256": loaded.checkpoint.sha256()}
     schema = pa.schema(fields, {"facecycle": json.dumps(about)})
     bad: dict[str, str] = {}
+    mine = paths[processes.share(len(paths))]
 
     def write(temporary: Path) -> None:
         with pq.ParquetWriter(temporary, schema) as writer:
             done = 0
-            for part, pixels, reasons in _read(paths, rows[0].size, GPU_BATCH if rows[0].accelerated else CPU_BATCH):
+            for part, pixels, reasons in _read(mine, rows[0].size, GPU_BATCH if rows[0].accelerated else CPU_BATCH):
                 writer.write_table(pa.table(_columns(rows, part, pixels, reasons), schema))
                 bad.update({printable(path): r for path, r in zip(part, reasons, strict=True) if r != OK})
                 done += len(part)
                 tell(done)
 
+    if processes.count() == 1:
+        write_atomically(out, write)
+        return bad
+    write_atomically(_part(out, processes.rank()), write)
+    found = processes.gathered(bad)  # when every part is there
+    if processes.first():
+        _join(out, schema)
+    return {path: reason for each in found for path, reason in each.items()}
+
+
+def _part(out: Path, rank: int) -> Path:
+    return out.with_name(f"{out.name}.part-{rank}")
+
+
+def _join(out: Path, schema: Any) -> None:
+    """Write the parts of all processes as one file, and remove them."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    parts = [_part(out, rank) for rank in range(processes.count())]
+
+    def write(temporary: Path) -> None:
+        with pq.ParquetWriter(temporary, schema) as writer:
+            for part in parts:
+                for batch in pq.ParquetFile(part).iter_batches():
+                    writer.write_table(pa.Table.from_batches([batch], schema))
+
     write_atomically(out, write)
-    return bad
+    for part in parts:
+        part.unlink()
 
 
 def code_rows(loaded: Loaded) -> list[FeatureRow]:
@@ -113,8 +144,9 @@ def _read(paths: Sequence[Path], size: int, batch: int) -> Iterator[tuple[Sequen
             images, reasons = zip(*decoders.map(read_one, part), strict=True)
             return part, torch.stack(images), list(reasons)
 
-        upcoming = ahead.submit(read, 0)
+        upcoming = ahead.submit(read, 0) if paths else None
         for start in range(0, len(paths), batch):
+            assert upcoming is not None
             ready = upcoming.result()
-            upcoming = ahead.submit(read, start + batch) if start + batch < len(paths) else upcoming
+            upcoming = ahead.submit(read, start + batch) if start + batch < len(paths) else None
             yield ready

@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -15,6 +16,7 @@ from torch import Tensor, nn
 
 from facecycle.checkpoint import save_tensors
 from facecycle.data.normalise import from_uint8
+from facecycle.engine import processes
 from facecycle.engine.build import choose_device
 from facecycle.errors import ConfigError, RunError
 from facecycle.files import cache_home
@@ -76,6 +78,8 @@ def feature_row(label: str, key: str, network: nn.Module, compute: Callable[[Ten
 def features(row: FeatureRow, pixels: Tensor, fingerprint: str) -> np.ndarray:
     """Return the features (n, D), float32, of uint8 images (n, 3, S, S).
 
+    Of several processes each computes a part of them, and every one gets them all.
+
     Args:
         row: which feature.
         pixels: the images.
@@ -83,13 +87,21 @@ def features(row: FeatureRow, pixels: Tensor, fingerprint: str) -> np.ndarray:
     """
     text = f"{VERSION}|{row.key}|{fingerprint}|{tuple(pixels.shape)}"
     path = cache_home() / "features" / f"{hashlib.sha256(text.encode()).hexdigest()}.safetensors"
-    with contextlib.suppress(OSError, SafetensorError, KeyError):
-        return load_file(path)["features"].numpy()
-    found = extract_all(row, pixels)
+    kept = processes.from_first(lambda: _kept(path))
+    if kept is not None:
+        return kept.numpy()
+    found = torch.cat(processes.gathered(extract_all(row, pixels[processes.share(len(pixels))])))
     # A full disk costs the cache, not the result.
     with contextlib.suppress(RunError):
-        save_tensors(path, {"features": found})
+        if processes.first():
+            save_tensors(path, {"features": found})
     return found.numpy()
+
+
+def _kept(path: Path) -> Tensor | None:
+    with contextlib.suppress(OSError, SafetensorError, KeyError):
+        return load_file(path)["features"]
+    return None
 
 
 def extract_all(row: FeatureRow, pixels: Tensor) -> Tensor:

@@ -57,13 +57,15 @@ def stop(
         method: the networks; nothing of them moved since the last good step.
         metadata: of a checkpoint of the run.
         pairs: the batch.
-        record: stage, step, seed, precision and the images' names, for `replay` and the reader.
+        record: stage, step, seed, process, precision and the images' names, for `replay` and the reader.
         steps: how many in a row were not finite.
 
     Raises:
         RunError: the files cannot be written.
     """
-    folder = run / FOLDER / f"{record['stage']}-{record['step']:06d}"
+    process = record["process"]
+    # Each process has images of its own, and only some of them may be at fault.
+    folder = run / FOLDER / (f"{record['stage']}-{record['step']:06d}" + (f"-process-{process}" if process else ""))
     checkpoint.save_model(folder / checkpoint.MODEL, method, metadata)
     checkpoint.save_tensors(folder / BATCH, {"first": _plain(pairs.first), "second": _plain(pairs.second)})
     write_text(folder / RECORD, json.dumps(record, indent=1) + "\n")
@@ -92,7 +94,7 @@ def replay(folder: Path) -> dict[str, float]:
     try:
         record = json.loads((folder / RECORD).read_text("utf-8"))
         pairs = Pairs(**load_file(folder / BATCH))
-        name, step, approximate = record["stage"], record["step"], record["bfloat16"]
+        name, step, process, approximate = (record[key] for key in ("stage", "step", "process", "bfloat16"))
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise CheckpointError(f"{folder} holds no batch of a run that stopped: {error}") from error
     loaded = load(folder / checkpoint.MODEL)
@@ -101,7 +103,7 @@ def replay(folder: Path) -> dict[str, float]:
     for network in method.trainable(stage.cycle):
         network.requires_grad_(True).train()
     objective = Objective(stage, name, method, torch.device("cpu"))
-    noise = seeded("noise", config.seed, name, step)
+    noise = seeded("noise", config.seed, name, step, process)
     torch.manual_seed(noise.initial_seed())
     with torch.autocast("cpu", torch.bfloat16, enabled=approximate):
         total, sums = objective(method(pairs, stage.cycle, objective.wanted, noise))

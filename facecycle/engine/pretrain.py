@@ -5,10 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-import signal
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +15,10 @@ from torch import nn
 from facecycle import checkpoint
 from facecycle.api import Pairs
 from facecycle.config import RunConfig, StageConfig
-from facecycle.data.batches import Batches, FrameTally
+from facecycle.data.batches import Batches, FrameTally, sum_of
 from facecycle.data.joined import JoinedTracks
 from facecycle.data.pairs import seeded, steps_per_epoch
-from facecycle.engine import non_finite
+from facecycle.engine import non_finite, processes
 from facecycle.engine.build import build_method, build_tracks, choose_device, computes_bfloat16, provenance
 from facecycle.engine.objective import Objective
 from facecycle.engine.pictures import contact_sheet, panel_pixels, write_png
@@ -34,8 +31,9 @@ from facecycle.engine.schedule import (
     restore_optimizer,
     stage_steps,
 )
+from facecycle.engine.signals import stop_requests
 from facecycle.engine.watch import Listener, Watch, deviations
-from facecycle.errors import FacecycleError
+from facecycle.errors import ConfigError, FacecycleError
 
 SAMPLES = 8
 
@@ -59,28 +57,6 @@ class Outcome:
     stopped_by: int | None
 
 
-@contextmanager
-def _stop_requests() -> Iterator[list[int]]:
-    """Collect SIGTERM and SIGINT instead of dying from them; a second one kills as usual."""
-    received: list[int] = []
-    if threading.current_thread() is not threading.main_thread():
-        yield received  # signals belong to the main thread
-        return
-    previous = {s: signal.getsignal(s) for s in (signal.SIGTERM, signal.SIGINT)}
-
-    def note(number: int, frame: Any) -> None:
-        received.append(number)
-        signal.signal(number, previous[signal.Signals(number)])
-
-    for number in previous:
-        signal.signal(number, note)
-    try:
-        yield received
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
-
-
 class Pretraining:
     """One run over its stages; `weights_follow` says that `resume` or `start_from` comes next."""
 
@@ -91,11 +67,11 @@ class Pretraining:
         self.folder = folder
         self.listener = listener
         self.device = choose_device()
+        _check_shares(config)
         self.data: JoinedTracks = build_tracks(config)
         # Convolutions over channels-last tensors are faster on CPUs and GPUs alike.
-        self.method = build_method(config, weights_follow=weights_follow).to(
-            self.device, memory_format=torch.channels_last
-        )
+        built = processes.synchronised(build_method(config, weights_follow=weights_follow))
+        self.method: Any = built.to(self.device).to(memory_format=torch.channels_last)
         self.approximate = config.precision == "bfloat16" or (config.precision == "auto" and self.device.type == "cuda")
         if self.approximate:
             slow = "" if computes_bfloat16() else ", and this CPU has no instructions for it, which makes it slow"
@@ -109,6 +85,7 @@ class Pretraining:
         self.parent = ""
         self.frames = FrameTally()
         self.skipped_steps = 0
+        self._stopped_by = 0
         self._optimizer_state: dict[str, torch.Tensor] = {}
 
     def start_from(self, path: Path) -> None:
@@ -134,7 +111,7 @@ class Pretraining:
         """
         self.folder.lock()
         try:
-            self._restore(newest_whole(self.folder.path, self.listener.note))
+            self._restore(processes.from_first(lambda: newest_whole(self.folder.path, self.listener.note)))
         except FacecycleError:
             self.folder.close()
             raise
@@ -147,7 +124,13 @@ class Pretraining:
         checkpoint.load_weights(self.method, found)
         self._optimizer_state, state = checkpoint.read_resume(folder)
         self.position = Position(**state["position"])
-        self.frames = FrameTally(**state.get("frames", {}), names=dict(state["bad_frames"]))
+        if processes.first():  # the others count on from nothing: a checkpoint holds the sum
+            self.frames = FrameTally(**state.get("frames", {}), names=dict(state["bad_frames"]))
+        if state.get("processes", 1) != processes.count():
+            self.listener.note(
+                f"the run had {state.get('processes', 1)} processes and goes on with {processes.count()}: "
+                "it will not be the same to the last bit"
+            )
         self.skipped_steps = state.get("skipped_steps", 0)
         self.trained = set(found.trained)
         self.parent = found.metadata.get("parent", "")
@@ -162,50 +145,56 @@ class Pretraining:
         stages = list(self.config.stages.items())
         try:
             self.folder.open_logs(self.position.total_steps)
-            with _stop_requests() as received:
-                while self.position.stage < len(stages) and not received:
+            with stop_requests() as received:
+                while self.position.stage < len(stages) and not self._stopped_by:
                     name, stage = stages[self.position.stage]
                     self._run_stage(name, stage, received)
-                if received:
-                    self.listener.note(f"stopped by signal {received[0]}, saved after step {self.position.total_steps}")
+                if self._stopped_by:
+                    saved = f"saved after step {self.position.total_steps}"
+                    self.listener.note(f"stopped by signal {self._stopped_by}, {saved}")
         finally:
             self.folder.close()
-        model = checkpoint.find(self.folder.path)
-        return Outcome(model, self.frames.names, self.skipped_steps, received[0] if received else None)
+        model = processes.from_first(lambda: checkpoint.find(self.folder.path))
+        return Outcome(model, self.frames.names, self.skipped_steps, self._stopped_by or None)
 
     def _run_stage(self, name: str, stage: StageConfig, received: list[int]) -> None:
         epoch = steps_per_epoch(len(self.data.tracks), self.config.pairs)
         total = stage_steps(stage, epoch)
         objective = Objective(stage, name, self.method, self.device)
         optimizer = make_optimizer(stage.optimizer, self._select_trainable(stage))
+        model = processes.in_step(self.method)
         buffers = non_finite.KeptBuffers(self.method.trainable(stage.cycle))
         if self._optimizer_state:
             restore_optimizer(optimizer, self._optimizer_state)
             self._optimizer_state = {}
-        batches = Batches(self.data, self.config, name, stage, self.frames)
+        rank, world = processes.rank(), processes.count()
+        batches = Batches(self.data, self.config, name, stage, self.frames, rank, world)
         self.listener.stage(name, self.position.step, total)
         watch = Watch(name, self.config, self.folder, self.listener)
         for step, pairs in batches.iterate(self.position.step, total):
             watch.judge(self.frames)
             optimizer.param_groups[0]["lr"] = learning_rate(stage.optimizer, step, total, epoch)
             buffers.keep()
-            metrics = self._step(step, name, stage, objective, optimizer, pairs)
+            metrics = self._step(step, name, stage, model, objective, optimizer, pairs)
             if metrics is None:
                 buffers.restore()
                 self.skipped_steps += 1
             watch.after_step(step, self.position.total_steps, metrics, self.skipped_steps, batches.waited)
             if watch.stuck:
                 record = {"stage": name, "step": step, "seed": self.config.seed, "bfloat16": self.approximate}
+                record["process"] = rank
                 record["images"] = batches.names(step)
                 raise non_finite.stop(self.folder.path, self.method, self._metadata(), pairs, record, watch.non_finite)
             self.trained.add(stage.cycle)
             self.position = Position(self.position.stage, step + 1, self.position.total_steps + 1)
             last = step + 1 == total
-            if (step + 1) % self.config.sample_every == 0 or last:
+            # All stop after the same step, whichever of them was told to.
+            self._stopped_by = processes.largest(received[0] if received else 0)
+            if processes.first() and ((step + 1) % self.config.sample_every == 0 or last):
                 self._write_samples(name, batches, objective.wanted)
-            if not last and (received or (step + 1) % self.config.checkpoint_every == 0):
+            if not last and (self._stopped_by or (step + 1) % self.config.checkpoint_every == 0):
                 self._save(optimizer)
-            if received and not last:
+            if self._stopped_by and not last:
                 return
         self.position = Position(self.position.stage + 1, 0, self.position.total_steps)
         self._save(None)
@@ -224,29 +213,36 @@ class Pretraining:
         step: int,
         name: str,
         stage: StageConfig,
+        model: nn.Module,
         objective: Objective,
         optimizer: torch.optim.Optimizer,
         pairs: Pairs,
     ) -> dict[str, float] | None:
         """Take one step; returns its metrics, or None where the loss was not finite and nothing moved."""
-        noise = seeded("noise", self.config.seed, name, step)
+        noise = seeded("noise", self.config.seed, name, step, processes.rank())
         # Whatever a plugin draws from the global generator is tied to the step as well.
         torch.manual_seed(noise.initial_seed())
-        if self.compiled:
-            torch.compiler.cudagraph_mark_step_begin()
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.approximate):
-            views = self.method(_on(pairs, self.device), stage.cycle, objective.wanted, noise)
-            total, sums = objective(views)
         optimizer.zero_grad(set_to_none=True)
-        total.backward()
+        parts = _parts(pairs, self.config.accumulate)
+        losses = []
+        for number, part in enumerate(parts, 1):
+            if self.compiled:
+                torch.compiler.cudagraph_mark_step_begin()
+            with processes.alone(model) if number < len(parts) else nullcontext():
+                with torch.autocast(self.device.type, torch.bfloat16, enabled=self.approximate):
+                    views = model(_on(part, self.device), stage.cycle, objective.wanted, noise)
+                    total, sums = objective(views)
+                (total / len(parts)).backward()
+            losses.append(torch.stack([total, *sums.values()]).detach())
         norm = nn.utils.get_total_norm(
             p.grad for g in optimizer.param_groups for p in g["params"] if p.grad is not None
         )
-        if not (math.isfinite(total.item()) and math.isfinite(norm.item())):
+        values = processes.mean(torch.stack(losses).mean(0)).tolist()
+        if not (math.isfinite(values[0]) and math.isfinite(norm.item())):
             return None
         optimizer.step()
-        metrics = {"total": total.item(), "gradient_norm": norm.item(), "lr": optimizer.param_groups[0]["lr"]}
-        metrics.update({label: value.item() for label, value in sums.items()})
+        metrics = {"total": values[0], "gradient_norm": norm.item(), "lr": optimizer.param_groups[0]["lr"]}
+        metrics.update(zip(sums, values[1:], strict=True))
         metrics.update(deviations(views))
         return metrics
 
@@ -283,16 +279,36 @@ class Pretraining:
         }
 
     def _save(self, optimizer: torch.optim.Optimizer | None) -> None:
+        frames = sum_of(processes.gathered(self.frames))
+        if not processes.first():
+            return
         state = {
             "position": dataclasses.asdict(self.position),
-            "frames": {"read": self.frames.read, "bad": self.frames.bad},
-            "bad_frames": self.frames.names,
+            "frames": {"read": frames.read, "bad": frames.bad},
+            "bad_frames": frames.names,
             "skipped_steps": self.skipped_steps,
+            "processes": processes.count(),
         }
         tensors = optimizer_tensors(optimizer) if optimizer is not None else {}
         folder = self.folder.path / "checkpoints" / f"step-{self.position.total_steps:06d}"
         checkpoint.save(folder, self.method, tensors, state, self._metadata(), self.config.keep)
-        self.folder.list_bad_frames(self.frames.names)
+        self.folder.list_bad_frames(frames.names)
+
+
+def _check_shares(config: RunConfig) -> None:
+    """Raise `ConfigError` where the pairs of a batch cannot be dealt to the processes, and to their passes."""
+    shares = processes.count() * config.accumulate
+    if config.pairs % shares:
+        raise ConfigError(
+            f"pairs = {config.pairs} cannot be shared out evenly: {processes.count()} processes of "
+            f"{config.accumulate} passes each (accumulate)",
+            hint=f"Set pairs to a multiple of {shares}.",
+        )
+
+
+def _parts(pairs: Pairs, count: int) -> list[Pairs]:
+    """Cut a batch into so many equal ones."""
+    return [Pairs(*both) for both in zip(pairs.first.chunk(count), pairs.second.chunk(count), strict=True)]
 
 
 def _on(pairs: Pairs, device: torch.device) -> Pairs:

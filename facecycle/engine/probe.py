@@ -12,6 +12,7 @@ from torch import Tensor
 
 from facecycle.api import BadFrame, Dataset, Labelled, Verification
 from facecycle.data.pairs import seeded
+from facecycle.engine import processes
 from facecycle.engine.features import FeatureRow, features
 from facecycle.engine.protocols import PROTOCOLS
 from facecycle.engine.protocols.cosine import cosine_folds
@@ -81,6 +82,8 @@ def run_probe(
 ) -> ProbeResult:
     """Score features under a protocol; a baseline that ignores the images comes first.
 
+    Several processes share the computing of features; only the first has scores of them.
+
     Args:
         protocol: a name in `PROTOCOLS`.
         dataset: holds labels for the protocol's task.
@@ -107,10 +110,14 @@ def run_probe(
         pixels = images.at(row.size)
         pixels = pixels if len(good) == len(pixels) else pixels[good]
         if protocol == "facecycle-raf":
+            if not processes.first():
+                continue
             scores = facecycle_raf(row, pixels, mark, targets, folds, groups, say=say)
             dimension = int(np.prod(row.extract(torch.zeros(1, 3, row.size, row.size)).shape))
         else:
             found = features(row, pixels, mark)
+            if not processes.first():
+                continue
             fit = linear_pose if task == "pose" else linear
             scores, dimension = fit(found, targets, folds, groups), found.shape[1]
         scored.append(Row(row.label, dimension, scores))
@@ -216,6 +223,8 @@ def _verification(
     scored = []
     for row in rows:
         found = features(row, images.at(row.size), _mark(dataset, frames))
+        if not processes.first():
+            continue
         scored.append(Row(row.label, found.shape[1], cosine_folds(found[first], found[second], same, folds)))
     counts = {"pairs": len(same), "same": int(same.sum()), "images": len(frames)}
     return _result(protocol, pairs, counts, facts, images.bad, scored, same.astype(int))

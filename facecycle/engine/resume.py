@@ -16,6 +16,7 @@ WHEN_ASKED_FOR: dict[str, Literal["take", "refuse"]] = {
     "seed": "refuse",
     "size": "refuse",
     "pairs": "refuse",
+    "accumulate": "refuse",
     "precision": "refuse",
     "compile": "refuse",
     "method": "refuse",

@@ -162,6 +162,22 @@ class RunFolder:
             self._hook(failure)
 
 
+class OthersFolder(RunFolder):
+    """A run folder that the first process writes, as the other processes of the run see it: they only read."""
+
+    def refuse_taken(self) -> None: ...
+
+    def write_config(self, config: RunConfig) -> None: ...
+
+    def lock(self) -> None: ...
+
+    def open_logs(self, step: int) -> None: ...
+
+    def log(self, record: dict[str, Any]) -> None: ...
+
+    def list_bad_frames(self, names: dict[str, str]) -> None: ...
+
+
 def _step_of(line: str) -> int:
     try:
         return int(json.loads(line)["step"])

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from facecycle.api import Options as BaseOptions
 from facecycle.api import Pairs, Parts, View, Views
+from facecycle.method.batch import batch_mean
 from facecycle.method.encoder import CodeEncoder
 from facecycle.method.generator import Generator
 from facecycle.method.motion import MotionDecoder, backflow
@@ -174,7 +175,7 @@ class FaceCycle(nn.Module):
             neutral = self.generator(full, flow, self.warper, noise)
         code = self.identity(full)
         mean_faces = self.renormalizer(neutral, code, "denorm", self.warper)
-        mean = mean_faces.mean(dim=0, keepdim=True)
+        mean = batch_mean(mean_faces)
         images = {"mean_face": mean_faces, "common_mean_face": mean_faces}
         if wanted & {"rec_neutral", "direct", "reconstruction"}:
             images["rec_neutral"] = self.renormalizer(mean, code, "renorm", self.warper)

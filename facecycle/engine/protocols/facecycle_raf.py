@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from facecycle.checkpoint import save_tensors
 from facecycle.config import AugmentationConfig
-from facecycle.data.augment import augment, greyscale
+from facecycle.data.augment import DRAWS, augment, greyscale
 from facecycle.data.normalise import from_uint8, normalise
 from facecycle.data.pairs import seeded
 from facecycle.engine.features import FeatureRow
@@ -106,7 +106,7 @@ def facecycle_raf(
 
 
 def _augmented(pixels: Tensor, generator: torch.Generator) -> Tensor:
-    images = augment(pixels, AUGMENTATION, generator)
+    images = augment(pixels, AUGMENTATION, torch.rand(DRAWS, len(pixels), generator=generator))
     return normalise(greyscale(images, torch.rand(len(images), generator=generator) < GREY_PROBABILITY))
 
 

@@ -1,0 +1,138 @@
+"""Several processes train as one does: the same losses, the same run, one writer; and they share out an embedding."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+import torch
+from conftest import ROOT, Command, picture
+from safetensors.torch import load_file
+from test_training import Quiet, tiny
+
+from facecycle.data.batches import Batches
+from facecycle.engine.build import build_tracks
+from facecycle.engine.pretrain import Pretraining
+from facecycle.engine.run_folder import RunFolder
+from facecycle.errors import ConfigError
+
+TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"]
+ACCELERATE = [sys.executable, "-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2"]
+ENV = {**os.environ, "OMP_NUM_THREADS": "1"}
+TINY = [
+    *("pretrain", "--preset", "small", "--encoder", "facecycle", "--cache-gb", "0"),
+    *("--set", "method.options={width=4, motion_width=16, generator_blocks=1, renormalizer_blocks=1}"),
+    *("--set", "data=[{name='synthetic', options={identities=6, test_identities=20, takes=2, frames=2}}]"),
+    *("--set", "pairs=4", "--set", "size=32", "--set", "log_every=1", "--set", "checkpoint_every=3"),
+    *("--set", "stages.direct.steps=5", "--set", "stages.expression.steps=3", "--set", "stages.identity.steps=3"),
+]
+
+
+def launch(launcher: list[str], *arguments: object) -> subprocess.CompletedProcess[str]:
+    command = [*launcher, *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, env=ENV, timeout=300, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done
+
+
+def metrics(run: Path) -> list[dict[str, float]]:
+    return [json.loads(line) for line in (run / "metrics.jsonl").open()]
+
+
+def test_two_processes_with_half_a_batch_each_have_the_losses_and_gradients_of_one(tmp_path: Path) -> None:
+    script = ROOT / "tests" / "losses_of_a_batch.py"
+    launch([sys.executable], script, tmp_path / "one")
+    launch(TORCHRUN, script, tmp_path / "two")
+    one, two = load_file(tmp_path / "one"), load_file(tmp_path / "two")
+    assert len(one) == len(two) == 13
+    for name, expected in one.items():
+        assert expected.norm() > 0, name
+        assert (two[name] - expected).norm() <= 1e-9 * expected.norm(), name
+
+
+def test_the_same_command_trains_on_one_process_or_two(tmp_path: Path, command: Command) -> None:
+    said = launch(ACCELERATE, "-m", "facecycle_cli", *TINY, "--out", tmp_path / "two").stdout
+    assert said.count("stage direct") == 1, "one process speaks"
+    assert command(*TINY, "--out", tmp_path / "one").returncode == 0
+    one, two = metrics(tmp_path / "one"), metrics(tmp_path / "two")
+    assert [row["step"] for row in two] == list(range(11))
+    # The direct stage has no noise, of which every process draws its own.
+    for a, b in zip(one[:5], two, strict=False):
+        assert b["total"] == pytest.approx(a["total"], rel=1e-5)
+    assert two[-1]["total"] == pytest.approx(one[-1]["total"], rel=0.05)
+    names = [sorted(path.name for path in (tmp_path / run / "checkpoints").iterdir()) for run in ("one", "two")]
+    assert names[0] == names[1]
+    ended = load_file(tmp_path / "two" / "checkpoints" / "step-000011" / "model.safetensors")
+    assert all(value.isfinite().all() for value in ended.values() if value.is_floating_point())
+
+
+def test_processes_that_are_told_to_stop_save_and_one_goes_on(tmp_path: Path, command: Command) -> None:
+    out = tmp_path / "run"
+    long = [*TORCHRUN, "-m", "facecycle_cli", *TINY, "--set", "stages.direct.steps=5000", "--out", str(out)]
+    running = subprocess.Popen(long, env=ENV, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    log = out / "metrics.jsonl"
+    deadline = time.monotonic() + 120
+    while not (log.exists() and log.read_text().count("\n") > 4) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    running.send_signal(signal.SIGTERM)
+    said, _ = running.communicate(timeout=120)
+    assert "stopped by signal 15, saved after step" in said
+    done = len(metrics(out))
+    assert [path.name for path in sorted((out / "checkpoints").iterdir())][-1] == f"step-{done:06d}"
+    resumed = subprocess.Popen(
+        [sys.executable, "-m", "facecycle_cli", "pretrain", "--resume", "--out", str(out)],
+        env=ENV,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    while len(metrics(out)) < done + 2 and time.monotonic() < deadline:
+        time.sleep(0.1)
+    resumed.send_signal(signal.SIGTERM)
+    said, _ = resumed.communicate(timeout=60)
+    assert "the run had 2 processes and goes on with 1: it will not be the same to the last bit" in said
+    assert resumed.returncode == 143
+
+
+def test_each_process_has_its_rows_of_the_batch() -> None:
+    config = tiny("pairs=6")
+    data, (name, stage) = build_tracks(config), next(iter(config.stages.items()))
+    whole = Batches(data, config, name, stage).batch(3)
+    parts = [Batches(data, config, name, stage, rank=rank, world=3).batch(3) for rank in range(3)]
+    assert torch.allclose(torch.cat([part.first for part in parts]), whole.first, atol=1e-6)
+    assert torch.allclose(torch.cat([part.second for part in parts]), whole.second, atol=1e-6)
+
+
+def test_a_batch_in_several_passes_has_the_gradient_of_one_pass(tmp_path: Path) -> None:
+    norms = []
+    for passes in (1, 2):
+        config = tiny(f"accumulate={passes}", "log_every=1", "encoder.name=facecycle", "pairs=4")
+        stages = {"direct": config.stages["direct"].model_copy(update={"steps": 2})}
+        run = Pretraining(config.model_copy(update={"stages": stages}), RunFolder(tmp_path / str(passes)), Quiet())
+        run.run()
+        norms.append([row["gradient_norm"] for row in metrics(tmp_path / str(passes))])
+    assert norms[1] == pytest.approx(norms[0], rel=1e-4)
+
+
+def test_pairs_that_cannot_be_dealt_out_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="pairs = 4 cannot be shared out evenly: 1 processes of 3 passes"):
+        Pretraining(tiny("accumulate=3", "pairs=4"), RunFolder(tmp_path), Quiet())
+
+
+def test_two_processes_embed_what_one_does(tmp_path: Path, command: Command) -> None:
+    assert command(*TINY, "--out", tmp_path / "run").returncode == 0
+    for number in range(5):
+        picture(tmp_path / "faces" / f"{number}.png", number)
+    (tmp_path / "faces" / "2.png").write_bytes(b"no picture")
+    embed = ["embed", tmp_path / "faces", "--checkpoint", tmp_path / "run", "-o"]
+    assert command(*embed, tmp_path / "one.parquet").returncode == 0
+    said = launch(TORCHRUN, "-m", "facecycle_cli", *embed, tmp_path / "two.parquet").stdout
+    assert "4 of 5 images" in said
+    assert pq.read_table(tmp_path / "two.parquet").equals(pq.read_table(tmp_path / "one.parquet"), check_metadata=True)
+    assert not list(tmp_path.glob("*.part-*"))
