@@ -28,3 +28,24 @@ def test_a_face_and_its_mirror_image_average_to_a_symmetric_one(width: int, seed
     assert symmetry(face + face.flip(-1)).abs().max() < 1e-6
     assert symmetry(face) > 0
     assert torch.allclose(symmetry(face), symmetry(face.flip(-1)))
+
+
+def test_the_perceptual_loss_and_its_gradient_are_those_of_the_formula() -> None:
+    perceptual = build("loss", "perceptual", {"network": "mobilenetv3_small_050", "pretrained": False}).double()
+    generator = torch.Generator().manual_seed(0)
+    predictions, target = torch.rand(3, 2, 3, 32, 32, generator=generator, dtype=torch.float64).split((2, 1))
+    predictions.requires_grad_()
+    weights = torch.tensor([1.0, 0.3], dtype=torch.float64)
+
+    def grams(images: torch.Tensor) -> list[torch.Tensor]:
+        return [torch.einsum("nchw,ndhw->ncd", f, f) / f[0, 0].numel() for f in perceptual.network(images)]
+
+    pairs = [zip(grams(view), grams(target[0]), strict=True) for view in predictions]
+    expected = torch.stack([sum(((a - b) ** 2).mean() for a, b in pair) for pair in pairs])
+    values = perceptual(predictions, target[0])
+    assert torch.allclose(values, expected, rtol=1e-10)
+    (found,) = torch.autograd.grad((values * weights).sum(), predictions)
+    (wanted,) = torch.autograd.grad((expected * weights).sum(), predictions)
+    assert torch.allclose(found, wanted, rtol=1e-8, atol=1e-12)
+    with torch.no_grad():
+        assert torch.allclose(perceptual(predictions, target[0]), expected, rtol=1e-10)

@@ -71,6 +71,11 @@ def test_the_same_command_trains_on_one_process_or_two(tmp_path: Path, command: 
     assert names[0] == names[1]
     ended = load_file(tmp_path / "two" / "checkpoints" / "step-000011" / "model.safetensors")
     assert all(value.isfinite().all() for value in ended.values() if value.is_floating_point())
+    again = [*TORCHRUN, "-m", "facecycle_cli", *TINY, "--out", tmp_path / "two"]
+    refused = subprocess.run(again, capture_output=True, text=True, env=ENV, timeout=300, check=False).stderr
+    assert refused.count("error: ") == 1
+    assert f"error: {tmp_path / 'two'} already holds a run" in refused
+    assert "facecycle_cli/main.py" not in refused, "the process that was left alone prints no traceback"
 
 
 def test_processes_that_are_told_to_stop_save_and_one_goes_on(tmp_path: Path, command: Command) -> None:

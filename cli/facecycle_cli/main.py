@@ -59,3 +59,9 @@ def run() -> None:
 
         print(f"error: {visible(str(error))}", file=sys.stderr)
         sys.exit(2)
+    except RuntimeError as error:
+        from facecycle.engine.processes import ended_elsewhere
+
+        if os.environ.get("FACECYCLE_DEBUG") == "1" or not ended_elsewhere(error):
+            raise
+        sys.exit(2)

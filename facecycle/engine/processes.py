@@ -32,6 +32,11 @@ def _met() -> bool:
     return distributed.is_available() and distributed.is_initialized()
 
 
+def ended_elsewhere(error: RuntimeError) -> bool:
+    """Tell whether an error only says that another process has ended, which has said why itself."""
+    return _met() and (isinstance(error, distributed.DistError) or "Connection closed by peer" in str(error))
+
+
 def count() -> int:
     """Return the number of processes."""
     return distributed.get_world_size() if _met() else 1
