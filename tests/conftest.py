@@ -8,13 +8,14 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+# Tests run side by side, a process a core: each, and what it starts, has one thread. Read when torch is imported.
+os.environ["OMP_NUM_THREADS"] = "1"
+
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 
 ROOT = Path(__file__).parent.parent
-torch.set_num_threads(2)
 
 
 @pytest.fixture(autouse=True, scope="session")
