@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import itertools
@@ -16,6 +17,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from pydantic import BaseModel, Field, ValidationError
 
 from facecycle.api import Dataset, Track
 from facecycle.data.images import printable
@@ -52,6 +54,14 @@ class _Progress:
     used: int = 0
     noted: int = 0
     """How many of the bad frames the journal names."""
+
+
+class _Line(BaseModel):
+    """A line of the journal, after the first: a finished shard, with it `used` tracks, and bad frames met meanwhile."""
+
+    shard: ShardEntry
+    bad_frames: dict[str, str]
+    used: int = Field(ge=1)
 
 
 @dataclass(frozen=True)
@@ -134,34 +144,32 @@ def _begin(out: Path, plan: dict[str, Any]) -> _Progress:
     shards = {name for name in there if _SHARD.fullmatch(name)}
     if shards and JOURNAL not in there:
         raise RunError(f"{out} holds shards that were not written here", hint="Name another folder with --out.")
-    lines = _journal(out / JOURNAL) if JOURNAL in there else []
-    progress = _Progress()
-    if lines and lines[0] == plan:
-        for line in lines[1:]:
-            entry = ShardEntry.model_validate(line["shard"])
-            path = out / entry.file
-            if not path.is_file() or path.stat().st_size != entry.bytes:
-                break  # from here on it is written again
-            progress.entries.append(entry)
-            progress.bad_frames.update(line["bad_frames"])
-            progress.used = line["used"]
+    first = json.dumps(plan)
+    progress, whole = _Progress(), [first]
+    for line in _journal(out / JOURNAL, first) if JOURNAL in there else []:
+        path = out / line.shard.file
+        if not path.is_file() or path.stat().st_size != line.shard.bytes:
+            break  # from here on it is written again
+        progress.entries.append(line.shard)
+        progress.bad_frames.update(line.bad_frames)
+        progress.used = line.used
+        whole.append(line.model_dump_json())
     progress.noted = len(progress.bad_frames)
     kept = {entry.file for entry in progress.entries}
     for name in [*(shards - kept), *filter(_TEMPORARY.fullmatch, there)]:
         (out / name).unlink(missing_ok=True)
-    whole = [plan, *lines[1 : len(progress.entries) + 1]]
-    write_text(out / JOURNAL, "".join(json.dumps(line) + "\n" for line in whole))
+    write_text(out / JOURNAL, "".join(f"{line}\n" for line in whole))
     return progress
 
 
-def _journal(path: Path) -> list[dict[str, Any]]:
-    """Return the lines of a journal up to one that a kill cut short."""
-    lines: list[dict[str, Any]] = []
-    for text in path.read_text(encoding="utf-8", errors="replace").splitlines():
-        try:
-            lines.append(json.loads(text))
-        except ValueError:
-            break
+def _journal(path: Path, first: str) -> list[_Line]:
+    """Return the lines of a journal that begins with `first`, up to one that a kill cut short or something damaged."""
+    begin, *texts = path.read_text(encoding="utf-8", errors="replace").splitlines() or [""]
+    lines: list[_Line] = []
+    if begin == first:
+        with contextlib.suppress(ValidationError):
+            for text in texts:
+                lines.append(_Line.model_validate_json(text))
     return lines
 
 
@@ -205,13 +213,13 @@ def _write(out: Path, progress: _Progress, tracks: list[_Encoded]) -> None:
     progress.used = tracks[-1].used
     bad = dict(itertools.islice(progress.bad_frames.items(), progress.noted, None))
     progress.noted = len(progress.bad_frames)
-    _append(out / JOURNAL, {"shard": entry.model_dump(), "bad_frames": bad, "used": progress.used})
+    _append(out / JOURNAL, _Line(shard=entry, bad_frames=bad, used=progress.used))
 
 
-def _append(journal: Path, line: dict[str, Any]) -> None:
+def _append(journal: Path, line: _Line) -> None:
     try:
         with journal.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(line) + "\n")
+            file.write(line.model_dump_json() + "\n")
             file.flush()
             os.fsync(file.fileno())
     except OSError as error:
