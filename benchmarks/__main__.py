@@ -1,4 +1,7 @@
-"""Every benchmark, one table: python benchmarks. Writes bench.json, a list of name, ratio, low, high, target, floor."""
+"""Every benchmark with a ratio to a baseline, one table: python benchmarks.
+
+Writes bench.json, a list of name, ratio, low, high, target, floor.
+"""
 
 from __future__ import annotations
 

@@ -20,6 +20,7 @@ from matplotlib.figure import Figure
 
 from facecycle.api import Pairs
 from facecycle.config import preset_layers, resolve, set_layer
+from facecycle.engine.allocator import keep_pages
 from facecycle.engine.build import build_method
 from facecycle.engine.objective import Objective
 
@@ -123,6 +124,7 @@ def steps() -> dict[str, list[tuple[float, float]]]:
 
 
 def _print_step(pairs: int, size: int) -> None:
+    keep_pages()
     config = resolve([*preset_layers("small"), set_layer([f"size={size}"])])
     method = build_method(config).to(memory_format=torch.channels_last)
     objective = Objective(config.stages["expression"], "expression", method, torch.device("cpu"))

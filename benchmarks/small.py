@@ -20,6 +20,7 @@ from data import write_tracks
 
 from facecycle.api import Pairs
 from facecycle.config import RunConfig, preset_layers, resolve, set_layer
+from facecycle.engine.allocator import keep_pages
 from facecycle.engine.build import build_method
 from facecycle.engine.objective import Objective
 from facecycle.engine.pretrain import Pretraining
@@ -29,6 +30,7 @@ WIDTHS = (8, 12, 16, 32)
 STEP_SECONDS = 0.7
 STEPS = 300
 """Of each stage, where widths are trained."""
+STEM_STEPS = 100
 
 
 class Silent:
@@ -97,7 +99,7 @@ def stem_losses(data: Path, out: Path) -> str:
     """Train the expression stage with a trained and with a frozen random stem; return time and last losses of each."""
     sources = ", ".join(f'{{name = "tracks", options = {{path = "{data / name}"}}}}' for name in ("tracks", "stills"))
     config = config_of(f"data=[{sources}]", "stages.direct=none", "stages.identity=none", "log_every=10")
-    config = resolve([("base", config.model_dump()), set_layer([f"stages.expression.steps={STEPS}"])])
+    config = resolve([("base", config.model_dump()), set_layer([f"stages.expression.steps={STEM_STEPS}"])])
     found = []
     for stem in ("trained", "frozen"):
         run = Pretraining(config, RunFolder(out / stem), Silent())
@@ -109,7 +111,7 @@ def stem_losses(data: Path, out: Path) -> str:
         losses = ", ".join(
             f"{name} {statistics.mean(line[name] for line in last):.3f}" for name in ("photometric", "ssim", "total")
         )
-        found.append(f"{stem} stem: {taken / STEPS:.2f} s a step, {losses}")
+        found.append(f"{stem} stem: {taken / STEM_STEPS:.2f} s a step, {losses}")
     return "\n".join(found)
 
 
@@ -119,6 +121,7 @@ def _facecycle(*arguments: object) -> None:
 
 def measure() -> list[Result]:
     """Time a step of the preset's own width, and training from files."""
+    keep_pages()
     taken = step_seconds(config_of().method.options["width"])
     print(f"a step of small: {taken:.2f} s")
     with tempfile.TemporaryDirectory() as name:

@@ -98,7 +98,10 @@ class Loss(Protocol):
     needs_target: bool
 
     def __call__(self, predictions: Tensor, target: Tensor | None) -> Tensor:
-        """Map predictions (V, B, 3, H, W) and their common target (B, 3, H, W) to losses (V,)."""
+        """Map predictions (V, B, 3, H, W) and their common target (B, 3, H, W) to losses (V,), means over the images.
+
+        Of several processes each sees its own images of a batch: the mean of equal shares is the loss of the whole.
+        """
         ...
 
 

@@ -44,7 +44,7 @@ def main() -> None:
         trained = [p for module in method.trainable(stage.cycle) for p in module.parameters()]
         for parameter in trained:
             parameter.requires_grad_(True)
-        torch.manual_seed(0)
+        torch.manual_seed(processes.rank())  # as a stage before this one leaves it
         objective = Objective(stage, name, method, torch.device("cpu"))
         for term in objective.terms:
             if isinstance(term.loss, nn.Module):

@@ -64,4 +64,8 @@ def run() -> None:
 
         if os.environ.get("FACECYCLE_DEBUG") == "1" or not ended_elsewhere(error):
             raise
+        from facecycle_cli.console import visible
+
+        first = str(error).partition("\n")[0]
+        print(f"error: another process of the run has ended, or cannot be reached: {visible(first)}", file=sys.stderr)
         sys.exit(2)

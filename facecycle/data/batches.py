@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import time
 from collections.abc import Iterator, Sequence
@@ -84,7 +85,7 @@ class Batches:
     """The batches of a stage. Batch `step` depends on the configuration and `step` alone.
 
     Of several processes each has its own pairs of a batch. Every number is drawn for the whole batch, so that what is
-    made of a pair depends neither on who makes it nor on how many processes there are.
+    made of a pair does not depend on who makes it; but a process replaces bad frames by others of its own.
 
     Attributes:
         tally: the frames of the batches used so far; those prepared ahead are not in it.
@@ -260,6 +261,6 @@ class _Steps(Dataset[Prepared | FacecycleError]):
 
 
 def _leave_signals_to_the_run(worker: int) -> None:
-    """A terminal interrupts every process of a run: the run itself finishes its step, and then ends the workers."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """A terminal or a launcher signals a whole group of processes: the run finishes its step, then ends the workers."""
+    os.setpgrp()
     signal.signal(signal.SIGTERM, signal.SIG_DFL)

@@ -15,5 +15,6 @@ def keep_pages() -> None:
     into pages that the system clears (`benchmarks/training.py`). Kept memory lies in pieces, which costs a part of it.
     """
     if sys.platform == "linux" and (mallopt := getattr(ctypes.CDLL(None), "mallopt", None)):
-        mallopt(M_MMAP_THRESHOLD, 2**30)
-        mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
+        # Older versions refuse more than 32 MiB. Setting the other alone would make them map every tensor anew.
+        if mallopt(M_MMAP_THRESHOLD, 2**30) or mallopt(M_MMAP_THRESHOLD, 2**25):
+            mallopt(M_TRIM_THRESHOLD, 2**31 - 1)

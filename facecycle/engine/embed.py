@@ -64,7 +64,7 @@ def embed(
                 writer.write_table(pa.table(_columns(rows, part, pixels, reasons), schema))
                 bad.update({printable(path): r for path, r in zip(part, reasons, strict=True) if r != OK})
                 done += len(part)
-                tell(done)
+                tell(done * processes.count())  # the others are about as far
 
     if processes.count() == 1:
         write_atomically(out, write)

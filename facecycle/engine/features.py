@@ -90,7 +90,9 @@ def features(row: FeatureRow, pixels: Tensor, fingerprint: str) -> np.ndarray:
     kept = processes.from_first(lambda: _kept(path))
     if kept is not None:
         return kept.numpy()
-    found = torch.cat(processes.gathered(extract_all(row, pixels[processes.share(len(pixels))])))
+    mine = pixels[processes.share(len(pixels))]
+    parts = processes.gathered(extract_all(row, mine) if len(mine) else None)
+    found = torch.cat([part for part in parts if part is not None])
     # A full disk costs the cache, not the result.
     with contextlib.suppress(RunError):
         if processes.first():

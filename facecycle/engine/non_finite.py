@@ -17,9 +17,9 @@ from torch import Tensor, nn
 
 from facecycle import checkpoint
 from facecycle.api import Pairs
-from facecycle.data.pairs import seeded
 from facecycle.engine.load import load
 from facecycle.engine.objective import Objective
+from facecycle.engine.step import backward
 from facecycle.errors import CheckpointError, FacecycleError, RunError
 from facecycle.files import write_text
 
@@ -88,6 +88,8 @@ def _plain(tensor: Tensor) -> Tensor:
 def replay(folder: Path) -> dict[str, float]:
     """Compute the losses of a kept batch again, and the gradient's norm, as the skipped step did.
 
+    Of several processes it is what one of them computed of its share, without the others.
+
     Raises:
         CheckpointError: the folder is not one that `stop` wrote.
     """
@@ -102,15 +104,11 @@ def replay(folder: Path) -> dict[str, float]:
     stage = config.stages[name]
     for network in method.trainable(stage.cycle):
         network.requires_grad_(True).train()
-    objective = Objective(stage, name, method, torch.device("cpu"))
-    noise = seeded("noise", config.seed, name, step, process)
-    torch.manual_seed(noise.initial_seed())
-    with torch.autocast("cpu", torch.bfloat16, enabled=approximate):
-        total, sums = objective(method(pairs, stage.cycle, objective.wanted, noise))
-    total.backward()
+    objective = Objective(stage, name, method, torch.device("cpu"), config.seed)
+    losses, _ = backward(method, objective, pairs, config, step, process, approximate)
     gradients = [p.grad for p in method.parameters() if p.grad is not None]
-    values = {label: value.item() for label, value in sums.items()}
-    return {"total": total.item(), **values, "gradient_norm": nn.utils.get_total_norm(gradients).item()}
+    values = {label: value.item() for label, value in losses.items()}
+    return {**values, "gradient_norm": nn.utils.get_total_norm(gradients).item()}
 
 
 if __name__ == "__main__":

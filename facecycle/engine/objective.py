@@ -26,10 +26,15 @@ class Objective:
     """The losses of one stage.
 
     Attributes:
+        stage, cycle: the names of the stage, and of the method's cycle that it trains.
         wanted: the views that some loss looks at.
     """
 
-    def __init__(self, stage: StageConfig, stage_name: str, method: Method, device: torch.device) -> None:
+    def __init__(
+        self, stage: StageConfig, stage_name: str, method: Method, device: torch.device, seed: int = 0
+    ) -> None:
+        """Build the losses; `seed` decides on the weights of those that draw some."""
+        self.stage, self.cycle = stage_name, stage.cycle
         known = method.view_names[stage.cycle]
         self.terms: list[_Term] = []
         for label, config in stage.losses.items():
@@ -39,7 +44,9 @@ class Objective:
                         f"stages.{stage_name}.losses.{label}.views.{view}: the {stage.cycle} cycle has no such view",
                         hint=did_you_mean(view, known) or f"Views: {', '.join(sorted(known))}.",
                     )
-            loss = registry.build("loss", config.name, config.options)
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(seed)
+                loss = registry.build("loss", config.name, config.options)
             if isinstance(loss, nn.Module):
                 loss.to(device)
             self.terms.append(_Term(label, loss, config.weight, dict(config.views)))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +31,7 @@ from facecycle.engine.schedule import (
     stage_steps,
 )
 from facecycle.engine.signals import stop_requests
+from facecycle.engine.step import backward
 from facecycle.engine.watch import Listener, Watch, deviations
 from facecycle.errors import ConfigError, FacecycleError
 
@@ -126,11 +126,10 @@ class Pretraining:
         self.position = Position(**state["position"])
         if processes.first():  # the others count on from nothing: a checkpoint holds the sum
             self.frames = FrameTally(**state.get("frames", {}), names=dict(state["bad_frames"]))
-        if state.get("processes", 1) != processes.count():
-            self.listener.note(
-                f"the run had {state.get('processes', 1)} processes and goes on with {processes.count()}: "
-                "it will not be the same to the last bit"
-            )
+        had, has = (state.get("processes", 1), found.config.accumulate), (processes.count(), self.config.accumulate)
+        if had != has:
+            before, now = (f"{count} processes of {passes} passes" for count, passes in (had, has))
+            self.listener.note(f"the run had {before} and goes on with {now}: it will not be the same to the last bit")
         self.skipped_steps = state.get("skipped_steps", 0)
         self.trained = set(found.trained)
         self.parent = found.metadata.get("parent", "")
@@ -145,7 +144,7 @@ class Pretraining:
         stages = list(self.config.stages.items())
         try:
             self.folder.open_logs(self.position.total_steps)
-            with stop_requests() as received:
+            with stop_requests(insist=processes.count() == 1) as received:
                 while self.position.stage < len(stages) and not self._stopped_by:
                     name, stage = stages[self.position.stage]
                     self._run_stage(name, stage, received)
@@ -155,12 +154,12 @@ class Pretraining:
         finally:
             self.folder.close()
         model = processes.from_first(lambda: checkpoint.find(self.folder.path))
-        return Outcome(model, self.frames.names, self.skipped_steps, self._stopped_by or None)
+        return Outcome(model, self._all_frames().names, self.skipped_steps, self._stopped_by or None)
 
     def _run_stage(self, name: str, stage: StageConfig, received: list[int]) -> None:
         epoch = steps_per_epoch(len(self.data.tracks), self.config.pairs)
         total = stage_steps(stage, epoch)
-        objective = Objective(stage, name, self.method, self.device)
+        objective = Objective(stage, name, self.method, self.device, self.config.seed)
         optimizer = make_optimizer(stage.optimizer, self._select_trainable(stage))
         model = processes.in_step(self.method)
         buffers = non_finite.KeptBuffers(self.method.trainable(stage.cycle))
@@ -172,10 +171,11 @@ class Pretraining:
         self.listener.stage(name, self.position.step, total)
         watch = Watch(name, self.config, self.folder, self.listener)
         for step, pairs in batches.iterate(self.position.step, total):
-            watch.judge(self.frames)
+            if step % self.config.log_every == 0:
+                watch.judge(self._all_frames())
             optimizer.param_groups[0]["lr"] = learning_rate(stage.optimizer, step, total, epoch)
             buffers.keep()
-            metrics = self._step(step, name, stage, model, objective, optimizer, pairs)
+            metrics = self._step(step, model, objective, optimizer, pairs)
             if metrics is None:
                 buffers.restore()
                 self.skipped_steps += 1
@@ -209,42 +209,19 @@ class Pretraining:
         return list(chosen.values())
 
     def _step(
-        self,
-        step: int,
-        name: str,
-        stage: StageConfig,
-        model: nn.Module,
-        objective: Objective,
-        optimizer: torch.optim.Optimizer,
-        pairs: Pairs,
+        self, step: int, model: nn.Module, objective: Objective, optimizer: torch.optim.Optimizer, pairs: Pairs
     ) -> dict[str, float] | None:
         """Take one step; returns its metrics, or None where the loss was not finite and nothing moved."""
-        noise = seeded("noise", self.config.seed, name, step, processes.rank())
-        # Whatever a plugin draws from the global generator is tied to the step as well.
-        torch.manual_seed(noise.initial_seed())
         optimizer.zero_grad(set_to_none=True)
-        parts = _parts(pairs, self.config.accumulate)
-        losses = []
-        for number, part in enumerate(parts, 1):
-            if self.compiled:
-                torch.compiler.cudagraph_mark_step_begin()
-            with processes.alone(model) if number < len(parts) else nullcontext():
-                with torch.autocast(self.device.type, torch.bfloat16, enabled=self.approximate):
-                    views = model(_on(part, self.device), stage.cycle, objective.wanted, noise)
-                    total, sums = objective(views)
-                (total / len(parts)).backward()
-            losses.append(torch.stack([total, *sums.values()]).detach())
+        losses, views = backward(model, objective, pairs, self.config, step, processes.rank(), self.approximate)
         norm = nn.utils.get_total_norm(
             p.grad for g in optimizer.param_groups for p in g["params"] if p.grad is not None
         )
-        values = processes.mean(torch.stack(losses).mean(0)).tolist()
-        if not (math.isfinite(values[0]) and math.isfinite(norm.item())):
+        values = dict(zip(losses, processes.mean(torch.stack(list(losses.values()))).tolist(), strict=True))
+        if not (math.isfinite(values["total"]) and math.isfinite(norm.item())):
             return None
         optimizer.step()
-        metrics = {"total": values[0], "gradient_norm": norm.item(), "lr": optimizer.param_groups[0]["lr"]}
-        metrics.update(zip(sums, values[1:], strict=True))
-        metrics.update(deviations(views))
-        return metrics
+        return {**values, "gradient_norm": norm.item(), "lr": optimizer.param_groups[0]["lr"], **deviations(views)}
 
     def _write_samples(self, name: str, batches: Batches, wanted: frozenset[str]) -> None:
         """Write a grid of the first faces of the stage's first batch, so that grids can be compared.
@@ -278,8 +255,11 @@ class Pretraining:
             "licence": "; ".join(sorted({d.licence for d in self.data.datasets})),
         }
 
+    def _all_frames(self) -> FrameTally:
+        return sum_of(processes.gathered(self.frames))
+
     def _save(self, optimizer: torch.optim.Optimizer | None) -> None:
-        frames = sum_of(processes.gathered(self.frames))
+        frames = self._all_frames()
         if not processes.first():
             return
         state = {
@@ -304,14 +284,3 @@ def _check_shares(config: RunConfig) -> None:
             f"{config.accumulate} passes each (accumulate)",
             hint=f"Set pairs to a multiple of {shares}.",
         )
-
-
-def _parts(pairs: Pairs, count: int) -> list[Pairs]:
-    """Cut a batch into so many equal ones."""
-    return [Pairs(*both) for both in zip(pairs.first.chunk(count), pairs.second.chunk(count), strict=True)]
-
-
-def _on(pairs: Pairs, device: torch.device) -> Pairs:
-    # A GPU copies from pinned memory while it computes, and changes the layout itself.
-    first, second = (x.to(device, non_blocking=True) for x in (pairs.first, pairs.second))
-    return Pairs(*(x.contiguous(memory_format=torch.channels_last) for x in (first, second)))

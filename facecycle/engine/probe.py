@@ -100,7 +100,7 @@ def run_probe(
         return _verification(protocol, dataset, labels, rows, facts)
     labels = limited(labels, limit)
     images = _Images(dataset, labels.frames)
-    good = images.readable(rows[0].size)
+    good = processes.from_first(lambda: images.readable(rows[0].size))
     targets, folds, groups = labels.targets[good], labels.folds[good], labels.groups[good]
     task = PROTOCOLS[protocol].task
     blind = constant(task, targets, folds, groups)
@@ -217,7 +217,7 @@ def _verification(
     frames, places = np.unique(np.concatenate([pairs.first, pairs.second]), return_inverse=True)
     first, second = places[: len(pairs.first)], places[len(pairs.first) :]
     images = _Images(dataset, frames)
-    readable = np.isin(np.arange(len(frames)), images.readable(rows[0].size))
+    readable = np.isin(np.arange(len(frames)), processes.from_first(lambda: images.readable(rows[0].size)))
     kept = readable[first] & readable[second]
     first, second, same, folds = first[kept], second[kept], pairs.same[kept], pairs.folds[kept]
     scored = []

@@ -10,6 +10,7 @@ import contextlib
 import os
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from datetime import timedelta
 from typing import Any
 
 import torch
@@ -24,7 +25,8 @@ def join() -> None:
     if int(os.environ.get("WORLD_SIZE", "1")) > 1 and not _met():
         from accelerate import PartialState  # over a second to import
 
-        PartialState(cpu=not torch.cuda.is_available())
+        # Nobody is given up for lost while the first one fits a probe; the launcher sees who has ended.
+        PartialState(cpu=not torch.cuda.is_available(), timeout=timedelta(days=1))
         atexit.register(distributed.destroy_process_group)
 
 
@@ -33,7 +35,7 @@ def _met() -> bool:
 
 
 def ended_elsewhere(error: RuntimeError) -> bool:
-    """Tell whether an error only says that another process has ended, which has said why itself."""
+    """Tell whether an error says that another process has ended, or cannot be reached."""
     return _met() and (isinstance(error, distributed.DistError) or "Connection closed by peer" in str(error))
 
 
@@ -72,10 +74,11 @@ def gathered(value: Any) -> list[Any]:
 
 def mean(values: Tensor) -> Tensor:
     """Return the mean over the processes, without gradients."""
-    if _met():
-        distributed.all_reduce(values)
-        values /= count()
-    return values
+    if not _met():
+        return values
+    total = values.clone()
+    distributed.all_reduce(total)
+    return total / count()
 
 
 def largest(value: int) -> int:
@@ -109,6 +112,6 @@ def in_step(network: nn.Module) -> nn.Module:
     return DistributedDataParallel(network, find_unused_parameters=True) if count() > 1 else network
 
 
-def alone(network: nn.Module) -> AbstractContextManager[None]:
-    """Keep the gradients of a network from `in_step` to this process meanwhile: a later pass averages their sum."""
+def unsynchronised(network: nn.Module) -> AbstractContextManager[None]:
+    """Keep the gradients of a network from `in_step` to this process meanwhile; a later pass averages their sum."""
     return network.no_sync() if isinstance(network, DistributedDataParallel) else contextlib.nullcontext()

@@ -16,7 +16,7 @@ WHEN_ASKED_FOR: dict[str, Literal["take", "refuse"]] = {
     "seed": "refuse",
     "size": "refuse",
     "pairs": "refuse",
-    "accumulate": "refuse",
+    "accumulate": "take",
     "precision": "refuse",
     "compile": "refuse",
     "method": "refuse",
@@ -34,6 +34,9 @@ WHEN_ASKED_FOR: dict[str, Literal["take", "refuse"]] = {
     "non_finite_limit": "take",
 }
 """What becomes of another value of a key: taken where it leaves the mathematics alone, else refused.
+
+Passes (`accumulate`) are taken too, as another number of processes is: both leave the batch what it is, and neither
+the noise nor batch norm.
 
 What the new command does not mention is kept, whatever the defaults are by then.
 """

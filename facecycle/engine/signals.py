@@ -10,8 +10,12 @@ from typing import Any
 
 
 @contextmanager
-def stop_requests() -> Iterator[list[int]]:
-    """Collect SIGTERM and SIGINT instead of dying from them; a second one kills as usual."""
+def stop_requests(insist: bool = True) -> Iterator[list[int]]:
+    """Collect SIGTERM and SIGINT instead of dying from them.
+
+    Args:
+        insist: a second one kills as usual. Under a launcher it may be the first one once more, passed on.
+    """
     received: list[int] = []
     if threading.current_thread() is not threading.main_thread():
         yield received  # signals belong to the main thread
@@ -20,7 +24,8 @@ def stop_requests() -> Iterator[list[int]]:
 
     def note(number: int, frame: Any) -> None:
         received.append(number)
-        signal.signal(number, previous[signal.Signals(number)])
+        if insist:
+            signal.signal(number, previous[signal.Signals(number)])
 
     for number in previous:
         signal.signal(number, note)

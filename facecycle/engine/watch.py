@@ -108,7 +108,7 @@ class Watch:
 
 
 def deviations(views: Views) -> dict[str, float]:
-    """Return the mean standard deviation over the batch of each monitored tensor."""
+    """Return the mean standard deviation of each monitored tensor over a batch, or over a process's part of one."""
     return {
         f"deviation/{name}": value.detach().float().std(dim=0, unbiased=False).mean().item()
         for name, value in views.monitored.items()
