@@ -20,7 +20,7 @@ from test_training import Quiet, tiny
 from facecycle.data.batches import Batches
 from facecycle.engine.build import build_tracks
 from facecycle.engine.pretrain import Pretraining
-from facecycle.engine.run_folder import RunFolder
+from facecycle.engine.run_folder import OthersFolder, RunFolder
 from facecycle.errors import ConfigError
 
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
@@ -130,6 +130,17 @@ def test_a_batch_in_several_passes_has_the_gradient_of_one_pass(tmp_path: Path) 
         run.run()
         norms.append([row["gradient_norm"] for row in metrics(tmp_path / str(passes))])
     assert norms[1] == pytest.approx(norms[0], rel=1e-4)
+
+
+def test_processes_that_do_not_come_first_write_nothing(tmp_path: Path) -> None:
+    folder = OthersFolder(tmp_path / "run")
+    folder.lock()
+    folder.create(tiny())
+    folder.open_logs(0)
+    folder.log({"step": 0, "stage": "direct"})
+    folder.list_bad_frames({"a.jpg": "cut short"})
+    folder.close()
+    assert not list(tmp_path.iterdir())
 
 
 def test_pairs_that_cannot_be_dealt_out_are_refused(tmp_path: Path) -> None:
