@@ -31,6 +31,8 @@ from facecycle.engine.resume import newest_whole
 
 WRITING = {module.__file__ for module in (checkpoint, checkpoint_folders, files, shutil)}
 KEEP = 2
+CROWD = 10
+"""Folders that killed writers may leave before one is let live to remove them."""
 KILLS = 4
 """How often a run is killed before it is left to end."""
 LINES = 10_000
@@ -143,6 +145,9 @@ def writer_rows(run: Path, every: int) -> list[tuple[str, int, int]]:
     at_lines = []
     while not at_lines or at_lines[-1][0]:
         at_lines.append(kill_writer(run, doom_at_line(1 + every * len(at_lines))))
+        if len(all_folders(run)) > CROWD:
+            # Whoever is killed before the old folders are removed leaves one more, whose removal takes more lines.
+            kill_writer(run, spare)
     timed = [kill_writer(run, doom_after(random.uniform(1e-4, seconds))) for _ in at_lines]
     kill_writer(run, spare)
     names = {path.name for path in (run / "checkpoints").iterdir()}
