@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import torch._dynamo  # torch imports its compiler on the way to some errors, and that makes a folder of its own
 from fuzz.damage import DEPTHS, EDGES, HUGE, ODD_TEXT, ODD_VALUES, damaged, damaged_json, damaged_value, nested
 from fuzz.harness import Target
 from hypothesis import strategies as st
