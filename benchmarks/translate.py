@@ -95,18 +95,18 @@ def measure(count: int = 1000) -> list[Result]:
         plain(), ours(first, "one")
         a, b = (np.asarray(Image.open(p), float) for p in (folder / "neutral.png", folder / "one" / "0-neutral.png"))
         assert np.abs(a - b).max() <= 1, "the neutral faces differ"
-        peaks = [ours(folder / images, "memory") for images in ("tenth", "faces")]
+        few, many = ours(folder / "tenth", "tenth-done"), []
         taken = interleave(
             {
                 "plain": lambda: seconds(plain),
                 "ours": lambda: seconds(lambda: ours(first, "one")),
-                "folder": lambda: seconds(lambda: ours(folder / "faces", "all")),
+                "folder": lambda: seconds(lambda: many.append(ours(folder / "faces", "all"))),
             },
             ROUNDS,
         )
     for side, each in taken.items():
         print(f"{side:8} {sorted(each)[len(each) // 2]:6.2f} s")
-    print(f"memory: {peaks[0] / 1024**2:.0f} MiB for {count // 10} images, {peaks[1] / 1024**2:.0f} MiB for {count}")
+    print(f"memory: {few / 1024**2:.0f} MiB for {count // 10} images, {max(many) / 1024**2:.0f} MiB for {count}")
     alone = [count * one for one in taken["ours"]]
     return [
         ratio("translate: first result", taken["plain"], taken["ours"], target=2.2),
