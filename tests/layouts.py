@@ -120,6 +120,7 @@ def shards(folder: Path) -> Path:
 
 LAYOUTS: dict[str, Callable[[Path], Path]] = {
     "tracks": tracks,
+    "turned": tracks,
     "voxceleb": voxceleb,
     "class-folders": class_folders,
     "raf-db": raf_db,

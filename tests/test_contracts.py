@@ -78,6 +78,10 @@ class TestSmoothness(LossContract):
     name = "smoothness"
 
 
+class TestFolding(LossContract):
+    name = "folding"
+
+
 class TestMargin(LossContract):
     name = "margin"
 
@@ -113,6 +117,10 @@ class FileContract(DatasetContract):
 
 class TestTracks(FileContract):
     name = "tracks"
+
+
+class TestTurned(FileContract):
+    name = "turned"
 
 
 class TestVoxCeleb(FileContract):

@@ -21,6 +21,17 @@ def test_an_affine_flow_is_smooth_and_a_folding_one_is_not(height: int, width: i
     assert values[1] > 0.01
 
 
+@given(st.integers(3, 17), st.integers(3, 17), st.floats(0.25, 4), st.floats(0.25, 4))
+def test_a_flow_that_keeps_its_order_folds_nothing(height: int, width: int, across: float, down: float) -> None:
+    folding = build("loss", "folding")
+    y, x = torch.meshgrid(torch.linspace(-1, 1, height), torch.linspace(-1, 1, width), indexing="ij")
+    kept = torch.stack([(across - 1) * x + 0.2 * y, (down - 1) * y - 0.3])
+    mirrored = torch.stack([-2 * x, torch.zeros_like(y)])
+    values = folding(torch.stack([kept, mirrored])[:, None])
+    assert values[0] < 1e-10
+    assert torch.allclose(values[1], torch.tensor(1.25**2), rtol=1e-4)  # neighbours at -1 of their distance
+
+
 @given(st.integers(2, 9), st.integers(0, 2**31))
 def test_a_face_and_its_mirror_image_average_to_a_symmetric_one(width: int, seed: int) -> None:
     symmetry = build("loss", "symmetry")
