@@ -46,11 +46,11 @@ class FaceCycleEncoder(nn.Module):
 class CodeEncoder(nn.Module):
     """An encoder and its head: images to the flattened map (conv feature) and to a 256-d code.
 
-    The head is Linear D→512 lrelu, Linear 512→256, tanh; D is the feature map's size at the training
-    resolution, so a code exists only there while the conv feature exists at any size.
+    The head is Linear D→width lrelu, Linear width→256, tanh; the paper's width is 512. D is the feature map's size
+    at the training resolution, so a code exists only there while the conv feature exists at any size.
     """
 
-    def __init__(self, encoder: nn.Module, size: int) -> None:
+    def __init__(self, encoder: nn.Module, size: int, width: int = 512) -> None:
         super().__init__()
         self.size = size
         self.encoder = encoder
@@ -61,7 +61,7 @@ class CodeEncoder(nn.Module):
                 hint=f"Set one that is, for example --set size={math.lcm(16, stride)}.",
             )
         side = size // stride
-        self.head = nn.Sequential(nn.Linear(channels * side * side, 512), lrelu(), nn.Linear(512, CODE_SIZE))
+        self.head = nn.Sequential(nn.Linear(channels * side * side, width), lrelu(), nn.Linear(width, CODE_SIZE))
         initialise(self.head)
 
     def conv_feature(self, images: Tensor) -> Tensor:

@@ -26,6 +26,8 @@ class FaceCycleOptions(BaseOptions):
 
     width: int = Field(64, ge=4, le=4096, multiple_of=4)
     """Channels of the stem's first convolution; the generator works at 2 and 4 times as many."""
+    head_width: int = Field(512, ge=1, le=4096)
+    """Units between an encoder's feature map and its code; most of a small encoder's weights lie here."""
     motion_width: int = Field(256, ge=8, le=4096, multiple_of=8)
     """Channels of the motion decoder's first map."""
     generator_blocks: int = Field(8, ge=1, le=256)
@@ -88,10 +90,10 @@ class FaceCycle(nn.Module):
         """Create the networks; a pretrained stem is loaded once and frozen in both decoders."""
         options = self.options
         self.warper = parts.warper
-        self.expression = CodeEncoder(parts.encoder(), parts.size)
+        self.expression = CodeEncoder(parts.encoder(), parts.size, options.head_width)
         self.motion = MotionDecoder(options.motion_width)
         self.generator = Generator(options.width, options.generator_blocks, options.save_memory)
-        self.identity = CodeEncoder(parts.encoder(), parts.size)
+        self.identity = CodeEncoder(parts.encoder(), parts.size, options.head_width)
         self.renormalizer = Renormalizer(options.width, options.renormalizer_blocks)
         if options.stem != TRAINED:
             pretrained = parts.pretrained_encoder(options.stem) if parts.pretrained_encoder else None
