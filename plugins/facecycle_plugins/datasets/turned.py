@@ -9,13 +9,15 @@ all of them.
 from __future__ import annotations
 
 import hashlib
+import itertools
 import math
 from collections.abc import Sequence
+from typing import Annotated
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from pydantic import Field
+from pydantic import Field, PositiveFloat
 from torch import Tensor
 
 from facecycle.api import BadFrame, Labelled, Task, Track, Verification
@@ -32,13 +34,16 @@ DEPTH = 0.8
 PIVOT = 0.3
 """Depth of the axes that a head turns about, over the same."""
 ITERATIONS = 8
-"""Each brings the place where a ray meets the relief nearer by half or more, up to the largest turns."""
+"""Each brings the place where a ray meets the relief nearer, at turns by 36 and 20 degrees to about half of before."""
 BENDS = 4
 """Places of a face that move."""
 REACH = 0.25
 """How far around them the face moves along, over its half width."""
 RAYS = 33
 """Rays along each side of an image for which that place is computed; between them it is interpolated."""
+
+Deviation = Annotated[float, Field(ge=0, le=20)]
+"""Of an angle, in degrees. The relief turned by much more than twice 20 would hide parts of itself."""
 
 
 class TurnedOptions(TrackOptions):
@@ -52,9 +57,9 @@ class TurnedOptions(TrackOptions):
     """Frames made of each image in a take, each turned and moved otherwise."""
     face: float = Field(0.75, gt=0, le=2)
     """Half width of the faces in the images, over half of the image's width."""
-    angles: tuple[float, float, float] = (10, 18, 8)
+    angles: tuple[Deviation, Deviation, Deviation] = (10, 18, 8)
     """Deviation of the pitch, yaw and roll that are added, in degrees; cut at twice that."""
-    scale: tuple[float, float] = (0.9, 1.1)
+    scale: tuple[PositiveFloat, PositiveFloat] = (0.9, 1.1)
     """Range of a take's scale."""
     shift: float = Field(0.05, ge=0, le=1)
     """Deviation of the place, over half of the image's width; cut at twice that."""
@@ -83,11 +88,11 @@ class Turned:
 
     def tracks(self) -> list[Track]:
         """Return the takes of every track, in natural order."""
+        takes = itertools.product(self._sources, range(self.options.takes))
+        ends = itertools.pairwise(self._starts.tolist())
         return [
-            Track(f"{source.name}#{take}", source.identity, range(*self._starts[place : place + 2].tolist()))
-            for number, source in enumerate(self._sources)
-            for take in range(self.options.takes)
-            for place in [number * self.options.takes + take]
+            Track(f"{source.name}#{take}", source.identity, range(start, stop))
+            for (source, take), (start, stop) in zip(takes, ends, strict=True)
         ]
 
     def labelled(self, task: Task) -> Labelled | Verification:

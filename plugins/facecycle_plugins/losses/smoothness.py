@@ -1,4 +1,4 @@
-"""The `smoothness` loss: a flow bends gently, so that it does not fold the face."""
+"""The `smoothness` loss: a flow bends gently; `folding` alone forbids that it folds."""
 
 from __future__ import annotations
 
