@@ -111,6 +111,13 @@ def test_the_identity_cycle_shares_one_mean_face(method: FaceCycle, pairs: Pairs
     assert torch.allclose(faces, faces[:1].expand_as(faces), atol=1e-5)
 
 
+def test_a_swapped_neutral_face_wears_the_identity_of_the_pairs_other_image(method: FaceCycle, pairs: Pairs) -> None:
+    wanted = frozenset({"rec_neutral", "swapped_neutral"})
+    views = method(pairs, "identity", wanted, noise()).views
+    assert torch.allclose(views["swapped_neutral"].prediction, swap_halves(views["rec_neutral"].prediction), atol=1e-5)
+    assert views["swapped_neutral"].target == views["rec_neutral"].target == "neutral"
+
+
 def test_translation_of_an_image_does_not_depend_on_its_batch(method: FaceCycle) -> None:
     images = torch.randn(3, 3, 32, 32, generator=noise(4))
     with torch.no_grad():
@@ -132,7 +139,7 @@ def test_noise_follows_the_seed(method: FaceCycle) -> None:
 
 
 def test_a_code_exists_at_the_training_size_only() -> None:
-    encoder = CodeEncoder(FaceCycleEncoder(FaceCycleEncoder.Options()), 64)
+    encoder = CodeEncoder(FaceCycleEncoder(FaceCycleEncoder.Options()), 64, 512)
     with torch.no_grad():
         assert encoder(torch.zeros(1, 3, 64, 64)).shape == (1, 256)
         for size, length in ((64, 2048), (100, 6272), (128, 8192)):

@@ -50,7 +50,7 @@ class CodeEncoder(nn.Module):
     at the training resolution, so a code exists only there while the conv feature exists at any size.
     """
 
-    def __init__(self, encoder: nn.Module, size: int, width: int = 512) -> None:
+    def __init__(self, encoder: nn.Module, size: int, width: int) -> None:
         super().__init__()
         self.size = size
         self.encoder = encoder

@@ -63,7 +63,9 @@ class FaceCycle(nn.Module):
                 "motion",
             }
         ),
-        "identity": frozenset({"mean_face", "common_mean_face", "rec_neutral", "direct", "reconstruction"}),
+        "identity": frozenset(
+            {"mean_face", "common_mean_face", "rec_neutral", "swapped_neutral", "direct", "reconstruction"}
+        ),
     }
     features_from = {
         "code": "expression",
@@ -116,7 +118,7 @@ class FaceCycle(nn.Module):
         """Compute the wanted views of a cycle on `full`, both halves of the pairs (2P, 3, H, W).
 
         Args:
-            pairs: two images of one person a row (expression), or of two people (identity).
+            pairs: a row shows one person twice (expression, and for `swapped_neutral`), or two people (identity).
             cycle: `expression` or `identity`.
             wanted: names of the views; networks that none of them needs are not run.
             generator: source of the generator's noise; None makes it zero.
@@ -169,7 +171,9 @@ class FaceCycle(nn.Module):
 
         The identity encoder reads the original image. The stage-1 networks are frozen, but the
         generator passes gradients to `rec_neutral`. `mean_face` is compared with the image's own neutral
-        face, `common_mean_face` is the same with the batch's average.
+        face, `common_mean_face` is the same with the batch's average. `swapped_neutral`, not in the paper, is
+        `rec_neutral` by the code of the pair's other image: where both show one person, it asks the code for what
+        they share.
         """
         with torch.no_grad():
             flow = self.motion(self.expression(full))
@@ -181,11 +185,14 @@ class FaceCycle(nn.Module):
         images = {"mean_face": mean_faces, "common_mean_face": mean_faces}
         if wanted & {"rec_neutral", "direct", "reconstruction"}:
             images["rec_neutral"] = self.renormalizer(mean, code, "renorm", self.warper)
+        if "swapped_neutral" in wanted:
+            images["swapped_neutral"] = self.renormalizer(mean, swap_halves(code), "renorm", self.warper)
         if "direct" in wanted:
             images["direct"] = self.warper.warp(images["rec_neutral"], back, clamp=True)
         if "reconstruction" in wanted:
             images["reconstruction"] = self.generator(images["rec_neutral"], back, self.warper, noise)
-        target = {"mean_face": "neutral", "common_mean_face": "mean", "rec_neutral": "neutral"}
+        target = dict.fromkeys(["mean_face", "rec_neutral", "swapped_neutral"], "neutral")
+        target["common_mean_face"] = "mean"
         views = {name: View(image, target.get(name, "full")) for name, image in images.items() if name in wanted}
         targets = {"full": full, "neutral": neutral, "mean": mean.detach().expand_as(mean_faces)}
         return Views(views, targets, {"identity_code": code, "mean_face": mean_faces})
