@@ -4,12 +4,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/installed
 
-.PHONY: demo test lint proof kill fuzz bench docs clean
+.PHONY: demo test lint proof kill fuzz bench weights docs clean
 
 demo: $(STAMP)
 	rm -rf demo
 	$(BIN)/facecycle pretrain --encoder resnet18 --out demo/run
 	$(BIN)/python -m facecycle_plugins.datasets.synthetic demo/faces 8
+	$(BIN)/facecycle translate demo/faces --out demo/default
 	$(BIN)/facecycle translate demo/faces/face01.png --driver demo/faces/face02.png --checkpoint demo/run --out demo/swaps
 	$(BIN)/facecycle translate demo/faces --checkpoint demo/run --out demo/translations
 	$(BIN)/facecycle probe --task pose --checkpoint demo/run --out demo/probe-pose
@@ -17,6 +18,7 @@ demo: $(STAMP)
 	$(BIN)/facecycle probe --task verify --checkpoint demo/run --out demo/probe-verify
 	@echo
 	@echo "contact sheets: demo/swaps/contact_sheet.png demo/translations/contact_sheet.png"
+	@echo "                demo/default/contact_sheet.png, by the weights that come with facecycle"
 	@echo "training:       demo/run/samples"
 	@echo "reports:        demo/probe-pose/report.md demo/probe-emotion/report.md demo/probe-verify/report.md"
 
@@ -39,6 +41,16 @@ bench: $(STAMP)
 
 fuzz: $(STAMP)
 	$(BIN)/python tests/fuzz
+
+# DATA holds tracks/ with pose.csv and stills/ to train on, emotions/ and people/ to probe. A stopped run is continued.
+MADE = runs/weights/default.safetensors
+weights: $(STAMP)
+	test -n "$(DATA)" || { echo "say where the faces are: make weights DATA=FOLDER"; exit 2; }
+	$(BIN)/python weights/make.py $(DATA) runs/weights
+	$(BIN)/python weights/measure.py $(DATA) $(MADE)
+	$(BIN)/facecycle probe --task pose --data $(DATA)/tracks/pose.csv --checkpoint $(MADE) --out runs/weights/pose
+	$(BIN)/facecycle probe --task emotion --data $(DATA)/emotions --checkpoint $(MADE) --out runs/weights/emotion
+	$(BIN)/facecycle probe --task verify --data $(DATA)/people --checkpoint $(MADE) --out runs/weights/verify
 
 docs: $(STAMP)
 	$(BIN)/python docs/configuration.py

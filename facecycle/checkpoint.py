@@ -33,7 +33,6 @@ from facecycle.checkpoint_folders import (
     prune,
     write_sums,
 )
-from facecycle.checkpoint_folders import newest_run as newest_run
 from facecycle.config import RunConfig
 from facecycle.errors import CheckpointError
 from facecycle.files import file_sha256, remove_leftovers, write_atomically, write_folder
@@ -243,7 +242,8 @@ def read_tensors(checkpoint: Checkpoint) -> dict[str, Tensor]:
 def load_weights(method: nn.Module, checkpoint: Checkpoint, *, assign: bool = False) -> None:
     """Load a checkpoint's tensors into networks of the same shape.
 
-    With `assign` they take the place of the networks' own, mapped from the file instead of copied.
+    With `assign` they take the place of the networks' own, mapped from the file instead of copied. Halves become
+    single precision, which every processor computes in.
 
     Raises:
         CheckpointError: lists the tensors that are missing, too many or of another shape.
@@ -256,7 +256,8 @@ def load_weights(method: nn.Module, checkpoint: Checkpoint, *, assign: bool = Fa
             f"{checkpoint.path} does not fit these networks: {'; '.join(problems[:5])}{more}",
             hint="Use the configuration it was trained with (it is in its header).",
         )
-    method.load_state_dict(found, assign=assign)
+    whole = {name: tensor.float() if tensor.dtype == torch.float16 else tensor for name, tensor in found.items()}
+    method.load_state_dict(whole, assign=assign)
 
 
 def misfits(found: Mapping[str, Tensor], wanted: Mapping[str, tuple[int, ...]]) -> list[str]:

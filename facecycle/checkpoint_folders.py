@@ -55,10 +55,9 @@ def latest_folder(run: Path) -> Path:
     return folders[-1]
 
 
-def newest_run(runs: Path) -> Path | None:
-    """Return the run below `runs` whose checkpoint was written last, or None."""
-    pointers = list(runs.glob(f"*/{FOLDERS}/{LATEST}"))
-    return max(pointers, key=lambda p: p.stat().st_mtime).parent.parent if pointers else None
+def runs_below(folder: Path) -> list[Path]:
+    """Return the runs in a folder that hold a checkpoint, by name."""
+    return sorted(path.parent for path in folder.glob(f"*/{FOLDERS}") if all_folders(path.parent))
 
 
 def free_folder(folder: Path) -> Path:

@@ -11,6 +11,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from facecycle import checkpoint
+from facecycle.checkpoint_folders import runs_below
 from facecycle.config import preset_layers, resolve
 from facecycle.errors import CheckpointError, RunError
 
@@ -89,11 +90,9 @@ def test_a_file_that_is_no_checkpoint_is_explained(tmp_path: Path) -> None:
         checkpoint.read(tmp_path)
 
 
-def test_the_newest_run_is_the_one_written_last(tmp_path: Path) -> None:
-    import os
-
-    assert checkpoint.newest_run(tmp_path) is None
-    for number, name in enumerate(["b", "a", "c"]):
+def test_runs_are_the_folders_that_hold_a_checkpoint(tmp_path: Path) -> None:
+    assert runs_below(tmp_path) == []
+    (tmp_path / "begun").mkdir()
+    for name in ("b", "a"):
         saved(tmp_path / name)
-        os.utime(tmp_path / name / "checkpoints" / "latest", (number, number))
-    assert checkpoint.newest_run(tmp_path) == tmp_path / "c"
+    assert runs_below(tmp_path) == [tmp_path / "a", tmp_path / "b"]

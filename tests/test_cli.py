@@ -70,7 +70,7 @@ def refused(result: subprocess.CompletedProcess[str], *expected: str) -> None:
 
 def test_translate_writes_panels_and_a_sheet(command: Command, run: Path, faces: Path, tmp_path: Path) -> None:
     image, other = faces / "tracks/p0/0.jpg", faces / "tracks/p1/2.jpg"
-    result = command("translate", image, "--out", tmp_path / "alone", cwd=run.parent.parent)
+    result = command("translate", image, "--checkpoint", run, "--out", tmp_path / "alone")
     assert result.returncode == 0, result.stderr
     names = {p.name for p in (tmp_path / "alone").iterdir()}
     assert names == {
@@ -212,7 +212,8 @@ MISTAKES = {
     "identity alone": (["pretrain", "--stage", "identity"], ["--from"]),
     "resume nothing": (["pretrain", "--resume"], ["no run below"]),
     "weights from nowhere": (["pretrain", "--from", "gone"], ["no checkpoint at gone"]),
-    "no checkpoint": (["translate", "a.png"], ["facecycle pretrain"]),
+    "no checkpoint": (["translate", "a.png", "--checkpoint", "runs/one"], ["no checkpoint at runs/one"]),
+    "export twice": (["checkpoint", "export", "runs/one", "-o", "a.png"], ["a.png exists already"]),
     "no image": (["translate", "gone.png"], ["no file or folder gone.png"]),
     "no number": (["translate", "a.png", "--crop", "1,2"], ["x,y,w,h"]),
     "not a checkpoint": (

@@ -1,4 +1,4 @@
-"""`facecycle checkpoint`: bring the authors' weights in, look at a checkpoint, and verify it."""
+"""`facecycle checkpoint`: bring the authors' weights in, list, show and verify checkpoints, and give one away."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-app = typer.Typer(help="Import, show and verify checkpoints.", no_args_is_help=True)
+app = typer.Typer(help="Import, list, show, verify and export checkpoints.", no_args_is_help=True)
 Given = Annotated[Path, typer.Argument(metavar="FILE|RUN", help="A .safetensors file or a run folder.")]
 
 
@@ -26,6 +26,49 @@ def import_(
     target = out or Path(f"{source.stem or 'model'}.safetensors")
     trained = import_released(source, target)
     say(f"checkpoint: {target}\ntrained: {', '.join(trained)}\nterms: {LICENCE}")
+
+
+@app.command()
+def export(
+    source: Given,
+    out: Annotated[Path, typer.Option("--out", "-o", help="The .safetensors file to write.")],
+    half: Annotated[bool, typer.Option("--half", help="Half precision, in half the room.")] = False,
+    licence: Annotated[str | None, typer.Option(help="Its terms; those of the data sets when left out.")] = None,
+) -> None:
+    """Write a run's weights to one file to give away, without the paths of its data.
+
+    Example: facecycle checkpoint export runs/small-resnet18-001 -o faces.safetensors --half
+    """
+    from facecycle.engine.export import export as run
+    from facecycle_cli.console import say
+
+    run(source, out, half=half, licence=licence)
+    say(f"checkpoint: {out}, {out.stat().st_size:,} bytes")
+
+
+@app.command("list")
+def list_() -> None:
+    """List the weights that come with facecycle, and the runs below runs/ that have a checkpoint.
+
+    Example: facecycle checkpoint list
+    """
+    from facecycle import checkpoint
+    from facecycle.checkpoint_folders import runs_below
+    from facecycle.engine.load import RUNS, SHIPPED, origin
+    from facecycle.errors import CheckpointError
+    from facecycle_cli.console import say, show_table
+
+    named = {"default": SHIPPED, **{str(run): run for run in runs_below(RUNS)}}
+    rows = []
+    for name, path in named.items():
+        try:
+            found = checkpoint.read(path)
+        except CheckpointError as error:
+            say(f"{name} cannot be used: {error.message}")
+            continue
+        rows.append([name, found.config.encoder.name, ", ".join(sorted(found.trained)), found.metadata.get("step", "")])
+    show_table("checkpoints", ["name", "encoder", "trained", "steps"], rows)
+    say(f"default is {origin(checkpoint.read(SHIPPED))}")
 
 
 @app.command()

@@ -12,7 +12,7 @@ def embed(
     images: Annotated[list[Path], typer.Argument(help="Image files, or folders of images.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="The parquet file to write.")] = Path("codes.parquet"),
     checkpoint: Annotated[
-        Path | None, typer.Option(help="Run folder or .safetensors file; the newest run when left out.")
+        Path | None, typer.Option(help="Run folder or .safetensors file; facecycle's own weights when left out.")
     ] = None,
 ) -> None:
     """Write expression and identity codes of faces: path, status, and 256 numbers a code.
@@ -23,14 +23,14 @@ def embed(
 
     from facecycle.engine import processes
     from facecycle.engine.embed import embed as run
-    from facecycle.engine.load import load
+    from facecycle.engine.load import load, origin
     from facecycle.engine.translate import expand
     from facecycle_cli.console import occasionally, say
 
     processes.join()
     paths = expand(images)
     loaded = load(checkpoint)
-    say(f"checkpoint: {loaded.checkpoint.path}")
+    say(f"checkpoint: {origin(loaded.checkpoint)}")
     tell = occasionally()
     start = time.monotonic()
     bad = run(loaded, paths, out, lambda done: tell(f"{done:,} of {len(paths):,} images"))

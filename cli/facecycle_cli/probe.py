@@ -51,7 +51,7 @@ def probe(
         str | None, typer.Option(help="linear, facecycle-raf, linear-pose, facecycle-pose, cosine-10fold.")
     ] = None,
     checkpoint: Annotated[
-        Path | None, typer.Option(help="Run folder or .safetensors file; the newest run when left out.")
+        Path | None, typer.Option(help="Run folder or .safetensors file; facecycle's own weights when left out.")
     ] = None,
     encoder: Annotated[
         str | None, typer.Option(help="Probe this encoder instead of a checkpoint: timm:resnet18, hog.")
@@ -141,8 +141,9 @@ def _rows(
     size: int | None,
 ) -> tuple[list[FeatureRow], dict[str, str]]:
     """Return the features to look at, and the facts that identify them."""
-    from facecycle.engine.load import load
+    from facecycle.engine.load import load, origin
     from facecycle.engine.rows import baseline_rows, checkpoint_rows, encoder_rows
+    from facecycle_cli.console import say
 
     if size is not None and protocol.size not in {None, size}:
         raise ConfigError(f"--size {size}: this protocol reads images of {protocol.size} px")
@@ -157,6 +158,7 @@ def _rows(
         if pretrained:
             raise ConfigError("--pretrained goes with --encoder", hint="Example: --encoder timm:resnet18 --pretrained")
         loaded = load(checkpoint)
+        say(f"checkpoint: {origin(loaded.checkpoint)}")
         size = size or loaded.checkpoint.config.size
         found = checkpoint_rows(loaded, protocol, features, size)
         facts = _identify(loaded)
@@ -166,7 +168,9 @@ def _rows(
 
 
 def _identify(loaded: Loaded) -> dict[str, str]:
-    return {"checkpoint": str(loaded.checkpoint.path), "sha256": loaded.checkpoint.sha256()}
+    from facecycle.engine.load import origin
+
+    return {"checkpoint": origin(loaded.checkpoint), "sha256": loaded.checkpoint.sha256()}
 
 
 def _versions() -> dict[str, str]:
@@ -198,13 +202,14 @@ def _run(
 def _measure_neutral(
     dataset: Any, checkpoint: Path | None, facts: dict[str, str], limit: int | None, out: Path
 ) -> None:
-    from facecycle.engine.load import load
+    from facecycle.engine.load import load, origin
     from facecycle.engine.neutral import evaluate_neutral
     from facecycle.engine.pictures import contact_sheet, write_png
     from facecycle.engine.probe_report import saved, table, write_report
     from facecycle_cli.console import say, show_table
 
     loaded = load(checkpoint)
+    say(f"checkpoint: {origin(loaded.checkpoint)}")
     result, shown = evaluate_neutral(loaded, dataset, {**_identify(loaded), **facts}, limit)
     show_table("neutral faces, 95 % intervals", *table(saved(result)))
     page = write_report(result, out)

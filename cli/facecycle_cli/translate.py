@@ -12,7 +12,7 @@ def translate(
     images: Annotated[list[Path], typer.Argument(help="Image files, or folders of images.")],
     driver: Annotated[Path | None, typer.Option(help="A second face: swap expressions and identities with it.")] = None,
     checkpoint: Annotated[
-        Path | None, typer.Option(help="Run folder or .safetensors file; the newest run when left out.")
+        Path | None, typer.Option(help="Run folder or .safetensors file; facecycle's own weights when left out.")
     ] = None,
     out: Annotated[Path, typer.Option(help="Folder for the pictures.")] = Path("translations"),
     crop: Annotated[
@@ -26,7 +26,7 @@ def translate(
     Example: facecycle translate img.jpg --driver other.jpg
     """
     from facecycle.data.images import parse_crop
-    from facecycle.engine.load import load
+    from facecycle.engine.load import load, origin
     from facecycle.engine.translate import expand
     from facecycle.engine.translate import translate as run
     from facecycle_cli.console import say
@@ -35,7 +35,7 @@ def translate(
     expand(images)  # a wrong path is named before networks are loaded
     loaded = load(checkpoint)
     result = run(loaded, images, out, driver=driver, crop=region, seed=seed)
-    say(f"checkpoint: {loaded.checkpoint.path}")
+    say(f"checkpoint: {origin(loaded.checkpoint)}")
     if result.missing:
         say(f"left out {', '.join(result.missing)}: the checkpoint did not train the cycle they need")
     for name, reason in result.skipped.items():

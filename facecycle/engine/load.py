@@ -14,6 +14,8 @@ from facecycle.engine.build import build_method
 from facecycle.errors import CheckpointError, PluginError
 
 RUNS = Path("runs")
+SHIPPED = Path(__file__).parent.parent / "weights" / "default.safetensors"
+"""The weights that come with the package; `README.md` beside them is their model card."""
 
 
 @dataclass(frozen=True)
@@ -27,28 +29,20 @@ class Loaded:
     checkpoint: Checkpoint
 
 
-def default_checkpoint() -> Path:
-    """Return the newest run below `runs/`.
-
-    Raises:
-        CheckpointError: there is none; the message says how to make one.
-    """
-    newest = checkpoint.newest_run(RUNS)
-    if newest is None:
-        raise CheckpointError(
-            f"there is no checkpoint below {RUNS}/",
-            hint="Make one with: facecycle pretrain\nOr name one: --checkpoint RUN_FOLDER_OR_SAFETENSORS_FILE",
-        )
-    return newest
+def origin(found: Checkpoint) -> str:
+    """Say where weights come from, and under which terms where they came with the package."""
+    if found.path != SHIPPED:
+        return str(found.path)
+    return f"the one that comes with facecycle ({found.metadata.get('licence', 'no terms stated')})"
 
 
 def load(path: Path | None) -> Loaded:
-    """Load a checkpoint; None takes the newest run below `runs/`.
+    """Load a checkpoint; None takes the one that comes with the package.
 
     Raises:
         CheckpointError: it cannot be read, does not fit, or needs a plugin that is not installed.
     """
-    found = checkpoint.read(path or default_checkpoint())
+    found = checkpoint.read(path or SHIPPED)
     config = found.config
     if config.warper.name == "fused":
         # Trained where Triton runs, used anywhere: the demand for it belongs to that run, not to its weights.

@@ -12,7 +12,7 @@ from torch import Tensor
 from facecycle.data.images import Crop, list_images, printable, read_square
 from facecycle.data.normalise import from_uint8
 from facecycle.data.pairs import seeded
-from facecycle.engine.load import Loaded
+from facecycle.engine.load import Loaded, origin
 from facecycle.engine.pages import fill
 from facecycle.engine.pictures import contact_sheet, panel_pixels, to_pil, write_png
 from facecycle.errors import DataError
@@ -120,7 +120,7 @@ def translate(
         page = fill(
             "gallery.html.jinja",
             title=f"{out.name}: {len(faces)} translations",
-            checkpoint=loaded.checkpoint.path,
+            checkpoint=origin(loaded.checkpoint),
             seed=seed,
             size=size,
             faces=faces,

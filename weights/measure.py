@@ -1,0 +1,157 @@
+"""What a checkpoint does to faces it has not seen: python weights/measure.py DATA [CHECKPOINT].
+
+DATA holds `tracks` with `pose.csv`, whose fold 0 was not trained on, and `people`. Identity and yaw are read from HoG
+features of the pictures, an instrument that no checkpoint made; yaw by a ridge regression on the frames of the other
+folds.
+"""
+
+from __future__ import annotations
+
+import itertools
+import sys
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from make import HELD_OUT
+from sklearn.linear_model import RidgeCV
+from torch import Tensor
+
+from facecycle import registry
+from facecycle.api import Dataset
+from facecycle.data.normalise import from_uint8, to_uint8
+from facecycle.data.pairs import seeded
+from facecycle.engine.features import extract_all, features
+from facecycle.engine.load import Loaded, load
+from facecycle.engine.protocols import PROTOCOLS
+from facecycle.engine.protocols.cosine import cosine_folds
+from facecycle.engine.protocols.linear import ALPHA_GRID, linear_pose, standardise
+from facecycle.engine.rows import baseline_rows, checkpoint_rows
+
+FOLDS = 10
+BATCH = 64
+
+
+def translate(loaded: Loaded, pixels: Tensor, drivers: Tensor | None, *panels: str) -> dict[str, Tensor]:
+    """Translate uint8 images (n, 3, S, S), with as many drivers or none, to panels of the same kind."""
+    made: dict[str, list[Tensor]] = {panel: [] for panel in panels}
+    with torch.inference_mode():
+        for rows in torch.arange(len(pixels)).split(BATCH):
+            other = None if drivers is None else from_uint8(drivers[rows])
+            found = loaded.method.translate(from_uint8(pixels[rows]), other, seeded("measure", 0), frozenset(panels))
+            for panel in panels:
+                made[panel].append(to_uint8(found[panel]))
+    return {panel: torch.cat(parts) for panel, parts in made.items()}
+
+
+def hog(pixels: Tensor) -> np.ndarray:
+    """Return HoG features of uint8 images of 64 px."""
+    return extract_all(baseline_rows()[0], pixels).numpy()
+
+
+def distance(one: Tensor, other: Tensor) -> float:
+    """Return the mean absolute difference of two uint8 tensors, pixels in [0, 1]."""
+    return float((one.float() - other.float()).abs().mean() / 255)
+
+
+def held_out_pose(loaded: Loaded, path: Path) -> list[str]:
+    """Probe pose as `linear-pose` does, trained on the other folds and tested on the held-out one alone."""
+    size = loaded.checkpoint.config.size
+    data: Dataset = registry.build("dataset", "pose-csv", {"path": path})
+    labels = data.labelled("pose")
+    pixels, _ = data.images(labels.frames.tolist(), size)
+    folds = np.where(labels.folds == HELD_OUT, 0, -1)
+    lines = []
+    for row in [*checkpoint_rows(loaded, PROTOCOLS["linear-pose"], [], size), baseline_rows()[0]]:
+        scores = linear_pose(features(row, pixels, data.fingerprint()), labels.targets, folds, labels.groups)
+        errors = ", ".join(f"{name} {value:.2f}" for name, value in scores.metrics.items())
+        lines.append(f"pose of the held-out fold, {row.label}: {errors}")
+    return lines
+
+
+def tracks_and_yaw(loaded: Loaded, path: Path) -> list[str]:
+    """Measure neutral faces and expression swaps on the held-out fold of a pose file."""
+    size = loaded.checkpoint.config.size
+    data: Dataset = registry.build("dataset", "pose-csv", {"path": path})
+    labels = data.labelled("pose")
+    pixels, _ = data.images(labels.frames.tolist(), size)
+    held = np.flatnonzero(labels.folds == HELD_OUT)
+    frames, yaw = pixels[held], labels.targets[held, 1]
+    lines = []
+    panels = translate(loaded, frames, None, "frontal", "neutral")
+
+    tracks: dict[Path, list[int]] = {}
+    for place, frame in enumerate(labels.frames[held].tolist()):
+        tracks.setdefault(data.files.paths[frame].parent, []).append(place)
+    pairs = np.array([pair for places in tracks.values() for pair in itertools.combinations(places, 2)])
+    first, second = torch.from_numpy(pairs.T)
+    before = distance(frames[first], frames[second])
+    for panel, images in panels.items():
+        after = distance(images[first], images[second])
+        less = 1 - after / before
+        lines.append(f"two frames of a track, L1: frames {before:.4f}, {panel} {after:.4f}, {less:.0%} less")
+
+    train = labels.folds != HELD_OUT
+    scaled, *others = standardise(hog(pixels[train]), hog(frames), *(hog(images) for images in panels.values()))
+    model = RidgeCV(ALPHA_GRID).fit(scaled, labels.targets[train, 1])
+    found = dict(zip(["frames", *panels], map(model.predict, others), strict=True))
+    lines.append("deviation of yaw, degrees: " + ", ".join(f"{name} {v.std():.2f}" for name, v in found.items()))
+
+    # Everybody drives somebody else: the fold's frames shifted by half its length.
+    order = np.roll(np.arange(len(held)), len(held) // 2)
+    swaps = translate(loaded, frames, frames[order], "expression_swap")["expression_swap"]
+    _, scaled = standardise(hog(pixels[train]), hog(swaps))
+    r = np.corrcoef(model.predict(scaled), yaw[order])[0, 1]
+    lines.append(f"yaw of an expression swap against its driver's: r = {r:.2f} over {len(held)} swaps")
+    return lines
+
+
+def identities(loaded: Loaded, path: Path) -> list[str]:
+    """Measure mean faces and restored faces on pictures of different people."""
+    size = loaded.checkpoint.config.size
+    data: Dataset = registry.build("dataset", "identity-folders", {"path": path})
+    tracks = data.tracks()
+    people = sorted({track.identity for track in tracks})
+    frame_of = {track.identity: track.frames[0] for track in reversed(tracks)}
+    one_each, _ = data.images([frame_of[person] for person in people], size)
+    lines = []
+    panels = translate(loaded, one_each, None, "neutral", "mean_face")
+    between = {
+        panel: float(F.pdist(images.flatten(1).float(), p=1).mean() / images[0].numel() / 255)
+        for panel, images in panels.items()
+    }
+    lines.append(
+        f"two people, L1: neutral {between['neutral']:.4f}, mean face {between['mean_face']:.4f}, "
+        f"a share of {between['mean_face'] / between['neutral']:.2f}"
+    )
+    # Each wears somebody else's mean face; is the result nearer to the own input than to another's?
+    drivers = one_each.roll(len(people) // 2, 0)
+    restored = translate(loaded, one_each, drivers, "identity_swap")["identity_swap"]
+    inputs, results = hog(one_each), hog(restored)
+    other = np.roll(np.arange(len(people)), 1)
+    same = np.repeat([True, False], len(people))
+    scores = cosine_folds(
+        np.concatenate([inputs, inputs]),
+        np.concatenate([results, results[other]]),
+        same,
+        np.tile(np.arange(len(people)) % FOLDS, 2),
+    )
+    accuracy, auc = scores.metrics["accuracy"], scores.metrics["auc"]
+    lines.append(f"input against restored face, {len(same)} pairs: {accuracy:.1%}, AUC {auc:.3f}")
+    return lines
+
+
+def main() -> None:
+    """Print every measure, a line each."""
+    if not 2 <= len(sys.argv) <= 3:
+        sys.exit(__doc__)
+    data = Path(sys.argv[1])
+    loaded = load(Path(sys.argv[2]) if len(sys.argv) > 2 else None)
+    poses = data / "tracks" / "pose.csv"
+    for measured in (held_out_pose(loaded, poses), tracks_and_yaw(loaded, poses), identities(loaded, data / "people")):
+        print("\n".join(measured), flush=True)
+
+
+if __name__ == "__main__":
+    main()
