@@ -45,7 +45,7 @@ fuzz: $(STAMP)
 # DATA holds tracks/ with pose.csv and stills/ to train on, emotions/ and people/ to probe. A stopped run is continued.
 MADE = runs/weights/default.safetensors
 weights: $(STAMP)
-	test -n "$(DATA)" || { echo "say where the faces are: make weights DATA=FOLDER"; exit 2; }
+	@test -n "$(DATA)" || { echo "say where the faces are: make weights DATA=FOLDER"; exit 2; }
 	$(BIN)/python weights/make.py $(DATA) runs/weights
 	$(BIN)/python weights/measure.py $(DATA) $(MADE)
 	$(BIN)/facecycle probe --task pose --data $(DATA)/tracks/pose.csv --checkpoint $(MADE) --out runs/weights/pose
