@@ -33,7 +33,7 @@ class PlainWarper:
 def ssim(a: Tensor, b: Tensor) -> Tensor:
     """Mean SSIM of images (B, C, H, W), with an 11 x 11 window as a 2-D convolution."""
     channels = a.shape[1]
-    line = torch.exp(-(torch.arange(11, dtype=a.dtype) - 5).square() / (2 * 1.5**2))
+    line = torch.exp(-(torch.arange(11, dtype=a.dtype, device=a.device) - 5).square() / (2 * 1.5**2))
     line = line / line.sum()
     window = (line[:, None] * line[None]).expand(channels, 1, 11, 11).contiguous()
 

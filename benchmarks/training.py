@@ -38,14 +38,14 @@ MEMORY_TARGETS = {"float32": 1.0, "save_memory": 2.0}
 class Sides:
     """The reference's step and ours, over networks with the same weights."""
 
-    def __init__(self, cycle: str, save_memory: bool = False) -> None:
+    def __init__(self, cycle: str, save_memory: bool = False, device: str = "cpu") -> None:
         options = [
             f"stages.{cycle}.losses.perceptual.options={{pretrained = false}}",
             f"method.options.save_memory={str(save_memory).lower()}",
         ]
         config = resolve([*preset_layers("paper"), set_layer(options)])
         self.cycle = cycle
-        self.plain = build_method(config, weights_follow=True).requires_grad_(False)
+        self.plain = build_method(config, weights_follow=True).to(device).requires_grad_(False)
         self.ours = copy.deepcopy(self.plain).to(memory_format=torch.channels_last)
         for module in self.ours.trainable(cycle):
             module.requires_grad_(True)
@@ -53,7 +53,7 @@ class Sides:
         for module in [*self.plain.trainable("expression"), *self.plain.trainable("identity")]:
             module.requires_grad_(True)
         torch.manual_seed(0)
-        self.objective = Objective(config.stages[cycle], cycle, self.ours, torch.device("cpu"))
+        self.objective = Objective(config.stages[cycle], cycle, self.ours, torch.device(device))
         (self.vgg,) = (term.loss.network for term in self.objective.terms if term.label == "perceptual")
 
     def reference(self, full: Tensor) -> Tensor:
@@ -61,7 +61,7 @@ class Sides:
 
     def fast(self, full: Tensor, approximate: bool = False) -> Tensor:
         full = full.contiguous(memory_format=torch.channels_last)
-        with torch.autocast("cpu", torch.bfloat16, enabled=approximate):
+        with torch.autocast(full.device.type, torch.bfloat16, enabled=approximate):
             views = self.ours(Pairs(*full.chunk(2)), self.cycle, self.objective.wanted, None)
             return self.objective(views)[0]
 
@@ -98,10 +98,10 @@ def check(cycle: str) -> dict[str, tuple[float, float]]:
 
 
 class Steps:
-    """A process that takes steps of one side when asked to."""
+    """A process that takes steps of one side when asked to; `peak` is what the largest took in memory."""
 
-    def __init__(self, cycle: str, side: str, pairs: int) -> None:
-        command = [sys.executable, __file__, "--serve", cycle, side, str(pairs)]
+    def __init__(self, cycle: str, side: str, pairs: int, device: str = "cpu") -> None:
+        command = [sys.executable, __file__, "--serve", cycle, side, str(pairs), device]
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         self.peak = 0
 
@@ -119,18 +119,29 @@ class Steps:
         self.process.communicate()
 
 
-def _serve(cycle: str, side: str, pairs: int) -> None:
+def _serve(cycle: str, side: str, pairs: int, device: str) -> None:
     if side not in {"reference", "save_memory"}:
         keep_pages()
-    sides = Sides(cycle, save_memory=side == "save_memory")
-    images = torch.randn(2 * pairs, 3, 64, 64)
-    before = peak_bytes()
+    sides = Sides(cycle, save_memory=side == "save_memory", device=device)
+    if side.endswith("compiled"):
+        sides.ours.compile(mode="reduce-overhead")
+    images = torch.randn(2 * pairs, 3, 64, 64, device=device)
+    taken_memory, wait = (_gpu_bytes, torch.cuda.synchronize) if device == "cuda" else (peak_bytes, lambda: None)
+    before = taken_memory()
+
+    def step() -> None:
+        if device == "cuda":
+            torch.compiler.cudagraph_mark_step_begin()
+        fast = not side.startswith("reference")
+        (sides.fast(images, side.startswith("bfloat16")) if fast else sides.reference(images)).backward()
+        wait()
+
     for _ in sys.stdin:
-        if side.startswith("reference"):
-            taken = seconds(lambda: sides.reference(images).backward())
-        else:
-            taken = seconds(lambda: sides.fast(images, side == "bfloat16").backward())
-        print(json.dumps({"seconds": taken, "peak": peak_bytes() - before}), flush=True)
+        print(json.dumps({"seconds": seconds(step), "peak": taken_memory() - before}), flush=True)
+
+
+def _gpu_bytes() -> int:
+    return torch.cuda.max_memory_allocated()
 
 
 def compare(cycle: str, pairs: int) -> list[Result]:
@@ -181,7 +192,7 @@ def measure(pairs: int = PAIRS) -> list[Result]:
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["--serve"]:
-        _serve(sys.argv[2], sys.argv[3], int(sys.argv[4]))
+        _serve(sys.argv[2], sys.argv[3], int(sys.argv[4]), sys.argv[5])
     else:
         for result in measure(*map(int, sys.argv[1:2])):
             print(result.line())

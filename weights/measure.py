@@ -36,12 +36,13 @@ BATCH = 64
 def translate(loaded: Loaded, pixels: Tensor, drivers: Tensor | None, *panels: str) -> dict[str, Tensor]:
     """Translate uint8 images (n, 3, S, S), with as many drivers or none, to panels of the same kind."""
     made: dict[str, list[Tensor]] = {panel: [] for panel in panels}
+    device = next(loaded.method.parameters()).device
     with torch.inference_mode():
         for rows in torch.arange(len(pixels)).split(BATCH):
-            other = None if drivers is None else from_uint8(drivers[rows])
-            found = loaded.method.translate(from_uint8(pixels[rows]), other, seeded("measure", 0), frozenset(panels))
+            images, other = (None if x is None else from_uint8(x[rows]).to(device) for x in (pixels, drivers))
+            found = loaded.method.translate(images, other, seeded("measure", 0), frozenset(panels))
             for panel in panels:
-                made[panel].append(to_uint8(found[panel]))
+                made[panel].append(to_uint8(found[panel].cpu()))
     return {panel: torch.cat(parts) for panel, parts in made.items()}
 
 

@@ -32,6 +32,8 @@ class FaceCycleOptions(BaseOptions):
     """Channels of the motion decoder's first map."""
     generator_blocks: int = Field(8, ge=1, le=256)
     """Residual blocks of the generator."""
+    renormalizer_width: int | None = Field(None, ge=4, le=4096)
+    """The same as `width`, of the renormalizer's stem; `width` itself when left out."""
     renormalizer_blocks: int = Field(6, ge=1, le=256)
     """Residual blocks of the renormalizer."""
     save_memory: bool = False
@@ -96,7 +98,7 @@ class FaceCycle(nn.Module):
         self.motion = MotionDecoder(options.motion_width)
         self.generator = Generator(options.width, options.generator_blocks, options.save_memory)
         self.identity = CodeEncoder(parts.encoder(), parts.size, options.head_width)
-        self.renormalizer = Renormalizer(options.width, options.renormalizer_blocks)
+        self.renormalizer = Renormalizer(options.renormalizer_width or options.width, options.renormalizer_blocks)
         if options.stem != TRAINED:
             pretrained = parts.pretrained_encoder(options.stem) if parts.pretrained_encoder else None
             for stem in (self.generator.stem, self.renormalizer.stem):

@@ -90,7 +90,8 @@ def _launches() -> list[tuple[str, str, bool, Any]]:
     """Return op, case, whether vector loads are possible, and a function of the op's kernels that launches."""
 
     def flow_warp(shape: tuple[int, ...], clamp: bool, **kind: Any) -> Any:
-        x, flow = _meta(*shape, **kind), _meta(shape[0], 2, 16, 16)
+        cells = (16, 16) if shape[-1] > 1 else (1, 1)
+        x, flow = _meta(*shape, **kind), _meta(shape[0], 2, *cells)
         return lambda k: (k.forward(x, flow, clamp), k.backward(x, x, flow, clamp, True, True),
                           k.backward(x, x, flow, clamp, False, True))  # fmt: skip
 
@@ -126,6 +127,13 @@ def _launches() -> list[tuple[str, str, bool, Any]]:
             ("renormalize", f"(32, 256, 16, 16) bfloat16 {kind}", False,
              renormalize((32, 256, 16, 16), spatial, dtype=brain)),
         ]  # fmt: skip
+    # Triton makes a constant of every size that is 1, which has no methods.
+    one = (1, 1, 1, 1)
+    found += [
+        ("flow_warp", f"{one}", False, flow_warp(one, False)),
+        *(("renormalize", f"{one} spatial={spatial}", False, renormalize(one, spatial)) for spatial in (False, True)),
+        ("ssim", f"{(1, *one)}", False, ssim((1, *one), torch.float32)),
+    ]
     for dtype in (torch.float32, half, brain):
         found.append(("ssim", f"(3, 32, 3, 64, 64) {dtype}", False, ssim((3, 32, 3, 64, 64), dtype)))
     return found

@@ -14,41 +14,8 @@ import sys
 import time
 
 import cases
-from hypothesis import given, reject, settings
-from hypothesis import strategies as st
+import drawn
 from triton.runtime.errors import InterpreterError
-
-side = st.integers(1, 12)
-
-
-def drawn(kernels: dict[str, object], examples: int) -> None:
-    """Check shapes that nobody thought of."""
-    options = {"max_examples": examples, "deadline": None, "derandomize": True, "database": None}
-
-    @settings(**options)
-    @given(st.tuples(st.integers(1, 2), st.integers(1, 10), side, side), st.tuples(side, side), st.booleans(),
-           st.booleans(), st.integers(0, 999))  # fmt: skip
-    def flow_warp(x: tuple[int, ...], cells: tuple[int, int], clamp: bool, last: bool, seed: int) -> None:
-        try:
-            cases.check_flow_warp(kernels["flow_warp"], x, cells, clamp, last, seed=seed)
-        except cases.NoDraw:
-            reject()
-
-    @settings(**options)
-    @given(st.tuples(st.integers(1, 2), st.integers(1, 20), side, side), st.booleans(), st.booleans(),
-           st.integers(0, 999))  # fmt: skip
-    def renormalize(shape: tuple[int, ...], spatial: bool, last: bool, seed: int) -> None:
-        cases.check_renormalize(kernels["renormalize"], shape, spatial, last, seed=seed)
-
-    @settings(**options)
-    @given(st.tuples(st.integers(1, 2), st.just(1), st.integers(1, 2), st.integers(1, 20), st.integers(1, 20)),
-           st.integers(0, 999))  # fmt: skip
-    def ssim(shape: tuple[int, ...], seed: int) -> None:
-        cases.check_ssim(kernels["ssim"], shape, seed=seed)
-
-    for check in (flow_warp, renormalize, ssim):
-        check()
-        print(f"ok  {check.__name__}: {examples} drawn shapes", flush=True)
 
 
 def main() -> int:
@@ -69,7 +36,7 @@ def main() -> int:
             else:
                 print(f"ok  {op}: {check.name} ({time.perf_counter() - start:.1f} s)", flush=True)
     if not failed:
-        drawn(kernels, 15)
+        drawn.check(kernels, 15)
     print(f"interpreter: {sum(map(len, cases.CHECKS.values())) - failed} checks passed, {failed} failed")
     return 1 if failed else 0
 

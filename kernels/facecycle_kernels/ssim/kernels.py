@@ -86,11 +86,10 @@ def _forward(
         by_product = 2 * luminance / spread
         by_square = -luminance * structure / spread
         by_mean = structure * 2 * (mean_t - mean_p * luminance) / below - by_product * mean_t - 2 * by_square * mean_p
-        target = maps_ptr + plane.to(tl.int64) * HW + y * W + x
-        step = planes.to(tl.int64) * HW
-        tl.store(target, by_mean, mask=inside)
-        tl.store(target + step, by_square, mask=inside)
-        tl.store(target + 2 * step, by_product, mask=inside)
+        first, at = plane.to(tl.int64), y * W + x
+        tl.store(maps_ptr + first * HW + at, by_mean, mask=inside)
+        tl.store(maps_ptr + (first + planes) * HW + at, by_square, mask=inside)
+        tl.store(maps_ptr + (first + 2 * planes) * HW + at, by_product, mask=inside)
 
 
 @triton.jit
@@ -103,11 +102,10 @@ def _backward(
     rows, columns = _bands(TILE)
     offset, mask = _reads(y0, x0, H, W, TILE)
     HW = H * W
-    maps = maps_ptr + plane.to(tl.int64) * HW + offset
-    step = planes.to(tl.int64) * HW
-    by_mean = _blur(tl.load(maps, mask=mask, other=0.0), rows, columns)
-    by_square = _blur(tl.load(maps + step, mask=mask, other=0.0), rows, columns)
-    by_product = _blur(tl.load(maps + 2 * step, mask=mask, other=0.0), rows, columns)
+    first = plane.to(tl.int64)
+    by_mean = _blur(tl.load(maps_ptr + first * HW + offset, mask=mask, other=0.0), rows, columns)
+    by_square = _blur(tl.load(maps_ptr + (first + planes) * HW + offset, mask=mask, other=0.0), rows, columns)
+    by_product = _blur(tl.load(maps_ptr + (first + 2 * planes) * HW + offset, mask=mask, other=0.0), rows, columns)
     out = tl.arange(0, TILE)
     y, x = (y0 + out)[:, None], (x0 + out)[None, :]
     inside = (y < H) & (x < W)

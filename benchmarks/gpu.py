@@ -1,0 +1,51 @@
+"""A step of the `paper` preset on a GPU against the public reference's way: python benchmarks/gpu.py [PAIRS].
+
+The sides are those of benchmarks/training.py. Losses and gradients are compared with a float64 step in true float32;
+times are of interleaved rounds, a process a side, in torch's default precision of convolutions (TF32) on all sides.
+"""
+
+from __future__ import annotations
+
+import statistics
+import sys
+
+import torch
+from common import interleave, ratio
+from training import PAIRS, STEPS, Sides, Steps
+
+WARM_UP = 5
+ROUNDS = 20
+OURS = [["float32", "bfloat16"], ["float32, compiled", "bfloat16, compiled"]]
+
+
+def check(cycle: str) -> None:
+    """Print how far each side is from a float64 step; raise where ours is not the reference's own."""
+    torch.backends.cudnn.allow_tf32 = False
+    errors = Sides(cycle, device="cuda").errors(torch.randn(4, 3, 64, 64, device="cuda"))
+    for side, (loss, gradient) in errors.items():
+        print(f"{cycle:11} {side:20} loss off by {loss:.0e}, gradient by {gradient:.1e}", flush=True)
+    assert errors["float32"][0] < 1e-5, "the losses differ"
+    assert errors["float32"][1] < 2 * errors["reference"][1] + 1e-6, "the gradients differ"
+
+
+def main() -> None:
+    """Check and compare both stages."""
+    pairs = int(sys.argv[1]) if len(sys.argv) > 1 else PAIRS
+    print(f"{torch.cuda.get_device_name()}, torch {torch.__version__}, {pairs} pairs, {ROUNDS} interleaved rounds")
+    for cycle in STEPS:
+        check(cycle)
+    for ours in OURS:
+        for cycle in STEPS:
+            sides = {name: Steps(cycle, name, pairs, "cuda") for name in ["reference", *ours]}
+            interleave(sides, WARM_UP)
+            taken = interleave(sides, ROUNDS)
+            for name, side in sides.items():
+                side.end()
+                took = statistics.median(taken[name])
+                print(f"{cycle:11} {name:20} {1e3 * took:7.1f} ms {side.peak / 2**20:8.0f} MiB")
+            for name in ours:
+                print(ratio(f"step on a GPU: {cycle}, {name}", taken["reference"], taken[name]).line(), flush=True)
+
+
+if __name__ == "__main__":
+    main()
