@@ -11,15 +11,17 @@ from facecycle.api import Pairs, Parts
 from facecycle.config import OptimizerConfig, preset_layers, resolve
 from facecycle.engine.build import build_method
 from facecycle.engine.schedule import learning_rate
+from facecycle.engine.watch import deviations
 from facecycle.errors import ConfigError
 from facecycle.method.encoder import CodeEncoder, FaceCycleEncoder
 from facecycle.method.facecycle import FaceCycle, FaceCycleOptions, swap_halves
 from facecycle.method.generator import Stem
 
 
-def small_method(size: int = 32) -> FaceCycle:
+def small_method(size: int = 32, renormalizer_width: int | None = None) -> FaceCycle:
     torch.manual_seed(0)
-    method = FaceCycle(FaceCycleOptions(width=8, motion_width=16, generator_blocks=1, renormalizer_blocks=1))
+    small = FaceCycleOptions(width=8, motion_width=16, generator_blocks=1, renormalizer_blocks=1)
+    method = FaceCycle(small.model_copy(update={"renormalizer_width": renormalizer_width}))
     method.assemble(
         Parts(
             encoder=lambda: FaceCycleEncoder(FaceCycleEncoder.Options()),
@@ -116,6 +118,21 @@ def test_a_swapped_neutral_face_wears_the_identity_of_the_pairs_other_image(meth
     views = method(pairs, "identity", wanted, noise()).views
     assert torch.allclose(views["swapped_neutral"].prediction, swap_halves(views["rec_neutral"].prediction), atol=1e-5)
     assert views["swapped_neutral"].target == views["rec_neutral"].target == "neutral"
+
+
+def test_mean_faces_are_not_watched_for_a_collapse_to_which_they_are_trained(method: FaceCycle, pairs: Pairs) -> None:
+    views = method(pairs, "identity", frozenset({"common_mean_face"}), noise())
+    assert set(deviations(views)) == {"deviation/identity_code"}
+
+
+def test_the_renormalizer_has_its_own_width_where_one_is_set() -> None:
+    shapes = [
+        {name: tuple(tensor.shape) for name, tensor in small_method(renormalizer_width=width).state_dict().items()}
+        for width in (None, 8, 6)
+    ]
+    assert shapes[0] == shapes[1]
+    assert shapes[2]["renormalizer.torgb.weight"] == (3, 12, 1, 1)
+    assert all(shape == shapes[0][name] for name, shape in shapes[2].items() if not name.startswith("renormalizer."))
 
 
 def test_translation_of_an_image_does_not_depend_on_its_batch(method: FaceCycle) -> None:

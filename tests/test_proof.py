@@ -1,4 +1,4 @@
-"""The Triton kernels, proven as far as a machine without a GPU can: each level in a process of its own."""
+"""The Triton kernels, proven as far as this machine can: each level in a process of its own."""
 
 from __future__ import annotations
 
@@ -9,12 +9,16 @@ from pathlib import Path
 import pytest
 
 PROOF = Path(__file__).parent.parent / "kernels" / "proof"
+SKIPPED = 77
+"""What a level ends with that cannot run here."""
 
 
-@pytest.mark.parametrize("level", ["reference", "interpreter", "aot", "mutants"])
+@pytest.mark.parametrize("level", ["reference", "interpreter", "aot", "mutants", "gpu"])
 def test_level(level: str) -> None:
     if level != "reference":
         pytest.importorskip("triton", reason="the kernels are Triton's")
     command = [sys.executable, "-W", "ignore", str(PROOF / f"{level}.py")]
     done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
+    if done.returncode == SKIPPED:
+        pytest.skip(done.stdout.strip())
     assert done.returncode == 0, done.stdout + done.stderr[-2000:]

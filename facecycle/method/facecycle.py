@@ -197,7 +197,8 @@ class FaceCycle(nn.Module):
         target["common_mean_face"] = "mean"
         views = {name: View(image, target.get(name, "full")) for name, image in images.items() if name in wanted}
         targets = {"full": full, "neutral": neutral, "mean": mean.detach().expand_as(mean_faces)}
-        return Views(views, targets, {"identity_code": code, "mean_face": mean_faces})
+        # Mean faces are meant to be the same for everybody: that they are is no sign of a collapse.
+        return Views(views, targets, {"identity_code": code})
 
     def features(self, images: Tensor, name: str) -> Tensor:
         """Map normalised images (B, 3, H, W) to a named feature (B, D).

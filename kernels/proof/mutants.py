@@ -222,7 +222,9 @@ MUTANTS = [
         "- by_product * mean_t - 2 * by_square * mean_p",
         "- by_product * mean_t",
     ),
-    Mutant("ssim", "backward reads the wrong map", "tl.load(maps_ptr + (first + 2 * planes) * HW", "tl.load(maps + step"),
+    Mutant(
+        "ssim", "backward reads the wrong map", "(first + 2 * planes) * HW + offset", "(first + planes) * HW + offset"
+    ),
     Mutant(
         "ssim",
         "backward mask dropped",
