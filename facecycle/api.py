@@ -36,9 +36,9 @@ Task = Literal["emotion", "pose", "verify"]
 
 
 class Options(BaseModel):
-    """Base of a plugin's options: unknown keys are refused, values do not change once set."""
+    """Base of a plugin's options: unknown keys and infinite numbers are refused, values do not change once set."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Plugin(Protocol):

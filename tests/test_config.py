@@ -52,6 +52,13 @@ def test_all_mistakes_are_reported_with_origin_and_suggestion() -> None:
     assert "Did you mean steps?" in message
 
 
+@pytest.mark.parametrize("number", ["inf", "nan"])
+@pytest.mark.parametrize("key", ["stages.direct.losses.photometric.weight", "stages.direct.optimizer.lr", "bad_share"])
+def test_a_number_that_json_does_not_have_is_refused(key: str, number: str) -> None:
+    with pytest.raises(ConfigError, match=f"{key.rpartition('.')[2]}"):
+        resolve([*preset_layers("small"), set_layer([f"{key}={number}"])])
+
+
 @pytest.mark.parametrize("bad", ["pairs", "=3", "a..b=1"])
 def test_a_malformed_assignment_is_refused(bad: str) -> None:
     with pytest.raises(ConfigError, match="key=value"):
