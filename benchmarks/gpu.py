@@ -30,6 +30,8 @@ def check(cycle: str) -> None:
 
 def main() -> None:
     """Check and compare both stages."""
+    if not torch.cuda.is_available():
+        sys.exit("torch finds no CUDA device")
     pairs = int(sys.argv[1]) if len(sys.argv) > 1 else PAIRS
     print(f"{torch.cuda.get_device_name()}, torch {torch.__version__}, {pairs} pairs, {ROUNDS} interleaved rounds")
     for cycle in STEPS:

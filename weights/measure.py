@@ -15,35 +15,19 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from make import HELD_OUT
-from sklearn.linear_model import RidgeCV
 from torch import Tensor
 
 from facecycle import registry
 from facecycle.api import Dataset
-from facecycle.data.normalise import from_uint8, to_uint8
-from facecycle.data.pairs import seeded
 from facecycle.engine.features import extract_all, features
 from facecycle.engine.load import Loaded, load
+from facecycle.engine.neutral import read_yaw, translated
 from facecycle.engine.protocols import PROTOCOLS
 from facecycle.engine.protocols.cosine import cosine_folds
-from facecycle.engine.protocols.linear import ALPHA_GRID, linear_pose, standardise
+from facecycle.engine.protocols.linear import linear_pose
 from facecycle.engine.rows import baseline_rows, checkpoint_rows
 
 FOLDS = 10
-BATCH = 64
-
-
-def translate(loaded: Loaded, pixels: Tensor, drivers: Tensor | None, *panels: str) -> dict[str, Tensor]:
-    """Translate uint8 images (n, 3, S, S), with as many drivers or none, to panels of the same kind."""
-    made: dict[str, list[Tensor]] = {panel: [] for panel in panels}
-    device = next(loaded.method.parameters()).device
-    with torch.inference_mode():
-        for rows in torch.arange(len(pixels)).split(BATCH):
-            images, other = (None if x is None else from_uint8(x[rows]).to(device) for x in (pixels, drivers))
-            found = loaded.method.translate(images, other, seeded("measure", 0), frozenset(panels))
-            for panel in panels:
-                made[panel].append(to_uint8(found[panel].cpu()))
-    return {panel: torch.cat(parts) for panel, parts in made.items()}
 
 
 def hog(pixels: Tensor) -> np.ndarray:
@@ -80,7 +64,7 @@ def tracks_and_yaw(loaded: Loaded, path: Path) -> list[str]:
     held = np.flatnonzero(labels.folds == HELD_OUT)
     frames, yaw = pixels[held], labels.targets[held, 1]
     lines = []
-    panels = translate(loaded, frames, None, "frontal", "neutral")
+    panels = translated(loaded, frames, None, ["frontal", "neutral"])
 
     tracks: dict[Path, list[int]] = {}
     for place, frame in enumerate(labels.frames[held].tolist()):
@@ -93,17 +77,15 @@ def tracks_and_yaw(loaded: Loaded, path: Path) -> list[str]:
         less = 1 - after / before
         lines.append(f"two frames of a track, L1: frames {before:.4f}, {panel} {after:.4f}, {less:.0%} less")
 
-    train = labels.folds != HELD_OUT
-    scaled, *others = standardise(hog(pixels[train]), hog(frames), *(hog(images) for images in panels.values()))
-    model = RidgeCV(ALPHA_GRID).fit(scaled, labels.targets[train, 1])
-    found = dict(zip(["frames", *panels], map(model.predict, others), strict=True))
-    lines.append("deviation of yaw, degrees: " + ", ".join(f"{name} {v.std():.2f}" for name, v in found.items()))
-
     # Everybody drives somebody else: the fold's frames shifted by half its length.
     order = np.roll(np.arange(len(held)), len(held) // 2)
-    swaps = translate(loaded, frames, frames[order], "expression_swap")["expression_swap"]
-    _, scaled = standardise(hog(pixels[train]), hog(swaps))
-    r = np.corrcoef(model.predict(scaled), yaw[order])[0, 1]
+    swaps = translated(loaded, frames, frames[order], ["expression_swap"])["expression_swap"]
+    train = labels.folds != HELD_OUT
+    shown = {"frames": frames, **panels, "swaps": swaps}
+    read = read_yaw(hog(pixels[train]), labels.targets[train, 1], *(hog(images) for images in shown.values()))
+    found = dict(zip(shown, read, strict=True))
+    r = np.corrcoef(found.pop("swaps"), yaw[order])[0, 1]
+    lines.append("deviation of yaw, degrees: " + ", ".join(f"{name} {v.std():.2f}" for name, v in found.items()))
     lines.append(f"yaw of an expression swap against its driver's: r = {r:.2f} over {len(held)} swaps")
     return lines
 
@@ -117,7 +99,7 @@ def identities(loaded: Loaded, path: Path) -> list[str]:
     frame_of = {track.identity: track.frames[0] for track in reversed(tracks)}
     one_each, _ = data.images([frame_of[person] for person in people], size)
     lines = []
-    panels = translate(loaded, one_each, None, "neutral", "mean_face")
+    panels = translated(loaded, one_each, None, ["neutral", "mean_face"])
     between = {
         panel: float(F.pdist(images.flatten(1).float(), p=1).mean() / images[0].numel() / 255)
         for panel, images in panels.items()
@@ -128,7 +110,7 @@ def identities(loaded: Loaded, path: Path) -> list[str]:
     )
     # Each wears somebody else's mean face; is the result nearer to the own input than to another's?
     drivers = one_each.roll(len(people) // 2, 0)
-    restored = translate(loaded, one_each, drivers, "identity_swap")["identity_swap"]
+    restored = translated(loaded, one_each, drivers, ["identity_swap"])["identity_swap"]
     inputs, results = hog(one_each), hog(restored)
     other = np.roll(np.arange(len(people)), 1)
     same = np.repeat([True, False], len(people))

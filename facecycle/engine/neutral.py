@@ -5,6 +5,8 @@ Emotion, identity and pose are read from HoG features of the pictures, an instru
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -76,7 +78,7 @@ def evaluate_neutral(
         if any(problem is not None for problem in bad):
             good = [place for place, problem in enumerate(bad) if problem is None]
             raise DataError(f"{len(bad) - len(good)} of {len(bad)} images cannot be read; leave them out of the data")
-        panels = _panels(loaded, pixels)
+        panels = {"input": pixels, **translated(loaded, pixels, None, ["frontal", "neutral"])}
         counts[f"{task} images"] = len(frames)
         notes.append(f"{task}: {labels.note}")
         # The pictures are looked at by the instrument at its own size, 64 px.
@@ -127,16 +129,17 @@ def _subjects(labels: Labelled | Verification, places: np.ndarray) -> np.ndarray
     return labels.groups[places] if isinstance(labels, Labelled) else places
 
 
-def _panels(loaded: Loaded, pixels: Tensor) -> dict[str, Tensor]:
-    """Translate uint8 images (n, 3, S, S) to uint8 panels of the same shape."""
-    parts: dict[str, list[Tensor]] = {panel: [] for panel in PANELS}
+def translated(loaded: Loaded, pixels: Tensor, drivers: Tensor | None, panels: Sequence[str]) -> dict[str, Tensor]:
+    """Translate uint8 images (n, 3, S, S), with as many drivers or none, to the named panels of the same kind."""
+    parts: dict[str, list[Tensor]] = {panel: [] for panel in panels}
     generator = seeded("neutral", 0)
+    device = next(loaded.method.parameters()).device
     with torch.inference_mode():
-        for batch in pixels.split(BATCH):
-            images = from_uint8(batch)
-            made = {"input": images, **loaded.method.translate(images, None, generator, frozenset(PANELS))}
-            for panel in PANELS:
-                parts[panel].append(to_uint8(made[panel]))
+        for rows in torch.arange(len(pixels)).split(BATCH):
+            images, others = (None if x is None else from_uint8(x[rows]).to(device) for x in (pixels, drivers))
+            made = loaded.method.translate(images, others, generator, frozenset(panels))
+            for panel in panels:
+                parts[panel].append(to_uint8(made[panel].cpu()))
     return {panel: torch.cat(images) for panel, images in parts.items()}
 
 
@@ -162,18 +165,24 @@ def _score(
 
 def _yaw(labels: Labelled, found: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Return the yaw of every panel of the tested faces, read by a model trained on the other faces' inputs."""
-    from sklearn.linear_model import RidgeCV
-
     if not (labels.folds >= 0).any() or (labels.folds == 0).all():
         raise DataError("pose needs samples to train on and samples to test", hint="Use data with folds.")
     yaw = {panel: np.zeros(len(labels.folds)) for panel in found}
     for fold in sorted(set(labels.folds[labels.folds >= 0].tolist())):
         train, test = labels.folds != fold, labels.folds == fold
-        scaled, *others = standardise(found["input"][train], *(found[panel][test] for panel in found))
-        model = RidgeCV(ALPHA_GRID).fit(scaled, labels.targets[train, 1])
-        for panel, features in zip(found, others, strict=True):
-            yaw[panel][test] = model.predict(features)
+        shown = (features[test] for features in found.values())
+        for panel, values in zip(found, read_yaw(found["input"][train], labels.targets[train, 1], *shown), strict=True):
+            yaw[panel][test] = values
     return {panel: values[labels.folds >= 0] for panel, values in yaw.items()}
+
+
+def read_yaw(features: np.ndarray, yaw: np.ndarray, *shown: np.ndarray) -> list[np.ndarray]:
+    """Return the yaw that a ridge regression, trained on features (n, D) of a known yaw, reads from others."""
+    from sklearn.linear_model import RidgeCV
+
+    scaled, *others = standardise(features, *shown)
+    model = RidgeCV(ALPHA_GRID).fit(scaled, yaw)
+    return [model.predict(other) for other in others]
 
 
 def _spread(values: np.ndarray, labels: Labelled) -> tuple[float, tuple[float, float]]:
