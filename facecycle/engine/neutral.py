@@ -62,7 +62,6 @@ def evaluate_neutral(
     cycles = {loaded.method.panels_from[panel] for panel in PANELS if panel != "input"}
     if cycles - loaded.checkpoint.trained:
         raise ConfigError(f"{loaded.checkpoint.path} did not train the cycle that makes neutral faces")
-    size = loaded.checkpoint.config.size
     hog = baseline_rows()[0]
     metrics: dict[str, dict[str, float]] = {panel: {} for panel in PANELS}
     intervals: dict[str, dict[str, tuple[float, float]]] = {panel: {} for panel in PANELS}
@@ -74,29 +73,22 @@ def evaluate_neutral(
         if labels is None:
             continue
         frames = labels.frames if isinstance(labels, Labelled) else np.unique(np.r_[labels.first, labels.second])
-        pixels, bad = dataset.images(frames.tolist(), size)
-        if any(problem is not None for problem in bad):
-            good = [place for place, problem in enumerate(bad) if problem is None]
-            raise DataError(f"{len(bad) - len(good)} of {len(bad)} images cannot be read; leave them out of the data")
-        panels = {"input": pixels, **translated(loaded, pixels, None, ["frontal", "neutral"])}
+        panels = _panels(loaded, dataset, frames)
         counts[f"{task} images"] = len(frames)
         notes.append(f"{task}: {labels.note}")
         # The pictures are looked at by the instrument at its own size, 64 px.
         found = {panel: extract_all(hog, _at(images, hog.size)).numpy() for panel, images in panels.items()}
-        scores = _score(task, labels, frames, found)
-        for panel, (metric, value, interval) in scores.items():
-            metrics[panel][metric], intervals[panel][metric] = value, interval
+        measured = _score(task, labels, frames, found)
         if not shown:
             tested = np.flatnonzero(labels.folds >= 0) if isinstance(labels, Labelled) else np.arange(len(frames))
             panels = {panel: images[tested] for panel, images in panels.items()}
             if hasattr(dataset, "neutral_images"):
-                truth = dataset.neutral_images(frames[tested].tolist(), size)
-                for panel, images in panels.items():
-                    for metric, values in _distances(images, truth).items():
-                        metrics[panel][metric] = float(values.mean())
-                        intervals[panel][metric] = bootstrap(values, _subjects(labels, tested))
+                truth = dataset.neutral_images(frames[tested].tolist(), loaded.checkpoint.config.size)
+                measured += _against_truth(panels, truth, _subjects(labels, tested))
                 panels["truth"] = truth
             shown = {panel: images[:SHOWN] for panel, images in panels.items()}
+        for panel, metric, value, interval in measured:
+            metrics[panel][metric], intervals[panel][metric] = value, interval
     if not shown:
         raise DataError("the data set has no labels of any kind, so there is nothing to measure")
     rows = [Row(panel, 0, Scores(metrics[panel], intervals=intervals[panel])) for panel in PANELS]
@@ -129,6 +121,15 @@ def _subjects(labels: Labelled | Verification, places: np.ndarray) -> np.ndarray
     return labels.groups[places] if isinstance(labels, Labelled) else places
 
 
+def _panels(loaded: Loaded, dataset: Dataset, frames: np.ndarray) -> dict[str, Tensor]:
+    """Read frames and translate them: uint8 (n, 3, S, S) a panel."""
+    pixels, bad = dataset.images(frames.tolist(), loaded.checkpoint.config.size)
+    count = sum(problem is not None for problem in bad)
+    if count:
+        raise DataError(f"{count} of {len(bad)} images cannot be read; leave them out of the data")
+    return {"input": pixels, **translated(loaded, pixels, None, ["frontal", "neutral"])}
+
+
 def translated(loaded: Loaded, pixels: Tensor, drivers: Tensor | None, panels: Sequence[str]) -> dict[str, Tensor]:
     """Translate uint8 images (n, 3, S, S), with as many drivers or none, to the named panels of the same kind."""
     parts: dict[str, list[Tensor]] = {panel: [] for panel in panels}
@@ -149,18 +150,31 @@ def _at(pixels: Tensor, size: int) -> Tensor:
     return pixels if pixels.shape[-1] == size else resize(pixels, [size, size], antialias=True)
 
 
+Measured = tuple[str, str, float, tuple[float, float]]
+"""A panel, a metric, its value and its interval."""
+
+
 def _score(
     task: Task, labels: Labelled | Verification, frames: np.ndarray, found: dict[str, np.ndarray]
-) -> dict[str, tuple[str, float, tuple[float, float]]]:
-    """Return per panel a metric, its value and its interval."""
+) -> list[Measured]:
+    """Read the task's labels from every panel's features."""
     if isinstance(labels, Verification):
         first, second = np.searchsorted(frames, labels.first), np.searchsorted(frames, labels.second)
         scored = {p: cosine_folds(f[first], f[second], labels.same, labels.folds) for p, f in found.items()}
-        return {p: ("verification", s.metrics["accuracy"], s.intervals["accuracy"]) for p, s in scored.items()}
+        return [(p, "verification", s.metrics["accuracy"], s.intervals["accuracy"]) for p, s in scored.items()]
     if task == "emotion":
         scored = {p: linear(f, labels.targets, labels.folds, labels.groups) for p, f in found.items()}
-        return {p: ("emotion", s.metrics["accuracy"], s.intervals["accuracy"]) for p, s in scored.items()}
-    return {p: ("yaw", *_spread(values, labels)) for p, values in _yaw(labels, found).items()}
+        return [(p, "emotion", s.metrics["accuracy"], s.intervals["accuracy"]) for p, s in scored.items()]
+    return [(p, "yaw", *_spread(values, labels)) for p, values in _yaw(labels, found).items()]
+
+
+def _against_truth(panels: dict[str, Tensor], truth: Tensor, subjects: np.ndarray) -> list[Measured]:
+    """Compare every panel's pictures with the true neutral faces."""
+    return [
+        (panel, metric, float(values.mean()), bootstrap(values, subjects))
+        for panel, images in panels.items()
+        for metric, values in _distances(images, truth).items()
+    ]
 
 
 def _yaw(labels: Labelled, found: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
