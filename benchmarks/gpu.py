@@ -1,7 +1,8 @@
 """A step of the `paper` preset on a GPU against the public reference's way: python benchmarks/gpu.py [PAIRS].
 
-The sides are those of benchmarks/training.py. Losses and gradients are compared with a float64 step in true float32;
-times are of interleaved rounds, a process a side, in torch's default precision of convolutions (TF32) on all sides.
+The sides are those of benchmarks/training.py, and ours compiled, which is timed but not checked. Losses and gradients
+are compared with a float64 step in true float32; times are of interleaved rounds, a process a side, in torch's default
+precision of convolutions (TF32) on all sides.
 """
 
 from __future__ import annotations
@@ -11,21 +12,11 @@ import sys
 
 import torch
 from common import interleave, ratio
-from training import PAIRS, STEPS, Sides, Steps
+from training import PAIRS, STEPS, Steps, check
 
 WARM_UP = 5
 ROUNDS = 20
 OURS = [["float32", "bfloat16"], ["float32, compiled", "bfloat16, compiled"]]
-
-
-def check(cycle: str) -> None:
-    """Print how far each side is from a float64 step; raise where ours is not the reference's own."""
-    torch.backends.cudnn.allow_tf32 = False
-    errors = Sides(cycle, device="cuda").errors(torch.randn(4, 3, 64, 64, device="cuda"))
-    for side, (loss, gradient) in errors.items():
-        print(f"{cycle:11} {side:20} loss off by {loss:.0e}, gradient by {gradient:.1e}", flush=True)
-    assert errors["float32"][0] < 1e-5, "the losses differ"
-    assert errors["float32"][1] < 2 * errors["reference"][1] + 1e-6, "the gradients differ"
 
 
 def main() -> None:
@@ -34,8 +25,10 @@ def main() -> None:
         sys.exit("torch finds no CUDA device")
     pairs = int(sys.argv[1]) if len(sys.argv) > 1 else PAIRS
     print(f"{torch.cuda.get_device_name()}, torch {torch.__version__}, {pairs} pairs, {ROUNDS} interleaved rounds")
+    torch.backends.cudnn.allow_tf32 = False
     for cycle in STEPS:
-        check(cycle)
+        for side, (loss, gradient) in check(cycle, "cuda").items():
+            print(f"{cycle:11} {side:20} loss off by {loss:.0e}, gradient by {gradient:.1e}", flush=True)
     for ours in OURS:
         for cycle in STEPS:
             sides = {name: Steps(cycle, name, pairs, "cuda") for name in ["reference", *ours]}

@@ -89,9 +89,10 @@ def gradients(loss: Tensor, method: nn.Module, cycle: str) -> Tensor:
     return torch.cat([p.grad.double().flatten() for p in trained])
 
 
-def check(cycle: str) -> dict[str, tuple[float, float]]:
+def check(cycle: str, device: str = "cpu") -> dict[str, tuple[float, float]]:
     """Return the errors of loss and gradient by side; raise where ours are not the reference's own."""
-    errors = Sides(cycle).errors(torch.randn(4, 3, 64, 64, generator=torch.Generator().manual_seed(0)))
+    images = torch.randn(4, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    errors = Sides(cycle, device=device).errors(images.to(device))
     assert errors["float32"][0] < 1e-5, f"the losses differ by {errors['float32'][0]:.1e}"
     assert errors["float32"][1] < 2 * errors["reference"][1] + 1e-6, "the gradients differ"
     return errors

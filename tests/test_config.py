@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -53,9 +54,9 @@ def test_all_mistakes_are_reported_with_origin_and_suggestion() -> None:
 
 
 @pytest.mark.parametrize("number", ["inf", "nan"])
-@pytest.mark.parametrize("key", ["stages.direct.losses.photometric.weight", "stages.direct.optimizer.lr", "bad_share"])
+@pytest.mark.parametrize("key", ["stages.direct.losses.photometric.weight", "stages.direct.optimizer.lr"])
 def test_a_number_that_json_does_not_have_is_refused(key: str, number: str) -> None:
-    with pytest.raises(ConfigError, match=f"{key.rpartition('.')[2]}"):
+    with pytest.raises(ConfigError, match=re.escape(key)):
         resolve([*preset_layers("small"), set_layer([f"{key}={number}"])])
 
 

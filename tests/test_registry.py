@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import subprocess
 import sys
@@ -149,6 +150,9 @@ def test_wrong_options_are_explained() -> None:
         registry.build("encoder", "resnet18", {"pretrained": "perhaps"})
     with pytest.raises(ConfigError, match="'path' of the dataset 'tracks' is required"):
         registry.build("dataset", "tracks")
+    for number in (math.inf, math.nan):  # which a run could not keep in its JSON files
+        with pytest.raises(ConfigError, match="option 'margin'"):
+            registry.build("loss", "margin", {"margin": number})
 
 
 def test_only_the_chosen_plugin_is_imported(site: Path) -> None:

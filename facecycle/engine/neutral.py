@@ -14,6 +14,7 @@ from torch import Tensor
 from facecycle.api import Dataset, Labelled, Task, Verification
 from facecycle.data.normalise import from_uint8, to_uint8
 from facecycle.data.pairs import seeded
+from facecycle.engine.build import choose_device
 from facecycle.engine.features import extract_all
 from facecycle.engine.load import Loaded
 from facecycle.engine.probe import ProbeResult, Row, limited
@@ -134,7 +135,8 @@ def translated(loaded: Loaded, pixels: Tensor, drivers: Tensor | None, panels: S
     """Translate uint8 images (n, 3, S, S), with as many drivers or none, to the named panels of the same kind."""
     parts: dict[str, list[Tensor]] = {panel: [] for panel in panels}
     generator = seeded("neutral", 0)
-    device = next(loaded.method.parameters()).device
+    device = choose_device()
+    loaded.method.to(device)
     with torch.inference_mode():
         for rows in torch.arange(len(pixels)).split(BATCH):
             images, others = (None if x is None else from_uint8(x[rows]).to(device) for x in (pixels, drivers))

@@ -1,9 +1,9 @@
 """Fused ops against the plain-torch composition, forward and backward: python kernels/benchmarks/ops.py.
 
 Prints a row an op and shape: the ratio of medians of interleaved runs (more than 1: the op is faster), the bytes
-the op has to move, and the share of this machine's copy bandwidth at which it moves them. Each row is checked
-before it is timed. Runs on CUDA where there is one, else on the CPU. On CUDA a second row gives the time without
-that of launching, as a replayed graph; what fits the GPU's cache can exceed its copy bandwidth.
+the op has to move, and how fast it moves them. Each row is checked before it is timed. Runs on CUDA where there is
+one, else on the CPU. On CUDA a second row, not interleaved, has the times of replayed graphs, without what Python
+takes to launch them.
 """
 
 from __future__ import annotations
@@ -55,7 +55,8 @@ def cases() -> list[Case]:
             x = leaf(*shape)
             gamma, beta = (leaf(*(shape if spatial else (*shape[:2], 1, 1))) for _ in range(2))
             kind = "spatial" if spatial else "per channel"
-            moved = 4 * (5 * x.numel() + 5 * gamma.numel())
+            # A spatial beta's gradient is the result's own.
+            moved = 4 * (5 * x.numel() + (4 if spatial else 5) * gamma.numel())
             name = f"renormalize {shape} {kind}"
             found.append(Case(name, renormalize, renormalize_reference, (x, gamma, beta), moved))
     for views in (1, 3):
@@ -102,22 +103,33 @@ def copy_bandwidth() -> float:
     """Return the bytes a second at which a large tensor is read and written."""
     x = torch.zeros(64 * 2**20, device=DEVICE)
     y = torch.empty_like(x)
-    times = [seconds(lambda: y.copy_(x)) for _ in range(7)]
-    return 2 * x.numel() * 4 / statistics.median(times)
+    if DEVICE.type == "cuda":
+        from triton.testing import do_bench
+
+        taken = do_bench(lambda: y.copy_(x), return_mode="median") / 1e3
+    else:
+        taken = statistics.median(seconds(lambda: y.copy_(x)) for _ in range(7))
+    return 2 * x.numel() * 4 / taken
+
+
+def check(case: Case, grad: Tensor) -> None:
+    """Raise unless op and reference agree in true float32."""
+    torch.backends.cudnn.allow_tf32 = False
+    for mine, wanted in zip(step(case.op, case.inputs, grad), step(case.reference, case.inputs, grad), strict=True):
+        # Not by the largest: where a pixel samples just beside an integer, rounding decides on the flow's gradient.
+        assert (mine - wanted).norm() <= TOLERANCE * wanted.norm(), case.name
+    torch.backends.cudnn.allow_tf32 = True
 
 
 def main() -> None:
     """Check, time and print every case."""
     name = torch.cuda.get_device_name() if DEVICE.type == "cuda" else f"CPU, {torch.get_num_threads()} threads"
-    bandwidth = copy_bandwidth()
-    print(f"{name}: copies at {bandwidth / 1e9:.1f} GB/s; {ROUNDS} interleaved rounds of forward + backward")
-    print(f"{'':42} {'torch':>9} {'op':>9} {'ratio':>6} {'spread':>7} {'MB':>7} {'of copy':>8}")
+    print(f"{name}: copies at {copy_bandwidth() / 1e9:.1f} GB/s; {ROUNDS} interleaved rounds of forward + backward")
+    print(f"{'':42} {'torch':>9} {'op':>9} {'ratio':>6} {'spread':>7} {'MB':>7} {'GB/s':>8}")
     for case in cases():
         torch.manual_seed(0)
         grad = torch.randn_like(case.reference(*case.inputs))
-        for mine, wanted in zip(step(case.op, case.inputs, grad), step(case.reference, case.inputs, grad), strict=True):
-            # Not by the largest: where a pixel samples just beside an integer, rounding decides on the flow's gradient.
-            assert (mine - wanted).norm() <= TOLERANCE * wanted.norm(), case.name
+        check(case, grad)
         pairs = []
         for _ in range(ROUNDS):
             eager = seconds(lambda case=case, grad=grad: step(case.reference, case.inputs, grad))
@@ -127,13 +139,13 @@ def main() -> None:
         spread = (ratios[-4] - ratios[3]) / 2 / statistics.median(ratios)
         print(
             f"{case.name:42} {eager * 1e3:6.2f} ms {fused * 1e3:6.2f} ms {eager / fused:6.2f} {spread:6.0%} "
-            f"{case.bytes / 1e6:7.1f} {case.bytes / fused / bandwidth:8.0%}",
+            f"{case.bytes / 1e6:7.1f} {case.bytes / fused / 1e9:8.1f}",
             flush=True,
         )
         if DEVICE.type == "cuda":
             eager, fused = (on_device(f, case.inputs, grad) for f in (case.reference, case.op))
             row = f"{'    on the device':42} {eager * 1e3:6.3f} ms {fused * 1e3:6.3f} ms {eager / fused:5.2f}"
-            print(f"{row} {case.bytes / fused / bandwidth:24.0%}", flush=True)
+            print(f"{row} {case.bytes / fused / 1e9:24.1f}", flush=True)
 
 
 if __name__ == "__main__":

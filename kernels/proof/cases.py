@@ -18,7 +18,7 @@ from unittest import mock
 import numpy as np
 import torch
 from facecycle_kernels.flow_warp.reference import flow_warp
-from facecycle_kernels.renormalize.reference import renormalize
+from facecycle_kernels.renormalize.reference import EPS, renormalize
 from facecycle_kernels.ssim.reference import ssim
 from torch import Tensor
 from triton.runtime import interpreter
@@ -26,7 +26,7 @@ from triton.runtime import interpreter
 TOLERANCE = {torch.float32: 1e-5, torch.float16: 2e-3, torch.bfloat16: 1.6e-2}
 """Largest difference, relative to the largest value: two roundings of a half-precision result."""
 FENCE, POST = 64, 1234.5
-DEVICE = torch.device("cpu" if os.environ.get("TRITON_INTERPRET") else "cuda")
+DEVICE = torch.device("cpu" if os.environ.get("TRITON_INTERPRET") == "1" else "cuda")
 """Where the kernels run; the interpreter takes tensors of the CPU."""
 
 
@@ -158,12 +158,12 @@ def fenced_outputs() -> Iterator[None]:
             raise Wrong("wrote outside a tensor")
 
 
-def agree(what: str, found: Tensor, wanted: Tensor, tolerance: float | None = None, term: float = 1e-3) -> None:
-    """Raise `Wrong` unless found is wanted, relative to its largest value, or to the largest term of its sums."""
+def agree(what: str, found: Tensor, wanted: Tensor, tolerance: float | None = None, least: float = 1e-3) -> None:
+    """Raise `Wrong` unless found is wanted, relative to its largest value, which counts as `least` at least."""
     tolerance = tolerance or TOLERANCE[found.dtype]
     if found.shape != wanted.shape:
         raise Wrong(f"{what}: shape {tuple(found.shape)}, expected {tuple(wanted.shape)}")
-    scale = max(term, float(wanted.detach().abs().max())) if wanted.numel() else 1.0
+    scale = max(least, float(wanted.detach().abs().max())) if wanted.numel() else 1.0
     difference = (found.double() - wanted.detach().double()).abs()
     if not bool((difference <= tolerance * scale).all()):
         raise Wrong(f"{what}: off by {float(difference.max()) / scale:.1e} of the largest value")
@@ -258,9 +258,13 @@ def check_renormalize(
     agree("forward", out, wanted)
     # Sums over a map of terms of both signs.
     tolerance = 5e-5 if dtype is torch.float32 else None
+    variance, mean_of_map = torch.var_mean(wide[0].detach(), (2, 3), correction=0)
+    deviation = (variance + EPS).sqrt()
+    agree("mean", means, mean_of_map)
+    agree("1 / deviation", rstd, 1 / deviation)
     # What is left of x's gradient can be nothing, as it is for maps of one pixel; its terms round all the same.
-    term = float((grad * gamma * rstd[..., None, None]).abs().max())
-    agree("gradient of x", grad_x, wanted_grads[0], tolerance, term)
+    largest_term = float((grad.double() * gamma.double() / deviation[..., None, None]).abs().max())
+    agree("gradient of x", grad_x, wanted_grads[0], tolerance, largest_term)
     agree("gradient of gamma", grad_gamma, wanted_grads[1], tolerance)
     if modulation != shape:
         agree("gradient of beta", grad_beta, wanted_grads[2], tolerance)

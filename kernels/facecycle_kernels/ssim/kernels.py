@@ -86,6 +86,7 @@ def _forward(
         by_product = 2 * luminance / spread
         by_square = -luminance * structure / spread
         by_mean = structure * 2 * (mean_t - mean_p * luminance) / below - by_product * mean_t - 2 * by_square * mean_p
+        # Widened here, not `planes`: a single plane is a constant.
         first, at = plane.to(tl.int64), y * W + x
         tl.store(maps_ptr + first * HW + at, by_mean, mask=inside)
         tl.store(maps_ptr + (first + planes) * HW + at, by_square, mask=inside)
