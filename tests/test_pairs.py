@@ -11,8 +11,7 @@ from facecycle.api import Track
 from facecycle.data.pairs import (
     PAIR_DRAWS,
     POOL_SHARDS,
-    epoch_pools,
-    epoch_tracks,
+    Visits,
     group_by_shard,
     sample_pairs,
     seeded,
@@ -37,7 +36,7 @@ def draws(pairs: int, generator: torch.Generator) -> torch.Tensor:
 def test_an_epoch_visits_every_track_at_most_once(tracks: int, pairs: int, epoch: int) -> None:
     length = steps_per_epoch(tracks, pairs)
     steps = range(epoch * length, (epoch + 1) * length)
-    visited = [t for step in steps for t in epoch_tracks(tracks, pairs, step, seed=0, stage="s")]
+    visited = [t for step in steps for t in Visits(tracks, pairs, 0, "s").of(step)]
     assert len(visited) == length * pairs
     if tracks >= pairs:
         assert len(set(visited)) == len(visited)
@@ -46,11 +45,11 @@ def test_an_epoch_visits_every_track_at_most_once(tracks: int, pairs: int, epoch
 
 
 def test_epochs_differ_and_repeat_with_the_seed() -> None:
-    first = [epoch_tracks(50, 10, step, 0, "s") for step in range(5)]
-    second = [epoch_tracks(50, 10, step, 0, "s") for step in range(5, 10)]
+    first = [Visits(50, 10, 0, "s").of(step) for step in range(5)]
+    second = [Visits(50, 10, 0, "s").of(step) for step in range(5, 10)]
     assert first != second
-    assert first == [epoch_tracks(50, 10, step, 0, "s") for step in range(5)]
-    assert first != [epoch_tracks(50, 10, step, 1, "s") for step in range(5)]
+    assert first == [Visits(50, 10, 0, "s").of(step) for step in range(5)]
+    assert first != [Visits(50, 10, 1, "s").of(step) for step in range(5)]
 
 
 @given(st.lists(st.integers(1, 6), min_size=2, max_size=12), st.integers(0, 1000))
@@ -82,14 +81,14 @@ def test_without_shards_the_order_is_the_one_of_earlier_runs(tracks: int, pairs:
     generator = seeded("order", 7, "s", epoch)
     order = torch.cat([torch.randperm(tracks, generator=generator) for _ in range(-(-pairs // tracks))])
     expected = order[position * pairs : (position + 1) * pairs].tolist()
-    assert epoch_tracks(tracks, pairs, step, 7, "s") == expected
-    assert epoch_pools(tracks, pairs, step, 7, "s") == ([], None)
+    assert Visits(tracks, pairs, 7, "s").of(step) == expected
+    assert Visits(tracks, pairs, 7, "s").pools(step) == ([], None)
 
 
 def test_the_order_of_a_seed_is_known() -> None:
-    found = [epoch_tracks(7, 3, step, 0, "s") for step in range(4)]
+    found = [Visits(7, 3, 0, "s").of(step) for step in range(4)]
     assert found == [[0, 5, 2], [1, 4, 3], [5, 4, 0], [2, 3, 1]]
-    assert epoch_tracks(2, 5, 0, 1, "s") == [1, 0, 1, 0, 1]
+    assert Visits(2, 5, 1, "s").of(0) == [1, 0, 1, 0, 1]
 
 
 def sharded(sizes: list[int], loose: int = 0) -> list[Track]:
@@ -112,7 +111,7 @@ def test_processes_share_an_epoch_out_and_leave_no_track(
     steps = range(epoch * length, (epoch + 1) * length)
     visited = []
     for rank in range(world):
-        each = [epoch_tracks(len(tracks), pairs, step, 0, "s", shards, rank, world) for step in steps]
+        each = [Visits(len(tracks), pairs, 0, "s", shards, rank, world).of(step) for step in steps]
         assert {len(batch) for batch in each} == {local}
         visited += [track for batch in each for track in batch]
     if len(tracks) >= pairs:
@@ -128,12 +127,11 @@ def test_an_epoch_goes_through_the_shards_pool_by_pool(sizes: list[int], loose: 
     shards, total = group_by_shard(tracks), len(tracks)
     read: list[int] = []
     for rank in range(world):
-        order = (total, world, 0, "s", shards, rank, world)
+        visits = Visits(total, world, 0, "s", shards, rank, world)
         before: tuple[int, ...] = ()
         upcoming = None
         for step in range(steps_per_epoch(total, world)):
-            place = (total, world, step, *order[2:])
-            (index,), ((pool,), following) = epoch_tracks(*place), epoch_pools(*place)
+            (index,), ((pool,), following) = visits.of(step), visits.pools(step)
             assert len(pool.shards) <= POOL_SHARDS
             assert index in pool.tracks
             assert tracks[index].shard in {None, *pool.shards}
@@ -143,27 +141,25 @@ def test_an_epoch_goes_through_the_shards_pool_by_pool(sizes: list[int], loose: 
                     assert upcoming is pool  # the one that was announced
             before, upcoming = pool.shards, following
         # The last pool announces the first one of the next epoch.
-        assert upcoming is epoch_pools(total, world, steps_per_epoch(total, world), *order[2:])[0][0]
+        assert upcoming is visits.pools(steps_per_epoch(total, world))[0][0]
     assert len(read) <= len(sizes) + world - 1  # each once, but for those that lie between two processes
 
 
 def test_epochs_over_shards_differ_and_repeat_with_the_seed() -> None:
     tracks = sharded([5] * 10)
     shards = group_by_shard(tracks)
-    first, second = (
-        [epoch_tracks(50, 10, step, 0, "s", shards) for step in steps] for steps in (range(5), range(5, 10))
-    )
+    first, second = ([Visits(50, 10, 0, "s", shards).of(step) for step in steps] for steps in (range(5), range(5, 10)))
     assert first != second
     again = group_by_shard(tracks)
-    assert first == [epoch_tracks(50, 10, step, 0, "s", again) for step in range(5)]
-    assert first != [epoch_tracks(50, 10, step, 1, "s", again) for step in range(5)]
+    assert first == [Visits(50, 10, 0, "s", again).of(step) for step in range(5)]
+    assert first != [Visits(50, 10, 1, "s", again).of(step) for step in range(5)]
 
 
 @given(SIZES, st.integers(0, 1000))
 def test_another_track_comes_from_the_same_pool(sizes: list[int], seed: int) -> None:
     tracks = sharded(sizes, loose=2)
-    place = (len(tracks), 4, seed, 0, "s", group_by_shard(tracks))
-    chosen, (pools, _) = epoch_tracks(*place), epoch_pools(*place)
+    visits = Visits(len(tracks), 4, 0, "s", group_by_shard(tracks))
+    chosen, (pools, _) = visits.of(seed), visits.pools(seed)
     pairs = sample_pairs(tracks, chosen, "other-track", 0.5, draws(len(chosen), seeded("o", seed)), pools)
     for first, second, pool in zip(pairs.first, pairs.second, pools, strict=True):
         assert first // 2 != second // 2
@@ -172,7 +168,7 @@ def test_another_track_comes_from_the_same_pool(sizes: list[int], seed: int) -> 
 
 def test_every_other_track_of_the_pool_is_drawn() -> None:
     tracks = sharded([6])
-    _, pool = epoch_pools(6, 1, 0, 0, "s", group_by_shard(tracks))
+    _, pool = Visits(6, 1, 0, "s", group_by_shard(tracks)).pools(0)
     assert pool is not None
     drawn = {
         sample_pairs(tracks, [3], "other-track", 0, draws(1, seeded(n)), [pool]).second[0] // 2 for n in range(200)
@@ -182,12 +178,12 @@ def test_every_other_track_of_the_pool_is_drawn() -> None:
 
 def test_without_shards_processes_take_their_rows_of_one_batch() -> None:
     for step in range(9):
-        whole = epoch_tracks(20, 6, step, 0, "s")
-        parts = [epoch_tracks(20, 6, step, 0, "s", None, rank, 3) for rank in range(3)]
+        whole = Visits(20, 6, 0, "s").of(step)
+        parts = [Visits(20, 6, 0, "s", None, rank, 3).of(step) for rank in range(3)]
         assert [track for part in parts for track in part] == whole
         assert {len(part) for part in parts} == {2}
 
 
 def test_pairs_that_cannot_be_shared_out_are_refused() -> None:
     with pytest.raises(ConfigError, match="pairs = 5 cannot be shared out evenly over 2 processes"):
-        epoch_tracks(20, 5, 0, 0, "s", None, 0, 2)
+        Visits(20, 5, 0, "s", None, 0, 2)

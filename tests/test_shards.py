@@ -26,7 +26,7 @@ from facecycle import checkpoint
 from facecycle.config import RunConfig, preset_layers, resolve, set_layer
 from facecycle.data.batches import Batches
 from facecycle.data.joined import JoinedTracks
-from facecycle.data.pairs import POOL_SHARDS, epoch_pools
+from facecycle.data.pairs import POOL_SHARDS
 from facecycle.data.shards import INDEX, SUMS
 from facecycle.engine.shard import JOURNAL, shard
 from facecycle.errors import ConfigError, DataError, NotOffered, RunError
@@ -305,7 +305,7 @@ def test_an_epoch_reads_each_shard_of_a_server_once(shards: Path, server: tuple[
         assert torch.equal(there.first, here.first)
         assert torch.equal(there.second, here.second)
     remote.batch(0)  # for the samples: nothing is fetched again
-    following = epoch_pools(len(local.data.tracks), 4, steps, 0, "direct", remote.data.shards)[0][0]
+    following = remote.visits.pools(steps)[0][0]
     ahead = {f"shard-{number:06d}.tar" for number in following.shards}
     assert {name for name in handler.served if name.endswith(".tar")} == {path.name for path in shards.glob("*.tar")}
     assert all(count == 1 for name, count in handler.served.items() if name not in ahead)
@@ -316,7 +316,7 @@ def test_the_next_pool_is_fetched_while_this_one_is_used(server: tuple[str, type
     url, handler = server
     remote = batches(("shards", url))
     next(remote.iterate(0, 1))
-    _, following = epoch_pools(len(remote.data.tracks), 4, 0, 0, "direct", remote.data.shards)
+    _, following = remote.visits.pools(0)
     assert following is not None
     wanted = {f"shard-{number:06d}.tar" for number in following.shards}
     give_up = time.monotonic() + 60

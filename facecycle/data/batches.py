@@ -21,9 +21,7 @@ from facecycle.data.normalise import normalise
 from facecycle.data.pairs import (
     PAIR_DRAWS,
     PairIndex,
-    Shards,
-    epoch_pools,
-    epoch_tracks,
+    Visits,
     sample_pairs,
     seeded,
     steps_per_epoch,
@@ -102,8 +100,8 @@ class Batches:
         rank: int = 0,
         world: int = 1,
     ) -> None:
-        self.rank, self.world = rank, world
         self.data = data
+        self.visits = Visits(len(data.tracks), config.pairs, config.seed, stage_name, data.shards, rank, world)
         self.config = config
         self.stage_name = stage_name
         self.stage = stage
@@ -129,15 +127,10 @@ class Batches:
 
     def prepare_and_fetch(self, step: int) -> Prepared:
         """Make the batch of a step, while the shards of the next pool are fetched."""
-        pools, upcoming = epoch_pools(*self._place(step))
+        pools, upcoming = self.visits.pools(step)
         if upcoming is not None:
             self.data.prefetch([*pools[0].shards, *upcoming.shards])
         return self._prepare(step)
-
-    def _place(self, step: int) -> tuple[int, int, int, int, str, Shards | None, int, int]:
-        config, data = self.config, self.data
-        tracks = len(data.tracks)
-        return tracks, config.pairs, step, config.seed, self.stage_name, data.shards, self.rank, self.world
 
     def _prepare(self, step: int) -> Prepared:
         met: list[BadFrame | None] = []
@@ -172,10 +165,9 @@ class Batches:
         config, data = self.config, self.data
         again = [attempt] if attempt else []
         generator = seeded("batch", config.seed, self.stage_name, step, *again)
-        place = self._place(step + attempt * steps_per_epoch(len(data.tracks), config.pairs))
-        tracks = epoch_tracks(*place)
-        pools, _ = epoch_pools(*place)
-        mine = slice(self.rank * len(tracks), (self.rank + 1) * len(tracks))
+        place = step + attempt * steps_per_epoch(len(data.tracks), config.pairs)
+        tracks, (pools, _) = self.visits.of(place), self.visits.pools(place)
+        mine = slice(self.visits.rank * len(tracks), (self.visits.rank + 1) * len(tracks))
         of_pairs = torch.rand(config.pairs, PAIR_DRAWS, generator=generator)[mine]
         of_images = torch.rand(DRAWS, 2, config.pairs, generator=generator)[..., mine].flatten(1)
         index = sample_pairs(data.tracks, tracks, self.stage.pairing, self.stage.mirror_pair, of_pairs, pools)

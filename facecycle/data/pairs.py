@@ -83,26 +83,84 @@ class _Epoch:
     starts: np.ndarray
 
 
+@dataclass(frozen=True)
+class Visits:
+    """Which tracks the steps of a stage visit: each epoch all of them, in a new random order.
+
+    With fewer tracks than pairs a batch visits some of them more than once. Where tracks lie in shards, an epoch goes
+    through the shards in random order, `POOL_SHARDS` at a time, and through the tracks of such a pool in random order.
+
+    Attributes:
+        tracks: number of all tracks.
+        pairs: pairs in the batch of all processes together.
+        seed: of the run.
+        stage: another stage has another order.
+        shards: of the tracks, see `group_by_shard`.
+        rank: which process this is, of `world`. Without shards each takes its rows of one and the same batch; with
+            them each goes through its own share of the shards.
+        world: number of processes.
+
+    Raises:
+        ConfigError: the pairs cannot be shared out evenly.
+    """
+
+    tracks: int
+    pairs: int
+    seed: int
+    stage: str
+    shards: Shards | None = None
+    rank: int = 0
+    world: int = 1
+
+    def __post_init__(self) -> None:
+        if self.pairs % self.world:
+            raise ConfigError(
+                f"pairs = {self.pairs} cannot be shared out evenly over {self.world} processes",
+                hint=f"Set pairs to a multiple of {self.world}.",
+            )
+
+    def of(self, step: int) -> list[int]:
+        """Return the `pairs / world` track indices of a step, which is counted over epochs."""
+        epoch, begin, end = self._rows(step)
+        return _epoch(self, epoch).order[begin:end].tolist()
+
+    def pools(self, step: int) -> tuple[list[Pool], Pool | None]:
+        """Return the pool of each track of a step, and the pool that comes next; nothing without shards."""
+        if self.shards is None:
+            return [], None
+        number, begin, end = self._rows(step)
+        epoch = _epoch(self, number)
+        places = np.searchsorted(epoch.starts, np.arange(begin, end), side="right") - 1
+        later = epoch.pools[places[0] + 1 :] or _epoch(self, number + 1).pools
+        return [epoch.pools[place] for place in places], later[0]
+
+    def _rows(self, step: int) -> tuple[int, int, int]:
+        """Return the epoch of a step, and from where to where in the epoch's order its tracks lie."""
+        epoch, position = divmod(step, steps_per_epoch(self.tracks, self.pairs))
+        local = self.pairs // self.world
+        begin = position * self.pairs + self.rank * local if self.shards is None else position * local
+        return epoch, begin, begin + local
+
+
 @functools.lru_cache(maxsize=4)
-def _epoch(
-    tracks: int, pairs: int, epoch: int, seed: int, stage: str, shards: Shards | None, rank: int, world: int
-) -> _Epoch:
+def _epoch(visits: Visits, number: int) -> _Epoch:
     """Draw the order of an epoch; the last ones drawn are kept, for every step asks for it."""
-    generator = seeded("order", seed, stage, epoch)
+    tracks, pairs, shards, rank, world = visits.tracks, visits.pairs, visits.shards, visits.rank, visits.world
+    generator = seeded("order", visits.seed, visits.stage, number)
     rounds = -(-pairs // tracks)
     if shards is None:
         whole = torch.cat([torch.randperm(tracks, generator=generator) for _ in range(rounds)])
         return _Epoch(whole.numpy(), [], np.zeros(0, dtype=np.int64))
-    visits = [visit for _ in range(rounds) for visit in _visit_shards(shards, generator)]
+    visited = [visit for _ in range(rounds) for visit in _visit_shards(shards, generator)]
     # Each process has the same number of tracks: one shard may be cut between two of them.
     first, last = (part * rounds * tracks // world for part in (rank, rank + 1))
-    ends = np.cumsum([len(held) for _, held in visits])
+    ends = np.cumsum([len(held) for _, held in visited])
     mine = []
-    for (number, held), end in zip(visits, ends.tolist(), strict=True):
+    for (shard, held), end in zip(visited, ends.tolist(), strict=True):
         start = end - len(held)
         part = held[max(0, first - start) : max(0, last - start)]
         if len(part):
-            mine.append((number, part))
+            mine.append((shard, part))
     pools, orders = [], []
     for places in np.array_split(np.arange(len(mine)), -(-len(mine) // POOL_SHARDS)):
         held = np.concatenate([mine[place][1] for place in places])
@@ -123,78 +181,6 @@ def _visit_shards(shards: Shards, generator: torch.Generator) -> list[tuple[int,
 
 def _shuffled(values: np.ndarray, generator: torch.Generator) -> np.ndarray:
     return values[torch.randperm(len(values), generator=generator).numpy()]
-
-
-def epoch_tracks(
-    tracks: int,
-    pairs: int,
-    step: int,
-    seed: int,
-    stage: str,
-    shards: Shards | None = None,
-    rank: int = 0,
-    world: int = 1,
-) -> list[int]:
-    """Return the track indices of a step: each epoch visits the tracks in a new random order.
-
-    With fewer tracks than pairs a batch visits some of them more than once. Where tracks lie in shards, an epoch goes
-    through the shards in random order, `POOL_SHARDS` at a time, and through the tracks of such a pool in random order.
-
-    Args:
-        tracks: number of all tracks.
-        pairs: pairs in the batch of all processes together.
-        step: counted over epochs.
-        seed: of the run.
-        stage: another stage has another order.
-        shards: of the tracks, see `group_by_shard`.
-        rank: which process this is, of `world`. Without shards each takes its rows of one and the same batch; with
-            them each goes through its own share of the shards.
-        world: number of processes.
-
-    Returns:
-        `pairs / world` indices.
-
-    Raises:
-        ConfigError: the pairs cannot be shared out evenly.
-    """
-    epoch, begin, end = _rows(tracks, pairs, step, shards, rank, world)
-    return _epoch(tracks, pairs, epoch, seed, stage, shards, rank, world).order[begin:end].tolist()
-
-
-def epoch_pools(
-    tracks: int,
-    pairs: int,
-    step: int,
-    seed: int,
-    stage: str,
-    shards: Shards | None = None,
-    rank: int = 0,
-    world: int = 1,
-) -> tuple[list[Pool], Pool | None]:
-    """Return the pool of each track of a step, and the pool that comes next; nothing without shards.
-
-    Args: as for `epoch_tracks`.
-    """
-    if shards is None:
-        return [], None
-    number, begin, end = _rows(tracks, pairs, step, shards, rank, world)
-    epoch = _epoch(tracks, pairs, number, seed, stage, shards, rank, world)
-    places = np.searchsorted(epoch.starts, np.arange(begin, end), side="right") - 1
-    later = epoch.pools[places[0] + 1 :] or _epoch(tracks, pairs, number + 1, seed, stage, shards, rank, world).pools
-    return [epoch.pools[place] for place in places], later[0]
-
-
-def _rows(tracks: int, pairs: int, step: int, shards: Shards | None, rank: int, world: int) -> tuple[int, int, int]:
-    """Return the epoch of a step, and from where to where in the epoch's order its tracks lie."""
-    if pairs % world:
-        raise ConfigError(
-            f"pairs = {pairs} cannot be shared out evenly over {world} processes",
-            hint=f"Set pairs to a multiple of {world}.",
-        )
-    epoch, position = divmod(step, steps_per_epoch(tracks, pairs))
-    local = pairs // world
-    begin = position * pairs + rank * local if shards is None else position * local
-    return epoch, begin, begin + local
 
 
 def sample_pairs(
