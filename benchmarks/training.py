@@ -127,8 +127,10 @@ def _serve(cycle: str, side: str, pairs: int, device: str) -> None:
     if side.endswith("compiled"):
         sides.ours.compile(mode="reduce-overhead")
     images = torch.randn(2 * pairs, 3, 64, 64, device=device)
-    taken_memory, wait = (_gpu_bytes, torch.cuda.synchronize) if device == "cuda" else (peak_bytes, lambda: None)
-    before = taken_memory()
+    memory, wait = peak_bytes, (lambda: None)
+    if device == "cuda":
+        memory, wait = torch.cuda.max_memory_allocated, torch.cuda.synchronize
+    before = memory()
 
     def step() -> None:
         if device == "cuda":
@@ -138,11 +140,7 @@ def _serve(cycle: str, side: str, pairs: int, device: str) -> None:
         wait()
 
     for _ in sys.stdin:
-        print(json.dumps({"seconds": seconds(step), "peak": taken_memory() - before}), flush=True)
-
-
-def _gpu_bytes() -> int:
-    return torch.cuda.max_memory_allocated()
+        print(json.dumps({"seconds": seconds(step), "peak": memory() - before}), flush=True)
 
 
 def compare(cycle: str, pairs: int) -> list[Result]:

@@ -27,6 +27,10 @@ ROOM = 24e9
 """Bytes of the largest tensors, of which four are there at a time, and some."""
 
 
+class NoRoom(Exception):
+    """The card's memory is too small for a group of checks."""
+
+
 def listed(kernels: dict[str, ModuleType]) -> None:
     """The interpreter's checks, and maps as large as in training, where programs run beside each other."""
     for op, checks in cases.CHECKS.items():
@@ -81,8 +85,7 @@ def races(kernels: dict[str, ModuleType]) -> None:
 def offsets(kernels: dict[str, ModuleType]) -> None:
     """Past 2^31 numbers the last image is warped and renormalized, with the flow's and the map's gradient, as alone."""
     if torch.cuda.mem_get_info()[0] < ROOM:
-        print(f"--  offsets: needs {ROOM / 1e9:.0f} GB of free memory")
-        return
+        raise NoRoom(f"needs {ROOM / 1e9:.0f} GB of free memory")
     x = torch.randn(33, 64, 1024, 1024, dtype=torch.float16, device=cases.DEVICE)
     flow = torch.randn(33, 2, 16, 16, device=cases.DEVICE) * 0.1
     gamma, beta = torch.randn(2, 33, 64, 1, 1, dtype=torch.float16, device=cases.DEVICE).unbind()
@@ -128,17 +131,20 @@ def main() -> int:
         return SKIPPED
     kernels = {op: importlib.import_module(f"facecycle_kernels.{op}.kernels") for op in cases.CHECKS}
     checks = (listed, shapes, races, offsets, ops)
-    failed = 0
+    failed = left_out = 0
     for check in checks:
         try:
             check(kernels)
+        except NoRoom as error:
+            left_out += 1
+            print(f"--  {check.__name__}: {error}", flush=True)
         except Exception as error:  # noqa: BLE001 - report all, then fail
             failed += 1
             print(f"WRONG  {check.__name__}: {type(error).__name__}: {error}", flush=True)
         else:
             print(f"ok  {check.__name__}: {(check.__doc__ or '').strip()}", flush=True)
     where = f"{torch.cuda.get_device_name()}, torch {torch.__version__}"
-    print(f"gpu: {len(checks) - failed} of {len(checks)} groups of checks passed on {where}")
+    print(f"gpu: {len(checks) - failed - left_out} of {len(checks)} groups of checks passed on {where}")
     return 1 if failed else 0
 
 
