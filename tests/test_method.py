@@ -125,6 +125,16 @@ def test_mean_faces_are_not_watched_for_a_collapse_to_which_they_are_trained(met
     assert set(deviations(views)) == {"deviation/identity_code"}
 
 
+def test_a_new_stem_sees_a_picture_as_smooth_as_the_mean_face() -> None:
+    line = torch.linspace(-1, 1, 64)
+    face = torch.exp(-2 * (line**2 + line[:, None] ** 2)).expand(1, 3, 64, 64)
+    for seed in range(3):
+        torch.manual_seed(seed)
+        _, deep = Stem(width=23)(face)
+        constant = deep.flatten(2).std(2) < 1e-4
+        assert constant.float().mean() < 0.2  # instance norm makes nothing of such a map
+
+
 def test_the_renormalizer_has_its_own_width_where_one_is_set() -> None:
     shapes = [
         {name: tuple(tensor.shape) for name, tensor in small_method(renormalizer_width=width).state_dict().items()}

@@ -23,7 +23,7 @@ class Stem(nn.Module):
     """VGG19's first five convolutions: images to `mid` (2w, H/2, W/2) and `deep` (4w, H/4, W/4).
 
     With the paper's width w = 64 it can carry the pretrained weights and is then frozen; a narrower
-    one is trained with the network it belongs to.
+    one is trained with the network it belongs to, from He's initialisation.
     """
 
     def __init__(self, width: int = 64) -> None:
@@ -33,6 +33,11 @@ class Stem(nn.Module):
         self.conv2_1 = _conv_relu(width, 2 * width)
         self.conv2_2 = _conv_relu(2 * width, 2 * width)
         self.conv3_1 = _conv_relu(2 * width, 4 * width)
+        # He et al., 2015. By PyTorch's default a third of the maps are constant on a picture as smooth as a mean face.
+        for layer in self.modules():
+            if isinstance(layer, nn.Conv2d) and layer.bias is not None:
+                nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+                nn.init.zeros_(layer.bias)
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Map normalised images (B, 3, H, W) to `mid` and `deep`."""
