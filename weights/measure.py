@@ -1,8 +1,8 @@
 """What a checkpoint does to faces it has not seen: python weights/measure.py DATA [CHECKPOINT].
 
-DATA holds `tracks` with `pose.csv`, whose fold 0 was not trained on, and `people`. Identity and yaw are read from HoG
-features of the pictures, an instrument that no checkpoint made; yaw by a ridge regression on the frames of the other
-folds.
+DATA holds `tracks` with `pose.csv`, whose fold 0 was not trained on, and `people`. Yaw is read by a ridge regression on
+the frames of the other folds, once from HoG features, an instrument that no checkpoint made, and once from the
+checkpoint's own `conv`; identity from HoG features.
 """
 
 from __future__ import annotations
@@ -82,11 +82,13 @@ def tracks_and_yaw(loaded: Loaded, path: Path) -> list[str]:
     swaps = translated(loaded, frames, frames[order], ["expression_swap"])["expression_swap"]
     train = labels.folds != HELD_OUT
     shown = {"frames": frames, **panels, "swaps": swaps}
-    read = read_yaw(hog(pixels[train]), labels.targets[train, 1], *(hog(images) for images in shown.values()))
-    found = dict(zip(shown, read, strict=True))
-    r = np.corrcoef(found.pop("swaps"), yaw[order])[0, 1]
-    lines.append("deviation of yaw, degrees: " + ", ".join(f"{name} {v.std():.2f}" for name, v in found.items()))
-    lines.append(f"yaw of an expression swap against its driver's: r = {r:.2f} over {len(held)} swaps")
+    for row in (baseline_rows()[0], checkpoint_rows(loaded, PROTOCOLS["linear-pose"], ["conv"], size)[0]):
+        known, *others = (extract_all(row, images).numpy() for images in (pixels[train], *shown.values()))
+        found = dict(zip(shown, read_yaw(known, labels.targets[train, 1], *others), strict=True))
+        r = np.corrcoef(found.pop("swaps"), yaw[order])[0, 1]
+        deviations = ", ".join(f"{name} {v.std():.2f}" for name, v in found.items())
+        lines.append(f"deviation of yaw, degrees, read from {row.label}: {deviations}")
+        lines.append(f"yaw of an expression swap, read from {row.label}, against its driver's: r = {r:.2f}")
     return lines
 
 
@@ -111,17 +113,21 @@ def identities(loaded: Loaded, path: Path) -> list[str]:
     # Each wears somebody else's mean face; is the result nearer to the own input than to another's?
     drivers = one_each.roll(len(people) // 2, 0)
     restored = translated(loaded, one_each, drivers, ["identity_swap"])["identity_swap"]
-    inputs, results = hog(one_each), hog(restored)
+    inputs = hog(one_each)
     other = np.roll(np.arange(len(people)), 1)
     same = np.repeat([True, False], len(people))
-    scores = cosine_folds(
-        np.concatenate([inputs, inputs]),
-        np.concatenate([results, results[other]]),
-        same,
-        np.tile(np.arange(len(people)) % FOLDS, 2),
-    )
-    accuracy, auc = scores.metrics["accuracy"], scores.metrics["auc"]
-    lines.append(f"input against restored face, {len(same)} pairs: {accuracy:.1%}, AUC {auc:.3f}")
+    # A restored face is to be the neutral face: no more can be told from it than from that.
+    for name, faces in {"restored": restored, "neutral": panels["neutral"]}.items():
+        results = hog(faces)
+        scores = cosine_folds(
+            np.concatenate([inputs, inputs]),
+            np.concatenate([results, results[other]]),
+            same,
+            np.tile(np.arange(len(people)) % FOLDS, 2),
+        )
+        accuracy, auc = scores.metrics["accuracy"], scores.metrics["auc"]
+        lines.append(f"input against {name} face, {len(same)} pairs: {accuracy:.1%}, AUC {auc:.3f}")
+    lines.append(f"restored against neutral face, L1: {distance(restored, panels['neutral']):.4f}")
     return lines
 
 
