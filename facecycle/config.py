@@ -79,6 +79,8 @@ class StageConfig(_Model):
     """Length in epochs of one pair per track."""
     steps: int | None = Field(None, ge=1)
     """Length in steps; beats `epochs`."""
+    pairs: int | None = Field(None, ge=1)
+    """The run's `pairs`, for this stage alone."""
     optimizer: OptimizerConfig = OptimizerConfig()
     """Optimizer of this stage."""
     losses: dict[str, LossConfig]
@@ -149,6 +151,10 @@ class RunConfig(_Model):
     """Share of the frames read that may be unreadable before the run stops."""
     non_finite_limit: int = Field(10, ge=1)
     """Steps in a row whose loss may be non-finite before the run stops; each is skipped."""
+
+    def of_stage(self, stage: StageConfig) -> RunConfig:
+        """Return this configuration with the number of pairs that a stage trains on."""
+        return self.model_copy(update={"pairs": stage.pairs or self.pairs})
 
     def digest_source(self) -> str:
         """Return the canonical JSON text of this configuration."""

@@ -146,6 +146,8 @@ def test_processes_that_do_not_come_first_write_nothing(tmp_path: Path) -> None:
 def test_pairs_that_cannot_be_dealt_out_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="pairs = 4 cannot be shared out evenly: 1 processes of 3 passes"):
         Pretraining(tiny("accumulate=3", "pairs=4"), RunFolder(tmp_path), Quiet())
+    with pytest.raises(ConfigError, match=r"stages\.identity\.pairs = 2 cannot be shared out evenly"):
+        Pretraining(tiny("accumulate=3", "pairs=3", "stages.identity.pairs=2"), RunFolder(tmp_path), Quiet())
 
 
 def test_two_processes_embed_what_one_does(tmp_path: Path, command: Command) -> None:

@@ -70,6 +70,14 @@ def weights(run: Path) -> dict[str, torch.Tensor]:
     return load_file(checkpoint.find(run))
 
 
+def test_a_stage_may_have_its_own_number_of_pairs(tmp_path: Path) -> None:
+    # 8 people, 2 takes each: an epoch of one pair per track is 8 steps of 2 pairs, or 4 steps of 4.
+    epochs = [f"stages.{name}.{setting}" for name in ("direct", "identity") for setting in ("steps=none", "epochs=1")]
+    train(tiny(*epochs, "stages.expression=none", "stages.identity.pairs=4"), tmp_path / "run")
+    records = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    assert [r["stage"] for r in records] == ["direct"] * 8 + ["identity"] * 4
+
+
 def test_a_run_writes_everything_it_promises(tmp_path: Path) -> None:
     run = train(tiny(), tmp_path / "run")
     records = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]

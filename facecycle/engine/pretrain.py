@@ -157,7 +157,8 @@ class Pretraining:
         return Outcome(model, self._all_frames().names, self.skipped_steps, self._stopped_by or None)
 
     def _run_stage(self, name: str, stage: StageConfig, received: list[int]) -> None:
-        epoch = steps_per_epoch(len(self.data.tracks), self.config.pairs)
+        config = self.config.of_stage(stage)
+        epoch = steps_per_epoch(len(self.data.tracks), config.pairs)
         total = stage_steps(stage, epoch)
         objective = Objective(stage, name, self.method, self.device, self.config.seed)
         optimizer = make_optimizer(stage.optimizer, self._select_trainable(stage))
@@ -167,9 +168,9 @@ class Pretraining:
             restore_optimizer(optimizer, self._optimizer_state)
             self._optimizer_state = {}
         rank, world = processes.rank(), processes.count()
-        batches = Batches(self.data, self.config, name, stage, self.frames, rank, world)
+        batches = Batches(self.data, config, name, stage, self.frames, rank, world)
         self.listener.stage(name, self.position.step, total)
-        watch = Watch(name, self.config, self.folder, self.listener)
+        watch = Watch(name, config, self.folder, self.listener)
         for step, pairs in batches.iterate(self.position.step, total):
             if step % self.config.log_every == 0:
                 watch.judge(self._all_frames())
@@ -278,9 +279,11 @@ class Pretraining:
 def _check_shares(config: RunConfig) -> None:
     """Raise `ConfigError` where the pairs of a batch cannot be dealt to the processes, and to their passes."""
     shares = processes.count() * config.accumulate
-    if config.pairs % shares:
-        raise ConfigError(
-            f"pairs = {config.pairs} cannot be shared out evenly: {processes.count()} processes of "
-            f"{config.accumulate} passes each (accumulate)",
-            hint=f"Set pairs to a multiple of {shares}.",
-        )
+    of_stages = {f"stages.{name}.pairs": stage.pairs for name, stage in config.stages.items()}
+    for key, pairs in {"pairs": config.pairs, **of_stages}.items():
+        if pairs is not None and pairs % shares:
+            raise ConfigError(
+                f"{key} = {pairs} cannot be shared out evenly: {processes.count()} processes of "
+                f"{config.accumulate} passes each (accumulate)",
+                hint=f"Set {key} to a multiple of {shares}.",
+            )
