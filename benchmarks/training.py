@@ -29,6 +29,7 @@ from facecycle.engine.build import build_method, computes_bfloat16
 from facecycle.engine.objective import Objective
 
 PAIRS = 16
+FEWEST = 4
 ROUNDS = 3
 STEPS = {"expression": expression_step, "identity": identity_step}
 TARGETS = {"float32": 1.4, "float32, both keep pages": 1.2, "bfloat16": 2.5}
@@ -186,6 +187,8 @@ def _floor(cycle: str, pairs: int) -> float:
 
 def measure(pairs: int = PAIRS) -> list[Result]:
     """Compare both stages."""
+    if pairs < FEWEST:
+        sys.exit(f"{pairs} pairs take too little memory to compare; take {FEWEST} or more")
     return [result for cycle in STEPS for result in compare(cycle, pairs)]
 
 

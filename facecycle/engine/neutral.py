@@ -14,7 +14,6 @@ from torch import Tensor
 from facecycle.api import Dataset, Labelled, Task, Verification
 from facecycle.data.normalise import from_uint8, to_uint8
 from facecycle.data.pairs import seeded
-from facecycle.engine.build import choose_device
 from facecycle.engine.features import extract_all
 from facecycle.engine.load import Loaded
 from facecycle.engine.probe import ProbeResult, Row, limited
@@ -22,6 +21,7 @@ from facecycle.engine.protocols.cosine import cosine_folds
 from facecycle.engine.protocols.linear import ALPHA_GRID, linear, standardise
 from facecycle.engine.protocols.scores import Scores, bootstrap
 from facecycle.engine.rows import baseline_rows
+from facecycle.engine.translate import panels_of
 from facecycle.errors import ConfigError, DataError, NotOffered
 
 PANELS = ("input", "frontal", "neutral")
@@ -93,21 +93,25 @@ def evaluate_neutral(
     if not shown:
         raise DataError("the data set has no labels of any kind, so there is nothing to measure")
     rows = [Row(panel, 0, Scores(metrics[panel], intervals=intervals[panel])) for panel in PANELS]
-    result = ProbeResult(
-        "neutral",
-        "neutral",
-        "HoG features at 64 px of each panel; emotion by the protocol linear, verification by cosine-10fold, yaw by "
-        "a ridge regression trained on the inputs",
-        "bootstrap over subjects; verification: Student interval over folds",
-        "; ".join(notes),
-        counts,
-        [],
-        facts,
-        {},
-        rows,
-        np.zeros(0),
+    return _result(rows, "; ".join(notes), counts, facts), shown
+
+
+def _result(rows: list[Row], note: str, counts: dict[str, int], facts: dict[str, str]) -> ProbeResult:
+    """Gather the table, and say how it was made."""
+    return ProbeResult(
+        task="neutral",
+        protocol="neutral",
+        selection="HoG features at 64 px of each panel; emotion by the protocol linear, verification by cosine-10fold, "
+        "yaw by a ridge regression trained on the inputs",
+        interval="bootstrap over subjects; verification: Student interval over folds",
+        note=note,
+        counts=counts,
+        coverage=[],
+        facts=facts,
+        bad_frames={},
+        rows=rows,
+        targets=np.zeros(0),
     )
-    return result, shown
 
 
 def _labels(dataset: Dataset, task: Task, limit: int | None) -> Labelled | Verification | None:
@@ -135,14 +139,11 @@ def translated(loaded: Loaded, pixels: Tensor, drivers: Tensor | None, panels: S
     """Translate uint8 images (n, 3, S, S), with as many drivers or none, to the named panels of the same kind."""
     parts: dict[str, list[Tensor]] = {panel: [] for panel in panels}
     generator = seeded("neutral", 0)
-    device = choose_device()
-    loaded.method.to(device)
-    with torch.inference_mode():
-        for rows in torch.arange(len(pixels)).split(BATCH):
-            images, others = (None if x is None else from_uint8(x[rows]).to(device) for x in (pixels, drivers))
-            made = loaded.method.translate(images, others, generator, frozenset(panels))
-            for panel in panels:
-                parts[panel].append(to_uint8(made[panel].cpu()))
+    for rows in torch.arange(len(pixels)).split(BATCH):
+        others = None if drivers is None else from_uint8(drivers[rows])
+        made = panels_of(loaded, from_uint8(pixels[rows]), others, generator, panels)
+        for panel in panels:
+            parts[panel].append(to_uint8(made[panel]))
     return {panel: torch.cat(images) for panel, images in parts.items()}
 
 

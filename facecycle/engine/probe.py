@@ -143,18 +143,18 @@ def _result(
     problems = {problem.name: problem.reason for problem in bad.values()}
     classes = labels.classes if isinstance(labels, Labelled) else ()
     return ProbeResult(
-        used.task,
-        protocol,
-        used.selection,
-        used.interval,
-        labels.note,
-        counts,
-        coverage(labels),
-        facts,
-        problems,
-        rows,
-        targets,
-        classes,
+        task=used.task,
+        protocol=protocol,
+        selection=used.selection,
+        interval=used.interval,
+        note=labels.note,
+        counts=counts,
+        coverage=coverage(labels),
+        facts=facts,
+        bad_frames=problems,
+        rows=rows,
+        targets=targets,
+        classes=classes,
     )
 
 

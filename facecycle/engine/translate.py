@@ -12,6 +12,7 @@ from torch import Tensor
 from facecycle.data.images import Crop, list_images, printable, read_square
 from facecycle.data.normalise import from_uint8
 from facecycle.data.pairs import seeded
+from facecycle.engine.build import choose_device
 from facecycle.engine.load import Loaded, origin
 from facecycle.engine.pages import fill
 from facecycle.engine.pictures import contact_sheet, panel_pixels, to_pil, write_png
@@ -179,10 +180,21 @@ def _panels(
     if driver is not None:
         others = from_uint8(driver).expand_as(images)
         images, drivers = torch.cat([images, others]), torch.cat([others, images])
-    with torch.inference_mode():
-        panels = loaded.method.translate(images, drivers, seeded("translate", seed), frozenset(columns))
+    panels = panels_of(loaded, images, drivers, seeded("translate", seed), columns)
     panels["input"] = images
     return {c: panel_pixels(c, panels[c], pixels.shape[-1]) for c in columns}
+
+
+def panels_of(
+    loaded: Loaded, images: Tensor, drivers: Tensor | None, generator: torch.Generator, panels: Sequence[str]
+) -> dict[str, Tensor]:
+    """Translate normalised images (B, 3, S, S) on the GPU where there is one; the panels come back from it."""
+    device = choose_device()
+    method = loaded.method.to(device)
+    others = None if drivers is None else drivers.to(device)
+    with torch.inference_mode():
+        made = method.translate(images.to(device), others, generator, frozenset(panels))
+    return {name: panel.cpu() for name, panel in made.items()}
 
 
 def _write_panels(out: Path, label: str, images: dict[str, Tensor], with_input: bool) -> dict[str, Path]:
