@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from facecycle_kernels.flow_warp import flow_warp
+from facecycle_kernels.flow_warp.op import flow_warp_op
 from facecycle_kernels.renormalize import renormalize
 from facecycle_kernels.ssim import ssim
 from hypothesis import given
@@ -94,3 +95,24 @@ def test_ssim_agrees_with_windows_written_out() -> None:
             cov = (window * a * b).sum() - ma * mb
             total += float((2 * ma * mb + 1e-4) * (2 * cov + 9e-4) / ((ma**2 + mb**2 + 1e-4) * (va + vb + 9e-4)))
     assert ssim(x[None], y)[0].item() == pytest.approx(total / 63, rel=1e-9)
+
+
+def test_autocast_leaves_the_ops_as_exact_as_their_inputs() -> None:
+    x, flow = random(2, 3, 20, 24, dtype=torch.float32), 0.3 * random(2, 2, 4, 4, seed=1, dtype=torch.float32)
+    gamma, beta = (random(2, 3, 1, 1, seed=seed, dtype=torch.float32) for seed in (2, 3))
+    for op, inputs in {
+        flow_warp: (x, flow),
+        flow_warp_op: (x, flow, False),
+        renormalize: (x, gamma, beta),
+        ssim: (x[None], x.flip(-1)),
+    }.items():
+        inputs = [value.clone().requires_grad_() if isinstance(value, torch.Tensor) else value for value in inputs]
+        tensors = [value for value in inputs if isinstance(value, torch.Tensor)]
+        out = op(*inputs)
+        exact = out, *torch.autograd.grad(out.square().sum(), tensors)
+        with torch.autocast("cpu", torch.bfloat16):
+            out = op(*inputs)
+        cast = out, *torch.autograd.grad(out.square().sum(), tensors)
+        for a, b in zip(exact, cast, strict=True):
+            assert a.dtype == b.dtype
+            assert torch.equal(a, b), op

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from functools import cache
+from collections.abc import Callable
+from functools import cache, wraps
+from typing import ParamSpec, TypeVar
 
 import torch
 from torch import Tensor
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 @cache
@@ -29,3 +34,17 @@ def memory_format(x: Tensor) -> torch.memory_format:
     """Return the layout of x (B, C, H, W), which an op's result shares: channels_last, or else contiguous."""
     channels_last = x.is_contiguous(memory_format=torch.channels_last) and not x.is_contiguous()
     return torch.channels_last if channels_last else torch.contiguous_format
+
+
+def without_autocast(function: Callable[P, T]) -> Callable[P, T]:
+    """Keep autocast away from a function whose first argument is a tensor.
+
+    It would compute the products of matrices in half precision, and with them the places that a warp reads at.
+    """
+
+    @wraps(function)
+    def exact(*args: P.args, **kwargs: P.kwargs) -> T:
+        with torch.autocast(args[0].device.type, enabled=False):  # type: ignore[attr-defined]
+            return function(*args, **kwargs)
+
+    return exact

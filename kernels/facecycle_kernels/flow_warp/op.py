@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from facecycle_kernels.backend import memory_format, runs_triton
+from facecycle_kernels.backend import memory_format, runs_triton, without_autocast
 from facecycle_kernels.flow_warp.reference import FAR, axis
 
 
@@ -35,6 +35,7 @@ def _grid(x: Tensor, flow: Tensor, clamp: bool) -> tuple[Tensor, Tensor]:
     return grid, wide
 
 
+@without_autocast
 def _portable(x: Tensor, flow: Tensor, clamp: bool) -> Tensor:
     grid, _ = _grid(x, flow, clamp)
     out = torch.grid_sampler_2d(x.to(grid.dtype), grid, 0, 0, True)
@@ -48,6 +49,7 @@ def flow_warp_op(x: Tensor, flow: Tensor, clamp: bool) -> Tensor:
 
 
 @torch.library.custom_op("facecycle::flow_warp_backward", mutates_args=())
+@without_autocast
 def flow_warp_backward_op(
     grad: Tensor, x: Tensor, flow: Tensor, clamp: bool, needs_x: bool, needs_flow: bool
 ) -> tuple[Tensor, Tensor]:

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from facecycle_kernels.backend import runs_triton
+from facecycle_kernels.backend import runs_triton, without_autocast
 from facecycle_kernels.ssim.reference import C1, C2, SIGMA, WINDOW
 
 
@@ -30,6 +30,7 @@ def _blur(x: Tensor) -> Tensor:
 
 
 @torch.library.custom_op("facecycle::ssim", mutates_args=())
+@without_autocast
 def ssim_op(predictions: Tensor, target: Tensor, needs_maps: bool) -> tuple[Tensor, Tensor]:
     """Return the means (V,) and, if wanted, the derivative maps (3, V, B, C, H, W).
 
@@ -56,6 +57,7 @@ def ssim_op(predictions: Tensor, target: Tensor, needs_maps: bool) -> tuple[Tens
 
 
 @torch.library.custom_op("facecycle::ssim_backward", mutates_args=())
+@without_autocast
 def ssim_backward_op(grad: Tensor, predictions: Tensor, target: Tensor, maps: Tensor) -> Tensor:
     """Return the gradient of the predictions, for that of their means (V,)."""
     p, t = _wide(predictions), _wide(target)
