@@ -95,7 +95,7 @@ def _metadata_files(path: tuple[str, ...]) -> Iterator[Path]:
         for pattern in ("*.dist-info", "*.egg-info"):
             for metadata in sorted(Path(folder).glob(pattern)):
                 file = metadata / "entry_points.txt"
-                if file.is_file():
+                if os.path.isfile(file):  # which is false, and no error, in a folder that may not be entered
                     yield file
 
 

@@ -30,6 +30,10 @@ class PluginError(FacecycleError):
     """A name that no plugin answers to, or a plugin that cannot be used."""
 
 
+class AmbiguousName(PluginError):
+    """A name that more than one plugin answers to."""
+
+
 class DataError(FacecycleError):
     """A data set, an image or a label file that is missing or malformed."""
 

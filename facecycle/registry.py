@@ -1,13 +1,13 @@
 """A name to a plugin to an object. Nothing is imported but the plugin that was chosen.
 
 Names: `name`, `dist/name`, `plugin:rest` for an open namespace such as `timm:resnet18`, and a plain
-`resnet18` where exactly one open namespace knows it.
+`resnet18` where one open namespace knows it and no plugin has that name. A name that several claim is an error.
 """
 
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +15,7 @@ from pydantic import BaseModel, ValidationError
 
 from facecycle.api import API_VERSION, GROUPS, NAMESPACE_GROUP, Kind
 from facecycle.discovery import Found, canonical, scan
-from facecycle.errors import ConfigError, FacecycleError, PluginError, did_you_mean, shown
+from facecycle.errors import AmbiguousName, ConfigError, FacecycleError, PluginError, did_you_mean, shown
 
 REQUIRED: dict[Kind, tuple[str, ...]] = {
     "encoder": ("__call__",),
@@ -62,7 +62,8 @@ def find(kind: Kind, name: str) -> Component:
     """Find the plugin a name stands for. No plugin is imported.
 
     Raises:
-        PluginError: nobody, or more than one distribution, claims the name.
+        PluginError: nobody claims the name.
+        AmbiguousName: more than one plugin does.
     """
     if name.startswith((".", "/")) or name.endswith((".py", ".safetensors", ".pt", ".pth")):
         raise PluginError(
@@ -72,23 +73,23 @@ def find(kind: Kind, name: str) -> Component:
         )
     distribution, slash, local = name.rpartition("/")
     plugin, colon, model = (local if slash else name).partition(":")
-    entries = [
-        e
+    claims = {
+        f"{e.distribution}/{e.name}{colon}{model}": _component(kind, e, model if colon else None)
         for e in scan().in_group(GROUPS[kind])
         if e.name == plugin and (not slash or e.distribution == canonical(distribution))
-    ]
-    if len(entries) > 1:
-        choices = " or ".join(f"{e.distribution}/{e.name}" for e in entries)
-        raise PluginError(f"more than one package offers the {kind} {plugin!r}", hint=f"Say which: {choices}.")
-    if entries:
-        return _component(kind, entries[0], model if colon else None)
+    }
     if not colon and not slash:
-        owners = [owner for owner, names in _namespaces(kind).items() if name.split(".")[0] in names]
-        if len(owners) == 1:
-            return find(kind, f"{owners[0]}:{name}")
-        if owners:
-            choices = " or ".join(f"{owner}:{name}" for owner in owners)
-            raise PluginError(f"more than one plugin knows the {kind} {name!r}", hint=f"Say which: {choices}.")
+        claims |= {
+            f"{owner.distribution}/{owner.name}:{name}": _component(kind, owner, name)
+            for owner, names in _namespaces(kind)
+            if name.split(".")[0] in names
+        }
+    if len(claims) > 1:
+        raise AmbiguousName(
+            f"more than one plugin answers to the {kind} {name!r}", hint=f"Say which: {' or '.join(claims)}."
+        )
+    if claims:
+        return next(iter(claims.values()))
     raise PluginError(
         f"there is no {kind} {name!r}",
         hint=did_you_mean(name, _known(kind)) or f"`facecycle plugins list` shows every {kind}.",
@@ -99,22 +100,36 @@ def _component(kind: Kind, entry: Found, model: str | None) -> Component:
     return Component(kind, entry.name, model, entry.distribution, entry.version, entry.entry_point)
 
 
-def _namespaces(kind: Kind) -> dict[str, frozenset[str]]:
-    """Return, per open namespace of a kind, the names it answers to; a broken one answers to none."""
-    found: dict[str, frozenset[str]] = {}
+def namespace(entry: Found) -> frozenset[str]:
+    """Return the names that the plugin of an open namespace answers to.
+
+    Raises:
+        PluginError: names the distribution, its version, the entry point and the cause.
+    """
+    try:
+        return frozenset(_import(entry.entry_point)())
+    except (Exception, SystemExit) as error:  # a plugin may fail in any way at all
+        raise PluginError(
+            f"the namespace {entry.name!r} of {entry.distribution} {entry.version} ({entry.entry_point}) does not "
+            f"list its names: {type(error).__name__}: {error}"
+        ) from error
+
+
+def _namespaces(kind: Kind) -> Iterator[tuple[Found, frozenset[str]]]:
+    """Yield the plugins of a kind that answer to many names, and these; a broken one answers to none."""
+    plugins = {(f"{kind}.{entry.name}", entry.distribution): entry for entry in scan().in_group(GROUPS[kind])}
     for entry in scan().in_group(NAMESPACE_GROUP):
-        entry_kind, _, plugin = entry.name.partition(".")
-        if entry_kind == kind:
+        if owner := plugins.get((entry.name, entry.distribution)):
             try:
-                found[plugin] = frozenset(_import(entry.entry_point)())
-            except (Exception, SystemExit):  # noqa: BLE001 - another package's fault breaks only its names
-                found[plugin] = frozenset()
-    return found
+                names = namespace(entry)
+            except PluginError:
+                continue
+            yield owner, names
 
 
 def _known(kind: Kind) -> list[str]:
     names = [entry.name for entry in scan().in_group(GROUPS[kind])]
-    return names + [name for names_ in _namespaces(kind).values() for name in sorted(names_)]
+    return names + [name for _, names_ in _namespaces(kind) for name in sorted(names_)]
 
 
 def _import(entry_point: str) -> Any:

@@ -14,7 +14,7 @@ from conftest import ROOT, Command, picture
 from PIL import Image
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
-from sites import install_source
+from sites import GOOD, distribution, install_source
 
 from facecycle import checkpoint
 
@@ -220,6 +220,11 @@ MISTAKES = {
         ["translate", "a.png", "--checkpoint", "text.safetensors"],
         ["not a safetensors checkpoint"],
     ),
+    "no place to test on": (
+        ["probe", "--task", "pose", "--data", "a.png", "--test", "gone.csv"],
+        ["--test gone.csv: there is no file or folder"],
+    ),
+    "no path at all": (["pretrain", "--data", f"shards:https://host/{'x' * 300}"], ["cannot be read"]),
     "no labels": (["probe", "--task", "pose", "--data", "gone.csv"], ["no file or folder"]),
     "unknown plugin": (["plugins", "show", "resnt18"], ["Did you mean resnet18"]),
     "package name": (["plugins", "new", "Not A Name"], ["cannot name a package"]),
@@ -277,6 +282,19 @@ def test_plugins_are_listed_shown_and_checked(command: Command) -> None:
     checked = command("plugins", "check")
     assert checked.returncode == 0, checked.stdout
     assert "broken" not in checked.stdout
+
+
+def test_a_broken_namespace_answers_to_nothing_and_is_named_by_the_check(command: Command, tmp_path: Path) -> None:
+    points = {
+        "facecycle.encoders": {"zoo": "zoo:Thing"},
+        "facecycle.namespaces": {"encoder.zoo": "zoo:names"},
+    }
+    source = GOOD.replace("needs_target = True", "channels = stride = 1")
+    env = {"PYTHONPATH": str(distribution(tmp_path / "site", "zoo", points, zoo=source))}
+    assert "timm:resnet18" in command("plugins", "show", "resnet18", env=env).stdout
+    checked = command("plugins", "check", env=env)
+    assert checked.returncode == 2
+    assert "broken  namespace encoder.zoo: the namespace 'encoder.zoo' of zoo 1.0 (zoo:names)" in checked.stdout
 
 
 def test_a_new_package_installs_and_passes_its_own_test(command: Command, tmp_path: Path) -> None:

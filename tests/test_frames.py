@@ -11,9 +11,11 @@ import pytest
 import torch
 from conftest import picture
 
-from facecycle.data.frame_cache import limit
+from facecycle.data import frame_cache
+from facecycle.data.frame_cache import limit, open_cache
 from facecycle.data.frames import FrameFiles
 from facecycle.data.images import read_square
+from facecycle.files import cache_home
 
 
 def test_frames_are_decoded_once_and_bad_ones_named(tmp_path: Path) -> None:
@@ -45,6 +47,20 @@ def test_without_room_frames_are_the_same_and_nothing_is_kept(tmp_path: Path) ->
     after.images([0], 16)
     files.paths[0].unlink()
     assert after.images([0], 16)[1] == [None]
+
+
+def test_a_system_that_cannot_reserve_room_writes_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.delattr(os, "posix_fallocate")
+    monkeypatch.setattr(frame_cache, "CHUNK", 1000)
+    mapped = open_cache("fingerprint", 2, 16)
+    assert mapped is not None
+    (file,) = (cache_home() / "frames").iterdir()
+    assert file.stat().st_blocks * 512 >= file.stat().st_size == 2 * (3 * 16 * 16 + 1)
+    mapped[0][1, 2] = 7
+    again = open_cache("fingerprint", 2, 16)
+    assert again is not None
+    assert again[0][1, 2].eq(7).all()
 
 
 @pytest.mark.parametrize("room", [0, 1])

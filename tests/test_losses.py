@@ -41,6 +41,13 @@ def test_a_face_and_its_mirror_image_average_to_a_symmetric_one(width: int, seed
     assert torch.allclose(symmetry(face), symmetry(face.flip(-1)))
 
 
+def test_a_transformer_of_another_size_may_be_the_perceptual_network() -> None:
+    perceptual = build("loss", "perceptual", {"network": "vit_tiny_patch16_224", "pretrained": False})
+    target = torch.zeros(2, 3, 64, 64)
+    values = perceptual(torch.stack([target, target + 1]), target)
+    assert values[0] == 0 < values[1]
+
+
 def test_the_perceptual_loss_and_its_gradient_are_those_of_the_formula() -> None:
     perceptual = build("loss", "perceptual", {"network": "mobilenetv3_small_050", "pretrained": False}).double()
     generator = torch.Generator().manual_seed(0)

@@ -15,7 +15,7 @@ from sites import API, GOOD, distribution
 
 from facecycle import registry
 from facecycle.discovery import scan
-from facecycle.errors import ConfigError, PluginError
+from facecycle.errors import AmbiguousName, ConfigError, PluginError
 
 LOSSES = "facecycle.losses"
 
@@ -55,6 +55,23 @@ def test_a_name_claimed_twice_is_an_error_that_lists_the_choices(site: Path) -> 
     assert "other/l1" in str(caught.value)
     assert registry.find("loss", "other/l1").distribution == "other"
     assert registry.find("loss", "facecycle/l1").distribution == "facecycle"
+
+
+def test_a_plugin_does_not_take_over_a_name_of_an_open_namespace(site: Path) -> None:
+    distribution(site, "other", {"facecycle.encoders": {"resnet18": "other_mod:Thing"}}, other_mod=GOOD)
+    with pytest.raises(AmbiguousName) as caught:
+        registry.find("encoder", "resnet18")
+    assert "facecycle/timm:resnet18" in str(caught.value)
+    assert "other/resnet18" in str(caught.value)
+    assert registry.find("encoder", "other/resnet18").distribution == "other"
+    assert registry.find("encoder", "facecycle/timm:resnet18").model == "resnet18"
+
+
+def test_a_namespace_belongs_to_the_package_of_its_plugin(site: Path) -> None:
+    distribution(
+        site, "other", {"facecycle.namespaces": {"encoder.timm": "hider:names"}}, hider="def names(): return []"
+    )
+    assert registry.find("encoder", "resnet18").name == "timm:resnet18"
 
 
 def test_two_namespaces_that_know_a_name_are_told_apart(site: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import resource
 import shutil
 import signal
@@ -244,6 +245,15 @@ def test_no_more_shards_are_kept_than_stated() -> None:
     assert loaded[HELD + 1 :] == [0]
     kept.get(1)  # used since, so 2 made room for 0
     assert loaded[HELD + 1 :] == [0]
+
+
+def test_a_process_forked_after_shards_were_read_reads_its_own() -> None:
+    kept = Kept(lambda number: number)
+    assert [kept.get(number) for number in range(HELD)] == list(range(HELD))
+    worker = multiprocessing.get_context("fork").Process(target=lambda: sys.exit(kept.get(HELD) != HELD), daemon=True)
+    worker.start()
+    worker.join(60)
+    assert worker.exitcode == 0
 
 
 def test_a_prefetch_keeps_what_it_names() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable
 from pathlib import Path
@@ -16,28 +17,28 @@ NEED_NO_PATH = frozenset({"synthetic"})
 URL = re.compile(r"[a-z][a-z0-9+.-]+:")
 
 
-def parse(text: str, default_kind: str) -> dict[str, Any]:
+def parse(text: str, default_kind: str, given: str = "--data") -> dict[str, Any]:
     """Turn a `--data` value into a component's name and options.
 
     Args:
         text: an existing path, `KIND:PATH`, `KIND:URL`, or `synthetic`.
         default_kind: the data set that reads a path without a kind.
+        given: the flag or the argument that the value was given as.
 
     Raises:
         DataError: nothing by that name exists.
     """
-    path = Path(text)
-    if path.exists():
-        return {"name": default_kind, "options": {"path": str(path)}}
+    if os.path.exists(text):  # unlike Path.exists, false for what cannot be a path at all
+        return {"name": default_kind, "options": {"path": str(Path(text))}}
     if text in NEED_NO_PATH:
         return {"name": text, "options": {}}
     kind, colon, rest = text.partition(":")
     if colon:
         # A URL is the data set's own affair.
-        if not URL.match(rest) and not Path(rest).exists():
-            raise DataError(f"--data {text}: there is no file or folder {rest}")
+        if not URL.match(rest) and not os.path.exists(rest):
+            raise DataError(f"{given} {text}: there is no file or folder {rest}")
         return {"name": kind, "options": {"path": rest}}
-    raise DataError(f"--data {text}: there is no file or folder of that name")
+    raise DataError(f"{given} {text}: there is no file or folder of that name")
 
 
 def build(components: list[dict[str, Any]], options: dict[str, Any]) -> list[Any]:
@@ -130,7 +131,7 @@ def shard(
     from facecycle.engine.shard import shard as run
     from facecycle_cli.console import occasionally, say
 
-    (dataset,) = build([parse(data, "tracks")], parse_options(option or (), allow_missing))
+    (dataset,) = build([parse(data, "tracks", "DATA")], parse_options(option or (), allow_missing))
     tell = occasionally()
     with limit(0):  # each frame is read once
         written = run(dataset, out, size, shard_mb, lambda done, total: tell(f"{done:,} of {total:,} tracks"))

@@ -8,9 +8,9 @@ from typing import Annotated, Any
 import typer
 
 from facecycle import registry
-from facecycle.api import GROUPS, Kind
+from facecycle.api import GROUPS, NAMESPACE_GROUP, Kind
 from facecycle.discovery import scan
-from facecycle.errors import FacecycleError, PluginError
+from facecycle.errors import AmbiguousName, FacecycleError, PluginError
 
 app = typer.Typer(help="List, inspect, check and start plugins.", no_args_is_help=True)
 
@@ -59,8 +59,9 @@ def _resolve(name: str, kind: str | None) -> registry.Component:
         kinds = " or ".join(f"--kind {c.kind}" for c in found)
         raise PluginError(f"{name!r} is the name of several plugins", hint=f"Say which: {kinds}.")
     if not found:
-        # The kind whose names come closest has something to suggest.
-        raise next((f for f in failures if f.hint and f.hint.startswith("Did")), failures[0])
+        # Next to a name that several claim, the kind whose names come closest has something to suggest.
+        ambiguous = [f for f in failures if isinstance(f, AmbiguousName)]
+        raise [*ambiguous, *(f for f in failures if f.hint and f.hint.startswith("Did")), *failures][0]
     return found[0]
 
 
@@ -112,6 +113,12 @@ def check(
         except FacecycleError as error:
             broken += 1
             say(f"broken  {component.kind} {component.name}: {error}")
+    for entry in scan().in_group(NAMESPACE_GROUP) if name is None else []:
+        try:
+            say(f"ok      namespace {entry.name} ({len(registry.namespace(entry)):,} names, {entry.distribution})")
+        except FacecycleError as error:
+            broken += 1
+            say(f"broken  namespace {entry.name}: {error}")
     for problem in scan().problems:
         say(f"unreadable  {problem.where}: {problem.reason}")
     if broken:
@@ -132,4 +139,4 @@ def new(
 
     folder = write_package(name, out or Path(name))
     say(f"wrote {folder}")
-    say(f"next: pip install -e {folder} && pytest {folder} && facecycle pretrain --encoder {name}")
+    say(f"next: pip install -e '{folder}[test]' && pytest {folder} && facecycle pretrain --encoder {name}")

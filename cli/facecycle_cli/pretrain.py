@@ -71,7 +71,9 @@ def pretrain(
     kept = _run_to_resume(out, start) if resume else None
     below = _preset(preset, data, config) if kept is None else own_layers(kept, preset)
     layers = [*below, *([file_layer(config)] if config else []), _flags(encoder, data, warper, seed, keep)]
-    resolved = resolve([*layers, *_late_flags(resolve(layers), stage, steps, perceptual), set_layer(assignments or [])])
+    settings = set_layer(assignments or [])
+    late = _late_flags(resolve([*layers, settings]), stage, steps, perceptual)
+    resolved = resolve([*layers, *late, settings])
     from facecycle.data.frame_cache import limit
     from facecycle.engine import processes
     from facecycle.engine.allocator import keep_pages

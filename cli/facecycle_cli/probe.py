@@ -79,7 +79,7 @@ def probe(
     kind = chosen.task if chosen else Task.neutral.value
     components = [parse(data or "synthetic", DEFAULT_KIND[kind])]
     if test is not None:
-        components.append(parse(test, DEFAULT_KIND[kind]))
+        components.append(parse(test, DEFAULT_KIND[kind], "--test"))
     given = parse_options(option or (), allow_missing)
     if chosen:
         for key in given.keys() & {**chosen.data_options, **chosen.test_options}.keys():

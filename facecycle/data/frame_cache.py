@@ -6,6 +6,7 @@ import contextlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import torch
@@ -13,6 +14,7 @@ from torch import Tensor
 
 from facecycle.files import cache_home
 
+CHUNK = 1 << 24
 _limit = [4.0 * 1024**3]
 
 
@@ -63,13 +65,21 @@ def _map(path: Path, length: int) -> np.ndarray:
     """Map a file of so many bytes; new ones are zero."""
     with path.open("ab") as file:
         try:
-            # Reserved first: a disk that fills up under a mapping would kill the process.
-            os.posix_fallocate(file.fileno(), 0, length)
+            _reserve(file, length)
         except OSError:
             path.unlink(missing_ok=True)
             raise
     os.utime(path)  # when it was used last
     return np.memmap(path, np.uint8, "r+", shape=(length,))
+
+
+def _reserve(file: BinaryIO, length: int) -> None:
+    """Take the room of a file on the disk: one that fills up under a mapping would kill the process."""
+    if hasattr(os, "posix_fallocate"):
+        os.posix_fallocate(file.fileno(), 0, length)
+        return
+    for start in range(file.tell(), length, CHUNK):  # macOS has no such call
+        file.write(bytes(min(CHUNK, length - start)))
 
 
 def _make_room(path: Path, length: int) -> None:

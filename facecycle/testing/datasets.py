@@ -8,11 +8,17 @@ import numpy as np
 import pytest
 import torch
 
-from facecycle.api import Labelled, Task, Verification
+from facecycle.api import Dataset, Labelled, Task, Track, Verification
 from facecycle.errors import NotOffered
 from facecycle.testing.common import Contract
 
 TASKS: tuple[Task, ...] = ("emotion", "pose", "verify")
+
+
+def _labelled_frames(labels: Labelled | Verification) -> list[int]:
+    """Return the frames of a few samples."""
+    frames = labels.frames[:4] if isinstance(labels, Labelled) else [*labels.first[:2], *labels.second[:2]]
+    return [int(frame) for frame in frames]
 
 
 class DatasetContract(Contract):
@@ -25,9 +31,24 @@ class DatasetContract(Contract):
     kind = "dataset"
     tasks: ClassVar[tuple[Task, ...]] = ()
 
-    def test_tracks_do_not_share_frames(self) -> None:
-        tracks = self.build().tracks()
+    def _tracks(self, dataset: Dataset) -> list[Track]:
+        """Return the tracks; there are none only where there are labels instead."""
+        try:
+            tracks = dataset.tracks()
+        except NotOffered:
+            assert self.tasks, "the data set has neither tracks nor labels"
+            return []
         assert tracks
+        return tracks
+
+    def _frames(self, dataset: Dataset) -> list[int]:
+        """Return a few frames, of the tracks or of the labels."""
+        if tracks := self._tracks(dataset):
+            return [frame for track in tracks[:4] for frame in track.frames][:4]
+        return _labelled_frames(dataset.labelled(self.tasks[0]))
+
+    def test_tracks_do_not_share_frames(self) -> None:
+        tracks = self._tracks(self.build())
         frames = [frame for track in tracks for frame in track.frames]
         assert len(set(frames)) == len(frames)
         assert len({track.name for track in tracks}) == len(tracks)
@@ -35,7 +56,7 @@ class DatasetContract(Contract):
 
     def test_frames_are_uint8_rgb_of_the_asked_size(self) -> None:
         dataset = self.build()
-        frames = [track.frames[0] for track in dataset.tracks()[:3]]
+        frames = self._frames(dataset)
         for size in (16, 40):
             pixels, bad = dataset.images(frames, size)
             assert pixels.shape == (len(frames), 3, size, size)
@@ -44,7 +65,7 @@ class DatasetContract(Contract):
 
     def test_a_frame_does_not_depend_on_what_it_is_read_with(self) -> None:
         dataset = self.build()
-        frames = [frame for track in dataset.tracks()[:4] for frame in track.frames][:4]
+        frames = self._frames(dataset)
         together, _ = dataset.images(frames, 32)
         backwards, _ = self.build().images(frames[::-1], 32)
         assert torch.equal(together, backwards.flip(0))
@@ -63,6 +84,8 @@ class DatasetContract(Contract):
                 dataset.labelled(task)
             return
         labels = dataset.labelled(task)
+        frames = _labelled_frames(labels)
+        assert dataset.images(frames, 16)[1] == [None] * len(frames)
         if task == "verify":
             assert isinstance(labels, Verification)
             assert len(labels.first) == len(labels.second) == len(labels.same) == len(labels.folds) > 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 import threading
 import time
@@ -43,7 +44,7 @@ class Location:
     def __init__(self, text: str) -> None:
         self.text = text
         scheme = _SCHEME.match(text)
-        self.remote = scheme is not None and not Path(text).exists()
+        self.remote = scheme is not None and not os.path.exists(text)
         if scheme is None or not self.remote:
             return
         try:
@@ -130,6 +131,10 @@ class Kept(Generic[Held]):
 
     def __init__(self, load: Callable[[int], Held]) -> None:
         self._load = load
+        self._begin()
+
+    def _begin(self) -> None:
+        self._process = os.getpid()
         self._kept: OrderedDict[int, Future[Held]] = OrderedDict()
         self._lock = threading.Lock()
         self._pool = ThreadPoolExecutor(FETCHERS, thread_name_prefix="shards")
@@ -155,6 +160,8 @@ class Kept(Generic[Held]):
             self._request(number)
 
     def _request(self, number: int) -> Future[Held]:
+        if self._process != os.getpid():  # a worker inherits the pool without its threads
+            self._begin()
         with self._lock:
             if number not in self._kept:
                 self._kept[number] = self._pool.submit(self._load_unless_ended, number)

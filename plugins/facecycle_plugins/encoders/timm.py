@@ -27,7 +27,11 @@ class TimmOptions(BaseOptions):
     """Size position embeddings and windows are laid out for, in models that have them."""
 
 
-def _create(options: TimmOptions, **extra: Any) -> Any:
+UNFIT = (RuntimeError, AttributeError, TypeError, AssertionError)
+"""What timm raises for a model that gives no feature maps."""
+
+
+def create(options: TimmOptions, **extra: Any) -> Any:
     """Create the features-only model, telling models with a fixed input size ours."""
     # Transformers take a size and can interpolate to others; convolutional models refuse the keywords.
     attempts: list[dict[str, Any]] = [
@@ -62,8 +66,8 @@ class TimmEncoder(nn.Module):
         try:
             # The feature table is needed before the choice; on the meta device it costs no weights.
             with torch.device("meta"):
-                table = _create(options).feature_info
-        except (RuntimeError, AttributeError, TypeError, AssertionError) as error:
+                table = create(options).feature_info
+        except UNFIT as error:
             raise PluginError(
                 f"timm's {options.model!r} gives no feature maps: {error}",
                 hint="Choose another model: python -c 'import timm; print(timm.list_models())'",
@@ -85,7 +89,7 @@ class TimmEncoder(nn.Module):
     @staticmethod
     def _with_weights(options: TimmOptions, index: int) -> Any:
         try:
-            return _create(options, out_indices=(index,), pretrained=options.pretrained)
+            return create(options, out_indices=(index,), pretrained=options.pretrained)
         except (OSError, RuntimeError) as error:
             if not options.pretrained:
                 raise

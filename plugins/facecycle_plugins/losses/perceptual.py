@@ -11,6 +11,7 @@ from torch.autograd.function import once_differentiable
 
 from facecycle.api import Options as BaseOptions
 from facecycle.errors import ConfigError
+from facecycle_plugins.encoders.timm import UNFIT, TimmOptions, create
 
 # ReLU outputs after conv2_1, conv3_1 and conv4_1 in the layout `features.N` of VGG19.
 VGG19_LAYERS = (6, 11, 20)
@@ -50,8 +51,8 @@ def _network(options: PerceptualOptions) -> nn.Module:
         if name.split(".")[0] == "vgg19":
             network: Any = timm.create_model(name, pretrained=options.pretrained)
             return _Vgg19(network.features)
-        return timm.create_model(name, pretrained=options.pretrained, features_only=True, out_indices=(0, 1, 2))
-    except (OSError, RuntimeError) as error:
+        return create(TimmOptions(model=name), out_indices=(0, 1, 2), pretrained=options.pretrained)
+    except (OSError, *UNFIT) as error:
         raise ConfigError(
             f"the perceptual network {options.network!r} cannot be built: {error}",
             hint="Pretrained weights come from the Hugging Face hub. Without it: --perceptual none, or set the "
