@@ -7,6 +7,7 @@ Defaults < preset < `--config` file < flags < `--set key=value`. Tables merge ke
 from __future__ import annotations
 
 import copy
+import itertools
 import json
 import tomllib
 import types
@@ -16,7 +17,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from facecycle.errors import ConfigError, did_you_mean, shown
 
@@ -65,6 +66,24 @@ class OptimizerConfig(_Model):
     weight_decay: float = Field(0.0, ge=0)
     """Weight decay."""
 
+    @field_validator("lr")
+    @classmethod
+    def _is_a_schedule(cls, lr: float | list[tuple[int, float]]) -> float | list[tuple[int, float]]:
+        steps = lr if isinstance(lr, list) else [(0, lr)]
+        epochs = [epoch for epoch, _ in steps]
+        if not epochs or epochs[0] != 0 or any(a >= b for a, b in itertools.pairwise(epochs)):
+            raise ValueError("the epochs of a list must begin with 0 and rise")
+        if min(rate for _, rate in steps) < 0:
+            raise ValueError("a learning rate must not be negative")
+        return lr
+
+    @field_validator("betas")
+    @classmethod
+    def _decay(cls, betas: tuple[float, float]) -> tuple[float, float]:
+        if not all(0 <= beta < 1 for beta in betas):
+            raise ValueError("both must be at least 0 and less than 1")
+        return betas
+
 
 class StageConfig(_Model):
     """One stage of training: which cycle, on which pairs, how long, with which losses."""
@@ -106,6 +125,13 @@ class AugmentationConfig(_Model):
     """Probability that an image's colours are jittered."""
     mirror_probability: float = Field(0.5, ge=0, le=1)
     """Probability that an image is mirrored."""
+
+    @field_validator("crop_scale", "crop_ratio")
+    @classmethod
+    def _is_a_range(cls, bounds: tuple[float, float]) -> tuple[float, float]:
+        if not 0 < bounds[0] <= bounds[1]:
+            raise ValueError("must be two positive numbers, the smaller one first")
+        return bounds
 
 
 class RunConfig(_Model):
@@ -155,10 +181,6 @@ class RunConfig(_Model):
     def of_stage(self, stage: StageConfig) -> RunConfig:
         """Return this configuration with the number of pairs that a stage trains on."""
         return self.model_copy(update={"pairs": stage.pairs or self.pairs})
-
-    def digest_source(self) -> str:
-        """Return the canonical JSON text of this configuration."""
-        return json.dumps(self.model_dump(mode="json"), sort_keys=True)
 
 
 # --- layers -------------------------------------------------------------------------------------

@@ -185,19 +185,7 @@ def build(kind: Kind, name: str, options: Mapping[str, Any] | None = None) -> An
         PluginError: it cannot be found or loaded.
         ConfigError: an option is unknown or has a wrong value.
     """
-    component = find(kind, name)
-    plugin = load(component)
-    values = dict(options or {})
-    if component.model is not None:
-        values["model"] = component.model
-    try:
-        validated = plugin.Options.model_validate(values)
-    except ValidationError as error:
-        known = list(plugin.Options.model_fields)
-        lines = [_explain(component, e, known) for e in error.errors()]
-        raise ConfigError(
-            "\n".join(lines), hint=f"`facecycle plugins show {component.plugin}` lists its options."
-        ) from error
+    component, plugin, validated = configure(kind, name, options)
     try:
         return plugin(validated)
     except FacecycleError:
@@ -208,6 +196,27 @@ def build(kind: Kind, name: str, options: Mapping[str, Any] | None = None) -> An
             raise
         raise PluginError(
             f"the {kind} {component.name!r} of {component.origin} cannot be created: {type(error).__name__}: {error}"
+        ) from error
+
+
+def configure(kind: Kind, name: str, options: Mapping[str, Any] | None = None) -> tuple[Component, Any, BaseModel]:
+    """Find and load a plugin, and validate its options; nothing is instantiated.
+
+    Raises:
+        PluginError, ConfigError: as `build` does.
+    """
+    component = find(kind, name)
+    plugin = load(component)
+    values = dict(options or {})
+    if component.model is not None:
+        values["model"] = component.model
+    try:
+        return component, plugin, plugin.Options.model_validate(values)
+    except ValidationError as error:
+        known = list(plugin.Options.model_fields)
+        lines = [_explain(component, e, known) for e in error.errors()]
+        raise ConfigError(
+            "\n".join(lines), hint=f"`facecycle plugins show {component.plugin}` lists its options."
         ) from error
 
 

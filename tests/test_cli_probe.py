@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -98,6 +99,19 @@ def test_rows_of_two_protocols_stay_apart_in_the_report(command: Command, tmp_pa
     page = (tmp_path / "report" / "report.md").read_text()
     for protocol, size in (("linear", 64), ("facecycle-raf", 100)):
         assert f"hog (hog, not trained by facecycle, {protocol}, {size} px)" in page
+
+
+def test_results_on_one_data_set_stand_below_each_other_in_the_report(command: Command, tmp_path: Path) -> None:
+    path = LAYOUTS["raf-db"](tmp_path / "data")
+    for out in ("one", "two"):
+        result = command("probe", "--task", "emotion", "--data", f"raf-db:{path}", *ENCODER, "--out", f"out/{out}")
+        assert result.returncode == 0, result.stderr
+    shutil.copy(tmp_path / "out" / "one" / "emotion.png", tmp_path / "out" / "one" / "pose.png")  # an earlier probe's
+    assert command("report", "out").returncode == 0
+    page = (tmp_path / "report" / "report.html").read_text()
+    assert page.count("hog (hog, not trained by facecycle, linear, 64 px)") == 2 * 2  # RAF-DB is in two of the tables
+    assert "one/emotion.png" in page
+    assert "one/pose.png" not in page
 
 
 def test_missing_images_are_refused_or_counted(command: Command, tmp_path: Path) -> None:

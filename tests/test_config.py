@@ -53,6 +53,24 @@ def test_all_mistakes_are_reported_with_origin_and_suggestion() -> None:
     assert "Did you mean steps?" in message
 
 
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("stages.direct.optimizer.lr=[]", "begin with 0"),
+        ("stages.direct.optimizer.lr=[[1, 1e-4]]", "begin with 0"),
+        ("stages.direct.optimizer.lr=[[0, 1e-4], [20, 1e-5], [10, 1e-6]]", "rise"),
+        ("stages.direct.optimizer.lr=-1e-4", "must not be negative"),
+        ("stages.direct.optimizer.betas=[1.5, 0.9]", "less than 1"),
+        ("augmentation.crop_ratio=[0, 1]", "two positive numbers"),
+        ("augmentation.crop_scale=[1.1, 0.9]", "the smaller one first"),
+    ],
+)
+def test_a_number_that_no_run_could_use_is_refused(setting: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message) as caught:
+        resolve([*preset_layers("small"), set_layer([setting])])
+    assert setting.partition("=")[0] in str(caught.value)
+
+
 @pytest.mark.parametrize("number", ["inf", "nan"])
 @pytest.mark.parametrize("key", ["stages.direct.losses.photometric.weight", "stages.direct.optimizer.lr"])
 def test_a_number_that_json_does_not_have_is_refused(key: str, number: str) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -87,6 +89,26 @@ def test_pairs_with_a_bad_frame_are_left_out(tmp_path: Path) -> None:
     result = run_probe("cosine-10fold", dataset, encoder_rows("pixels", False, 32), FACTS)
     assert lost > 0
     assert result.counts["pairs"] == len(whole.first) - lost
+
+
+def test_features_of_an_image_that_could_not_be_read_are_not_used_when_it_can(tmp_path: Path) -> None:
+    for person in range(20):
+        for number in range(2):
+            picture(tmp_path / "data" / f"s{person}" / f"{number}.png", 2 * person + number)
+    path = tmp_path / "data" / "s4" / "1.png"
+    whole, status = path.read_bytes(), path.stat()
+
+    def similarities(bytes_: bytes, label: str) -> np.ndarray:
+        path.write_bytes(bytes_)
+        os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+        dataset = build("dataset", "identity-folders", {"path": str(tmp_path / "data")})
+        (row,) = encoder_rows("pixels", False, 32)
+        return run_probe("cosine-10fold", dataset, [replace(row, key=label)], FACTS).rows[0].scores.predictions
+
+    damaged = similarities(bytes(len(whole)), "one")
+    mended = similarities(whole, "one")
+    assert len(damaged) < len(mended)
+    assert np.array_equal(mended, similarities(whole, "another"))
 
 
 def test_the_table_shows_what_was_scored() -> None:

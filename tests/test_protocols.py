@@ -166,6 +166,7 @@ def test_the_bootstrap_draws_people_not_images() -> None:
     single_low, single_high = bootstrap(values, np.arange(1000))
     assert high - low > 4 * (single_high - single_low)
     assert bootstrap(np.ones(10), np.arange(10)) == (1.0, 1.0)
+    assert bootstrap(values, np.zeros(1000)) is None
 
 
 def test_the_interval_over_folds_is_students() -> None:

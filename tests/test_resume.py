@@ -123,9 +123,11 @@ def test_a_run_without_a_checkpoint_starts_again_and_with_its_parents_weights(tm
     child = Pretraining(tiny("seed=1"), RunFolder(tmp_path / "child"), Quiet(), weights_follow=True)
     child.start_from(tmp_path / "whole")
     child.folder.create(child.config)
+    child.folder.close()  # as the end of its process would
     resumed = Pretraining(tiny("seed=1"), RunFolder(tmp_path / "child"), Quiet(), weights_follow=True)
     resumed.resume()
     assert resumed.parent == checkpoint.read(tmp_path / "whole").sha256()
+    assert resumed.licence == child.licence
     assert all(torch.equal(first[name], tensor) for name, tensor in resumed.method.state_dict().items())
 
 

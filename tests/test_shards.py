@@ -247,6 +247,13 @@ def test_no_more_shards_are_kept_than_stated() -> None:
     assert loaded[HELD + 1 :] == [0]
 
 
+def test_a_data_set_without_tracks_is_refused(tmp_path: Path) -> None:
+    data = build("dataset", "synthetic", {"identities": 1, "test_identities": 20})
+    data.tracks = list
+    with pytest.raises(DataError, match="no tracks"):
+        shard(data, tmp_path, SIZE, 1)
+
+
 def test_a_process_forked_after_shards_were_read_reads_its_own() -> None:
     kept = Kept(lambda number: number)
     assert [kept.get(number) for number in range(HELD)] == list(range(HELD))

@@ -155,6 +155,26 @@ def test_the_identity_stage_leaves_the_expression_networks_alone(tmp_path: Path)
     assert checkpoint.read(tmp_path / "two").metadata["parent"] == checkpoint.read(tmp_path / "one").sha256()
 
 
+def test_weights_keep_the_terms_of_those_they_began_with(tmp_path: Path) -> None:
+    parent = Pretraining(tiny(), RunFolder(tmp_path / "one"), Quiet())
+    parent.licence = "for research"
+    parent.folder.create(parent.config)
+    parent.run()
+    run = Pretraining(tiny(), RunFolder(tmp_path / "two"), Quiet())
+    own = run.licence
+    run.start_from(tmp_path / "one")
+    assert checkpoint.read(tmp_path / "two").metadata["licence"] == f"for research; {own}"
+
+
+def test_a_cycle_whose_every_step_was_skipped_is_not_called_trained(tmp_path: Path) -> None:
+    config = tiny("stages.direct.losses.photometric.weight=1e39", "non_finite_limit=2")
+    run = Pretraining(config, RunFolder(tmp_path / "run"), Quiet())
+    run.folder.create(config)
+    with pytest.raises(RunError, match="not finite"):
+        run.run()
+    assert run.trained == set()
+
+
 def test_bad_images_are_replaced_and_named(tmp_path: Path) -> None:
     for number in range(8):
         picture(tmp_path / "t" / f"{number // 2}" / f"{number}.jpg", number)
@@ -222,8 +242,17 @@ def test_a_folder_that_holds_a_run_is_not_overwritten(tmp_path: Path) -> None:
         ("stages.direct.cycle=expresion", "Did you mean expression"),
         ("encoder.name=resnt18", "Did you mean resnet18"),
         ("warper.name=fusd", "there is no warper"),
+        ("stages.identity.losses.photometric.views={neutral=1.0}", "the identity cycle has no such view"),
+        ("stages.identity.losses.photometric.name=l2", "there is no loss 'l2'"),
+        ("stages.identity.losses.ssim.options={windw=3}", "option 'windw' of the loss 'ssim' does not exist"),
     ],
 )
 def test_wrong_names_in_a_configuration_are_explained(tmp_path: Path, setting: str, message: str) -> None:
     with pytest.raises(Exception, match=message):
-        train(tiny(setting), tmp_path / "run")
+        Pretraining(tiny(setting), RunFolder(tmp_path / "run"), Quiet())
+
+
+def test_a_stage_whose_losses_were_all_removed_is_refused_before_the_first(tmp_path: Path) -> None:
+    removed = [f"stages.identity.losses.{name}=none" for name in tiny().stages["identity"].losses]
+    with pytest.raises(ConfigError, match=r"stages\.identity has no loss left"):
+        Pretraining(tiny(*removed), RunFolder(tmp_path / "run"), Quiet())

@@ -58,8 +58,8 @@ def main() -> None:
     tracks.write_text("".join(f"{path}\n" for path in training_tracks(data / "tracks" / "pose.csv")))
     config = {**file_layer(HERE / "recipe.toml")[1], "data": data_sets(data, tracks)}
     (out / "recipe.json").write_text(json.dumps(config))
-    begun = (run / "config.json").exists()
-    facecycle("pretrain", *(["--resume"] if begun else ["--config", out / "recipe.json"]), "--out", run)
+    begun = ["--resume"] if (run / "config.json").exists() else []
+    facecycle("pretrain", *begun, "--config", out / "recipe.json", "--out", run)
     weights.unlink(missing_ok=True)
     facecycle("checkpoint", "export", run, "--out", weights, "--half", "--licence", LICENCE)
 

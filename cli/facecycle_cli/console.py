@@ -117,8 +117,9 @@ class Progress:
 
 
 def _metrics(metrics: dict[str, float], rate: float) -> str:
-    hidden = {"lr", "gradient_norm", "images_per_second", "waiting_for_data"}
-    shown = [f"{k} {v:.3f}" for k, v in metrics.items() if k not in hidden and "/" not in k]
+    from facecycle.engine.run_folder import NO_LOSSES
+
+    shown = [f"{k} {v:.3f}" for k, v in metrics.items() if k not in NO_LOSSES and "/" not in k]
     return " ".join(shown) + f"  {rate:.0f} images/s"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -167,12 +168,17 @@ def _start(config: RunConfig, stage: Stage, start: Path | None, out: Path | None
         )
     folder = _open(processes.from_first(lambda: out or _new_folder(RUNS, config)))
     _introduce(config)
-    with Progress() as progress:
-        run = Pretraining(config, folder, progress, weights_follow=start is not None)
-        if start is not None:
-            run.start_from(start)
-        folder.create(config)
-        outcome = run.run()
+    try:
+        with Progress() as progress:
+            run = Pretraining(config, folder, progress, weights_follow=start is not None)
+            if start is not None:
+                run.start_from(start)
+            folder.create(config)
+            outcome = run.run()
+    finally:
+        if out is None:
+            with contextlib.suppress(OSError):
+                folder.path.rmdir()  # a run that never began leaves no empty folder
     _conclude(outcome, folder)
 
 
@@ -225,9 +231,17 @@ def _conclude(outcome: Outcome, folder: RunFolder) -> None:
 
 
 def _new_folder(runs: Path, config: RunConfig) -> Path:
-    """Return the first unused `<preset>-<encoder>-NNN` below `runs`."""
+    """Create the first unused `<preset>-<encoder>-NNN` below `runs`, before another command does."""
+    from facecycle.files import explained
+
     stem = f"{config.preset}-{config.encoder.name}".replace(":", "-").replace("/", "-")
     number = 1
-    while (runs / f"{stem}-{number:03d}").exists():
-        number += 1
-    return runs / f"{stem}-{number:03d}"
+    with explained(runs):
+        while True:
+            folder = runs / f"{stem}-{number:03d}"
+            try:
+                folder.mkdir(parents=True)
+            except FileExistsError:
+                number += 1
+            else:
+                return folder

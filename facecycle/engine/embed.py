@@ -13,7 +13,7 @@ from torch import Tensor
 
 from facecycle.data.images import printable, read_square
 from facecycle.engine import processes
-from facecycle.engine.features import CPU_BATCH, GPU_BATCH, FeatureRow, feature_row
+from facecycle.engine.features import CPU_BATCH, GPU_BATCH, FeatureRow, extract_all, feature_row
 from facecycle.engine.load import Loaded
 from facecycle.errors import ConfigError, DataError
 from facecycle.files import write_atomically
@@ -115,16 +115,12 @@ def _columns(rows: Sequence[FeatureRow], paths: Sequence[Path], pixels: Tensor, 
     """Return the columns of a batch; what could not be read has no codes."""
     import pyarrow as pa
 
-    from facecycle.data.normalise import from_uint8
-
     columns: dict[str, Any] = {"path": [printable(path) for path in paths], "status": reasons}
     unreadable = pa.array([reason != OK for reason in reasons])
-    with torch.inference_mode():
-        images = from_uint8(pixels)
-        for row in rows:
-            codes = row.extract(images)
-            values = pa.array(codes.flatten().numpy())
-            columns[row.label] = pa.FixedSizeListArray.from_arrays(values, codes.shape[1], mask=unreadable)
+    for row in rows:
+        codes = extract_all(row, pixels)
+        values = pa.array(codes.flatten().numpy())
+        columns[row.label] = pa.FixedSizeListArray.from_arrays(values, codes.shape[1], mask=unreadable)
     return columns
 
 

@@ -89,7 +89,9 @@ def evaluate_neutral(
                 panels["truth"] = truth
             shown = {panel: images[:SHOWN] for panel, images in panels.items()}
         for panel, metric, value, interval in measured:
-            metrics[panel][metric], intervals[panel][metric] = value, interval
+            metrics[panel][metric] = value
+            if interval is not None:
+                intervals[panel][metric] = interval
     if not shown:
         raise DataError("the data set has no labels of any kind, so there is nothing to measure")
     rows = [Row(panel, 0, Scores(metrics[panel], intervals=intervals[panel])) for panel in PANELS]
@@ -153,7 +155,8 @@ def _at(pixels: Tensor, size: int) -> Tensor:
     return pixels if pixels.shape[-1] == size else resize(pixels, [size, size], antialias=True)
 
 
-Measured = tuple[str, str, float, tuple[float, float]]
+Interval = tuple[float, float] | None
+Measured = tuple[str, str, float, Interval]
 """A panel, a metric, its value and its interval."""
 
 
@@ -164,10 +167,10 @@ def _score(
     if isinstance(labels, Verification):
         first, second = np.searchsorted(frames, labels.first), np.searchsorted(frames, labels.second)
         scored = {p: cosine_folds(f[first], f[second], labels.same, labels.folds) for p, f in found.items()}
-        return [(p, "verification", s.metrics["accuracy"], s.intervals["accuracy"]) for p, s in scored.items()]
+        return [(p, "verification", s.metrics["accuracy"], s.intervals.get("accuracy")) for p, s in scored.items()]
     if task == "emotion":
         scored = {p: linear(f, labels.targets, labels.folds, labels.groups) for p, f in found.items()}
-        return [(p, "emotion", s.metrics["accuracy"], s.intervals["accuracy"]) for p, s in scored.items()]
+        return [(p, "emotion", s.metrics["accuracy"], s.intervals.get("accuracy")) for p, s in scored.items()]
     return [(p, "yaw", *_spread(values, labels)) for p, values in _yaw(labels, found).items()]
 
 
@@ -182,7 +185,7 @@ def _against_truth(panels: dict[str, Tensor], truth: Tensor, subjects: np.ndarra
 
 def _yaw(labels: Labelled, found: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Return the yaw of every panel of the tested faces, read by a model trained on the other faces' inputs."""
-    if not (labels.folds >= 0).any() or (labels.folds == 0).all():
+    if not (labels.folds >= 0).any() or len(set(labels.folds.tolist())) < 2:
         raise DataError("pose needs samples to train on and samples to test", hint="Use data with folds.")
     yaw = {panel: np.zeros(len(labels.folds)) for panel in found}
     for fold in sorted(set(labels.folds[labels.folds >= 0].tolist())):
@@ -202,10 +205,10 @@ def read_yaw(features: np.ndarray, yaw: np.ndarray, *shown: np.ndarray) -> list[
     return [model.predict(other) for other in others]
 
 
-def _spread(values: np.ndarray, labels: Labelled) -> tuple[float, tuple[float, float]]:
+def _spread(values: np.ndarray, labels: Labelled) -> tuple[float, Interval]:
     squares = (values - values.mean()) ** 2
-    low, high = bootstrap(squares, labels.groups[labels.folds >= 0])
-    return float(values.std()), (float(np.sqrt(low)), float(np.sqrt(high)))
+    bounds = bootstrap(squares, labels.groups[labels.folds >= 0])
+    return float(values.std()), bounds and (float(np.sqrt(bounds[0])), float(np.sqrt(bounds[1])))
 
 
 def _distances(pixels: Tensor, truth: Tensor) -> dict[str, np.ndarray]:

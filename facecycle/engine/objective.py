@@ -35,15 +35,9 @@ class Objective:
     ) -> None:
         """Build the losses; `seed` decides on the weights of those that draw some."""
         self.stage, self.cycle = stage_name, stage.cycle
-        known = method.view_names[stage.cycle]
+        check_losses(stage_name, stage, method)
         self.terms: list[_Term] = []
         for label, config in stage.losses.items():
-            for view in config.views:
-                if view not in known:
-                    raise ConfigError(
-                        f"stages.{stage_name}.losses.{label}.views.{view}: the {stage.cycle} cycle has no such view",
-                        hint=did_you_mean(view, known) or f"Views: {', '.join(sorted(known))}.",
-                    )
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(seed)
                 loss = registry.build("loss", config.name, config.options)
@@ -51,8 +45,6 @@ class Objective:
                 loss.to(device)
             self.terms.append(_Term(label, loss, config.weight, dict(config.views)))
         self.wanted = frozenset(view for term in self.terms for view in term.views)
-        if not self.wanted:
-            raise ConfigError(f"stages.{stage_name} has no loss left to train with")
 
     def __call__(self, views: Views) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the weighted total, and each loss's sum over its weighted views, both with gradients."""
@@ -73,6 +65,25 @@ class Objective:
             weights = torch.tensor([term.views[name] for name in names]).to(values)
             parts.append((values * weights).sum())
         return torch.stack(parts).sum()
+
+
+def check_losses(name: str, stage: StageConfig, method: Method) -> None:
+    """Refuse losses of a stage that cannot be built, look at views that its cycle does not have, or at none.
+
+    Raises:
+        ConfigError, PluginError: names the loss and the view.
+    """
+    known = method.view_names[stage.cycle]
+    for label, loss in stage.losses.items():
+        registry.configure("loss", loss.name, loss.options)
+        for view in loss.views:
+            if view not in known:
+                raise ConfigError(
+                    f"stages.{name}.losses.{label}.views.{view}: the {stage.cycle} cycle has no such view",
+                    hint=did_you_mean(view, known) or f"Views: {', '.join(sorted(known))}.",
+                )
+    if not any(loss.views for loss in stage.losses.values()):
+        raise ConfigError(f"stages.{name} has no loss left to train with")
 
 
 def check_cycles(config: RunConfig, method: Method) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from facecycle.engine.protocols.linear import ANGLES
+from facecycle.engine.run_folder import NO_LOSSES
 from facecycle.files import write_atomically
 
 if TYPE_CHECKING:
@@ -98,7 +99,7 @@ def roc_curves(result: ProbeResult) -> Figure:
 def loss_curves(lines: list[dict[str, Any]]) -> bytes:
     """Draw the losses of a run against its steps, one panel a stage; returns a PNG."""
     stages = list(dict.fromkeys(str(line.get("stage")) for line in lines))[:MOST]
-    hidden = {"stage", "step", "lr", "gradient_norm", "images_per_second"}
+    hidden = {"stage", "step", *NO_LOSSES}
     figure = _figure(4.5 * len(stages), 3.5)
     for axes, stage in zip(figure.subplots(1, len(stages), squeeze=False)[0], stages, strict=True):
         mine = [line for line in lines if str(line.get("stage")) == stage]

@@ -19,7 +19,7 @@ from facecycle.data.joined import JoinedTracks
 from facecycle.data.pairs import seeded, steps_per_epoch
 from facecycle.engine import non_finite, processes
 from facecycle.engine.build import build_method, build_tracks, choose_device, computes_bfloat16, provenance
-from facecycle.engine.objective import Objective
+from facecycle.engine.objective import Objective, check_losses
 from facecycle.engine.pictures import contact_sheet, panel_pixels, write_png
 from facecycle.engine.resume import newest_whole
 from facecycle.engine.run_folder import RunFolder
@@ -69,9 +69,12 @@ class Pretraining:
         self.device = choose_device()
         _check_shares(config)
         self.data: JoinedTracks = build_tracks(config)
+        method = build_method(config, weights_follow=weights_follow)
+        for name, stage in config.stages.items():  # a mistake in the last one is not found hours later
+            check_losses(name, stage, method)
         # Convolutions over channels-last tensors are faster on CPUs and GPUs alike.
-        built = processes.synchronised(build_method(config, weights_follow=weights_follow))
-        self.method: Any = built.to(self.device).to(memory_format=torch.channels_last)
+        placed = processes.synchronised(method).to(self.device)
+        self.method: Any = placed.to(memory_format=torch.channels_last)
         self.approximate = config.precision == "bfloat16" or (config.precision == "auto" and self.device.type == "cuda")
         if self.approximate:
             slow = "" if computes_bfloat16() else ", and this CPU has no instructions for it, which makes it slow"
@@ -83,6 +86,7 @@ class Pretraining:
         self.position = Position()
         self.trained: set[str] = set()
         self.parent = ""
+        self.licence = "; ".join(sorted({d.licence for d in self.data.datasets}))
         self.frames = FrameTally()
         self.skipped_steps = 0
         self._stopped_by = 0
@@ -100,6 +104,9 @@ class Pretraining:
         checkpoint.load_weights(self.method, found)
         self.trained |= found.trained
         self.parent = found.sha256()
+        terms = [found.metadata.get("licence", ""), self.licence]  # what was learned keeps its terms
+        self.licence = "; ".join(dict.fromkeys(filter(None, terms)))
+        self.folder.lock()
         self._save(None)
 
     def resume(self) -> None:
@@ -180,13 +187,14 @@ class Pretraining:
             if metrics is None:
                 buffers.restore()
                 self.skipped_steps += 1
+            else:
+                self.trained.add(stage.cycle)
             watch.after_step(step, self.position.total_steps, metrics, self.skipped_steps, batches.waited)
             if watch.stuck:
                 record = {"stage": name, "step": step, "seed": self.config.seed, "bfloat16": self.approximate}
                 record["process"] = rank
                 record["images"] = batches.names(step)
                 raise non_finite.stop(self.folder.path, self.method, self._metadata(), pairs, record, watch.non_finite)
-            self.trained.add(stage.cycle)
             self.position = Position(self.position.stage, step + 1, self.position.total_steps + 1)
             last = step + 1 == total
             # All stop after the same step, whichever of them was told to.
@@ -253,7 +261,7 @@ class Pretraining:
             "environment": json.dumps(checkpoint.environment()),
             "parent": self.parent,
             "step": str(self.position.total_steps),
-            "licence": "; ".join(sorted({d.licence for d in self.data.datasets})),
+            "licence": self.licence,
         }
 
     def _all_frames(self) -> FrameTally:

@@ -220,9 +220,10 @@ def _verification(
     readable = np.isin(np.arange(len(frames)), processes.from_first(lambda: images.readable(rows[0].size)))
     kept = readable[first] & readable[second]
     first, second, same, folds = first[kept], second[kept], pairs.same[kept], pairs.folds[kept]
+    mark = _mark(dataset, np.where(readable, frames, -1))  # features of what cannot be read now are no one's later
     scored = []
     for row in rows:
-        found = features(row, images.at(row.size), _mark(dataset, frames))
+        found = features(row, images.at(row.size), mark)
         if not processes.first():
             continue
         scored.append(Row(row.label, found.shape[1], cosine_folds(found[first], found[second], same, folds)))

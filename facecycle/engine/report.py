@@ -14,7 +14,7 @@ from typing import Any
 from facecycle import checkpoint
 from facecycle.engine.pages import fill
 from facecycle.engine.plots import loss_curves
-from facecycle.engine.probe_report import COLUMNS, RESULT, SavedResult, cell, read_result, table
+from facecycle.engine.probe_report import RESULT, SavedResult, cell, read_result, table
 from facecycle.engine.run_folder import CONFIG, METRICS, RunFolder
 from facecycle.errors import DataError
 from facecycle.files import write_text
@@ -124,17 +124,20 @@ def _paper_tables(published: list[dict[str, Any]], results: list[tuple[Path, Sav
         columns = given["columns"]
         rows = [TableRow([r["name"], *_padded(r["values"], len(columns))]) for r in given["rows"]]
         notes = [given["note"]]
-        ours: dict[tuple[str, str], list[str]] = {}
+        ours: dict[tuple[str, str], list[list[str]]] = {}
         for _, result in results:
             places = [place for place, c in enumerate(columns) if c["data"] == result.facts.get("data set")]
             if result.task != given["task"] or not places:
                 continue
             for row in result.rows:
-                cells = ours.setdefault((_procedure(result), row.feature), ["-"] * len(columns))
+                lines = ours.setdefault((_procedure(result), row.feature), [])
+                # A second result on the same data, such as another of its test sets, has a row of its own.
+                if not lines or any(lines[-1][place] != "-" for place in places):
+                    lines.append(["-"] * len(columns))
                 for place in places:
-                    cells[place] = cell(row, columns[place]["metric"])
+                    lines[-1][place] = cell(row, columns[place]["metric"])
             notes += _notes(result)
-        rows += [TableRow([f"{feature} ({how})", *cells], True) for (how, feature), cells in ours.items()]
+        rows += [TableRow([f"{feature} ({how})", *c], True) for (how, feature), lines in ours.items() for c in lines]
         yield Table(given["title"], ["method", *(c["title"] for c in columns)], rows, notes)
 
 
@@ -159,7 +162,7 @@ def _own_tables(results: list[tuple[Path, SavedResult]]) -> Iterator[Table]:
     for path, result in results:
         columns, rows = table(result)
         title = f"{result.task}: {result.protocol} on {result.facts.get('tested on') or result.facts.get('data', '?')}"
-        pictures = [picture for name in (*COLUMNS,) for picture in _pictures(path.with_name(f"{name}.png"))]
+        pictures = _pictures(path.with_name(f"{result.task}.png"))
         yield Table(title, columns, [TableRow(cells, True) for cells in rows], _notes(result), pictures)
 
 

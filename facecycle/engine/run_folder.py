@@ -20,6 +20,8 @@ CONFIG = "config.json"
 METRICS = "metrics.jsonl"
 BOARD = "tensorboard"
 BAD_FRAMES = "bad_frames.txt"
+NO_LOSSES = frozenset({"lr", "gradient_norm", "images_per_second", "waiting_for_data"})
+"""Metrics of a step that are no losses; neither are those with a slash in their names."""
 
 
 class RunFolder:
@@ -108,7 +110,7 @@ class RunFolder:
         self._hook = threading.excepthook
         threading.excepthook = self._leave_to_caller
         with explained(self.path / BOARD):
-            self._board = SummaryWriter(str(self.path / BOARD), purge_step=step + 1)
+            self._board = SummaryWriter(str(self.path / BOARD), purge_step=step)
 
     def log(self, record: dict[str, Any]) -> None:
         """Append a line of metrics; numbers also go to TensorBoard under the stage's name.

@@ -105,6 +105,8 @@ def shard(
     """
     _require_webdataset()
     tracks = dataset.tracks()
+    if not tracks:
+        raise DataError("the data set has no tracks to write")
     order = torch.randperm(len(tracks), generator=seeded("shards")).tolist()
     plan = {"format": FORMAT, "size": size, "shard_mb": shard_mb, "licence": dataset.licence}
     progress = _begin(out, {**plan, "data": dataset.fingerprint()})

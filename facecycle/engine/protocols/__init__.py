@@ -46,7 +46,7 @@ PROTOCOLS: dict[str, Protocol] = {
     "facecycle-raf": Protocol(
         "emotion",
         f"none: {facecycle_raf.EPOCHS} epochs of SGD on augmented images, last epoch",
-        "bootstrap over test images",
+        "bootstrap over test images, or over people where they are known",
         ("conv",),
         size=facecycle_raf.SIZE,
     ),

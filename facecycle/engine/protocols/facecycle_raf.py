@@ -102,7 +102,7 @@ def facecycle_raf(
     correct = hits(predicted, targets[test])["accuracy"]
     interval = bootstrap(correct, groups[test])
     accuracy = {"accuracy": float(correct.mean())}
-    return Scores(accuracy, {0: accuracy}, {}, {"accuracy": interval}, test, predicted)
+    return Scores(accuracy, {0: accuracy}, {}, {"accuracy": interval} if interval else {}, test, predicted)
 
 
 def _augmented(pixels: Tensor, generator: torch.Generator) -> Tensor:

@@ -249,5 +249,6 @@ def _over_folds(
     joined = np.concatenate(predictions)
     values = measure(joined, targets[order])
     metrics = {name: float(value.mean()) for name, value in values.items()}
-    intervals = {name: bootstrap(value, groups[order]) for name, value in values.items()}
+    bounds = {name: bootstrap(value, groups[order]) for name, value in values.items()}
+    intervals = {name: each for name, each in bounds.items() if each is not None}
     return Scores(metrics, per_fold, chosen, intervals, order, joined)

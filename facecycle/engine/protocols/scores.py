@@ -31,8 +31,10 @@ class Scores:
     predictions: np.ndarray = field(repr=False, default_factory=lambda: np.zeros(0))
 
 
-def bootstrap(values: np.ndarray, groups: np.ndarray) -> tuple[float, float]:
+def bootstrap(values: np.ndarray, groups: np.ndarray) -> tuple[float, float] | None:
     """Return the 95 % percentile interval of the mean of values (n,), resampling whole groups.
+
+    None where all belong to one group: how much groups differ is then not known.
 
     Samples of one person are alike, so people are drawn, not samples. Where each sample is a group of its
     own, this is the usual bootstrap over test items. Source: Davison and Hinkley 1997, section 3.8.
@@ -44,6 +46,8 @@ def bootstrap(values: np.ndarray, groups: np.ndarray) -> tuple[float, float]:
     _, group = np.unique(groups, return_inverse=True)
     sums, sizes = np.bincount(group, weights=values), np.bincount(group)
     count = len(sizes)
+    if count < 2:
+        return None
     rng = np.random.default_rng(0)
     means = []
     # In parts, so that memory stays small however many samples there are.
