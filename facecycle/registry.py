@@ -100,31 +100,33 @@ def _component(kind: Kind, entry: Found, model: str | None) -> Component:
     return Component(kind, entry.name, model, entry.distribution, entry.version, entry.entry_point)
 
 
-def namespace(entry: Found) -> frozenset[str]:
-    """Return the names that the plugin of an open namespace answers to.
+def namespace(entry: Found) -> tuple[Found, frozenset[str]]:
+    """Return the plugin whose open namespace an entry is, and the names that it answers to.
 
     Raises:
-        PluginError: names the distribution, its version, the entry point and the cause.
+        PluginError: the package has no such plugin, or does not list its names, and why.
     """
+    what = f"the namespace {entry.name!r} of {entry.distribution} {entry.version} ({entry.entry_point})"
+    kind, _, plugin = entry.name.partition(".")
+    same_kind = [e for each, group in GROUPS.items() if each == kind for e in scan().in_group(group)]
+    owner = next((e for e in same_kind if (e.name, e.distribution) == (plugin, entry.distribution)), None)
+    if owner is None:
+        raise PluginError(f"{what} belongs to no plugin of that package", hint="Its name is KIND.PLUGIN: encoder.timm.")
     try:
-        return frozenset(_import(entry.entry_point)())
+        return owner, frozenset(_import(entry.entry_point)())
     except (Exception, SystemExit) as error:  # a plugin may fail in any way at all
-        raise PluginError(
-            f"the namespace {entry.name!r} of {entry.distribution} {entry.version} ({entry.entry_point}) does not "
-            f"list its names: {type(error).__name__}: {error}"
-        ) from error
+        raise PluginError(f"{what} does not list its names: {type(error).__name__}: {error}") from error
 
 
 def _namespaces(kind: Kind) -> Iterator[tuple[Found, frozenset[str]]]:
     """Yield the plugins of a kind that answer to many names, and these; a broken one answers to none."""
-    plugins = {(f"{kind}.{entry.name}", entry.distribution): entry for entry in scan().in_group(GROUPS[kind])}
     for entry in scan().in_group(NAMESPACE_GROUP):
-        if owner := plugins.get((entry.name, entry.distribution)):
+        if entry.name.startswith(f"{kind}."):
             try:
-                names = namespace(entry)
+                found = namespace(entry)
             except PluginError:
                 continue
-            yield owner, names
+            yield found
 
 
 def _known(kind: Kind) -> list[str]:

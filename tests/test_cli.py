@@ -11,12 +11,14 @@ from pathlib import Path
 
 import pytest
 from conftest import ROOT, Command, picture
+from facecycle_cli.pretrain import _new_folder
 from PIL import Image
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from sites import GOOD, distribution, install_source
 
 from facecycle import checkpoint
+from facecycle.config import preset_layers, resolve
 
 SMALL = [
     "--set=method.options={width=4, motion_width=16, generator_blocks=1, renormalizer_blocks=1}",
@@ -182,6 +184,37 @@ def test_the_same_command_runs_with_every_part_swapped(command: Command, faces: 
     # Without the package, its checkpoint says what is missing and where it came from.
     result = command("translate", faces / "tracks/p0/0.jpg", "--checkpoint", "plugin")
     refused(result, "there is no warper 'example-bicubic'", "facecycle-plugin-example 1.0")
+
+
+@pytest.mark.parametrize("network", ["mobilenetv3_small_050", "none"])
+def test_flags_reach_the_stages_and_losses_that_set_adds(
+    command: Command, faces: Path, tmp_path: Path, network: str
+) -> None:
+    added = "{name='perceptual', views={direct=1}, options={pretrained=false}}"
+    settings = [
+        f"--set=stages.direct.losses.perceptual={added}",
+        "--set=stages.later={cycle='identity', steps=1, losses={near={name='l1', views={mean_face=1}}}}",
+    ]
+    flags = ["--stage", "expression", "--perceptual", network, "--set=pairs=1", "--steps=1", *SMALL[:1]]
+    result = command("pretrain", "--data", faces / "tracks", *flags, *settings, "--out", "r")
+    assert result.returncode == 0, result.stderr
+    stages = json.loads((tmp_path / "r" / "config.json").read_text())["stages"]
+    assert list(stages) == ["direct", "expression"]
+    perceptual = stages["direct"]["losses"].get("perceptual")
+    if network == "none":
+        assert perceptual is None
+    else:
+        assert perceptual["options"] == {"network": network, "pretrained": False}
+
+
+def test_runs_begun_together_have_folders_of_their_own_and_one_that_fails_leaves_none(
+    command: Command, tmp_path: Path
+) -> None:
+    refused(command("pretrain", "--set=data=[{name='tracks', options={path='gone'}}]"), "gone")
+    assert list((tmp_path / "runs").iterdir()) == []
+    config = resolve(preset_layers("small"))
+    names = [_new_folder(tmp_path / "runs", config).name for _ in range(2)]
+    assert names == ["small-resnet18-001", "small-resnet18-002"]
 
 
 def test_bad_images_are_skipped_and_named_at_the_end(command: Command, tmp_path: Path) -> None:

@@ -72,6 +72,9 @@ def test_a_namespace_belongs_to_the_package_of_its_plugin(site: Path) -> None:
         site, "other", {"facecycle.namespaces": {"encoder.timm": "hider:names"}}, hider="def names(): return []"
     )
     assert registry.find("encoder", "resnet18").name == "timm:resnet18"
+    (entry,) = [e for e in scan().in_group("facecycle.namespaces") if e.distribution == "other"]
+    with pytest.raises(PluginError, match="belongs to no plugin of that package"):
+        registry.namespace(entry)
 
 
 def test_two_namespaces_that_know_a_name_are_told_apart(site: Path) -> None:

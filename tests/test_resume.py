@@ -14,6 +14,7 @@ import pytest
 import torch
 from conftest import picture
 from kill import TINY
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from test_training import Quiet, tiny, train, weights
 
 from facecycle import checkpoint
@@ -121,13 +122,14 @@ def test_a_run_without_a_checkpoint_starts_again_and_with_its_parents_weights(tm
     first, second = weights(tmp_path / "whole"), weights(tmp_path / "killed")
     assert all(torch.equal(first[name], second[name]) for name in first)
     child = Pretraining(tiny("seed=1"), RunFolder(tmp_path / "child"), Quiet(), weights_follow=True)
+    child.licence = "ask ann"
     child.start_from(tmp_path / "whole")
     child.folder.create(child.config)
     child.folder.close()  # as the end of its process would
     resumed = Pretraining(tiny("seed=1"), RunFolder(tmp_path / "child"), Quiet(), weights_follow=True)
     resumed.resume()
     assert resumed.parent == checkpoint.read(tmp_path / "whole").sha256()
-    assert resumed.licence == child.licence
+    assert resumed.licence == child.licence != "ask ann"
     assert all(torch.equal(first[name], tensor) for name, tensor in resumed.method.state_dict().items())
 
 
@@ -186,3 +188,16 @@ def test_a_kept_batch_gives_the_losses_of_its_step(tmp_path: Path) -> None:
     logged = json.loads((tmp_path / "run" / "metrics.jsonl").read_text())
     for name, value in replay(tmp_path / "non_finite" / "direct-000000").items():
         assert value == pytest.approx(logged[name], rel=1e-4), name
+
+
+def test_steps_that_are_taken_again_are_drawn_once(tmp_path: Path) -> None:
+    for first, last in ((0, 5), (3, 6)):  # the second time from a checkpoint after three steps
+        folder = RunFolder(tmp_path)
+        folder.open_logs(first)
+        for step in range(first, last):
+            folder.log({"stage": "direct", "step": step, "total": float(last)})
+        folder.close()
+    board = EventAccumulator(str(tmp_path / "tensorboard"))
+    board.Reload()
+    found = [(event.step, event.value) for event in board.Scalars("direct/total")]
+    assert found == [(0, 5), (1, 5), (2, 5), (3, 6), (4, 6), (5, 6)]

@@ -244,6 +244,8 @@ def test_a_folder_that_holds_a_run_is_not_overwritten(tmp_path: Path) -> None:
         ("warper.name=fusd", "there is no warper"),
         ("stages.identity.losses.photometric.views={neutral=1.0}", "the identity cycle has no such view"),
         ("stages.identity.losses.photometric.name=l2", "there is no loss 'l2'"),
+        ("stages.direct.losses.ssim.views.direct=none", "losses.ssim looks at no view"),
+        ("stages.direct.losses.ssim={name='perceptual', options={network='hf-hub:a/b'}}", "network"),
         ("stages.identity.losses.ssim.options={windw=3}", "option 'windw' of the loss 'ssim' does not exist"),
     ],
 )

@@ -115,7 +115,8 @@ def check(
             say(f"broken  {component.kind} {component.name}: {error}")
     for entry in scan().in_group(NAMESPACE_GROUP) if name is None else []:
         try:
-            say(f"ok      namespace {entry.name} ({len(registry.namespace(entry)):,} names, {entry.distribution})")
+            _, names = registry.namespace(entry)
+            say(f"ok      namespace {entry.name} ({len(names):,} names, {entry.distribution})")
         except FacecycleError as error:
             broken += 1
             say(f"broken  namespace {entry.name}: {error}")

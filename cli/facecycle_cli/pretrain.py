@@ -73,8 +73,8 @@ def pretrain(
     below = _preset(preset, data, config) if kept is None else own_layers(kept, preset)
     layers = [*below, *([file_layer(config)] if config else []), _flags(encoder, data, warper, seed, keep)]
     settings = set_layer(assignments or [])
-    late = _late_flags(resolve([*layers, settings]), stage, steps, perceptual)
-    resolved = resolve([*layers, *late, settings])
+    changes, removals = _late_flags(resolve([*layers, settings]), stage, steps, perceptual)
+    resolved = resolve([*layers, *changes, settings, *removals])
     from facecycle.data.frame_cache import limit
     from facecycle.engine import processes
     from facecycle.engine.allocator import keep_pages
@@ -126,33 +126,36 @@ def _flags(
     return ("flags", values)
 
 
-def _late_flags(config: RunConfig, stage: Stage, steps: int | None, perceptual: str | None) -> list[Layer]:
-    """Turn the flags that change every stage into layers over a configuration."""
-    layers: list[Layer] = []
+def _late_flags(
+    config: RunConfig, stage: Stage, steps: int | None, perceptual: str | None
+) -> tuple[list[Layer], list[Layer]]:
+    """Turn the flags that concern every stage into changes, which --set lies over, and removals, which it does not."""
+    changes: list[Layer] = []
+    removals: list[Layer] = []
     for name, each in config.stages.items():
         if stage != Stage.both and each.cycle != stage.value:
-            layers.append((f"--stage {stage.value}", {"stages": {name: None}}))
+            removals.append((f"--stage {stage.value}", {"stages": {name: None}}))
             continue
         if steps is not None:
-            layers.append((f"--steps {steps}", {"stages": {name: {"steps": steps}}}))
-        losses = {label: _perceptual(perceptual) for label, loss in each.losses.items() if loss.name == "perceptual"}
-        if perceptual is not None and losses:
-            layers.append((f"--perceptual {perceptual}", {"stages": {name: {"losses": losses}}}))
-    if perceptual not in {None, "none"} and not any("--perceptual" in origin for origin, _ in layers):
+            changes.append((f"--steps {steps}", {"stages": {name: {"steps": steps}}}))
+        labels = [label for label, loss in each.losses.items() if loss.name == "perceptual"]
+        if perceptual is not None and labels:
+            found = dict.fromkeys(labels, _perceptual(perceptual))
+            layer = (f"--perceptual {perceptual}", {"stages": {name: {"losses": found}}})
+            (removals if perceptual == "none" else changes).append(layer)
+    if perceptual not in {None, "none"} and not any("--perceptual" in origin for origin, _ in changes):
         raise ConfigError(
             f"--perceptual {perceptual}: the preset {config.preset!r} has no perceptual loss",
             hint="Use --preset base, or add one: --set stages.expression.losses.perceptual.name=perceptual "
             "--set stages.expression.losses.perceptual.views.reconstruction=1",
         )
-    return layers
+    return changes, removals
 
 
-def _perceptual(network: str | None) -> dict[str, Any] | None:
+def _perceptual(network: str) -> dict[str, Any] | None:
     if network == "none":
         return None
-    if network == "random":
-        return {"options": {"pretrained": False}}
-    return {"options": {"network": network}}
+    return {"name": "perceptual", "options": {"pretrained": False} if network == "random" else {"network": network}}
 
 
 def _start(config: RunConfig, stage: Stage, start: Path | None, out: Path | None) -> None:

@@ -68,7 +68,7 @@ class Objective:
 
 
 def check_losses(name: str, stage: StageConfig, method: Method) -> None:
-    """Refuse losses of a stage that cannot be built, look at views that its cycle does not have, or at none.
+    """Refuse losses of a stage that do not exist or not so, and that look at views its cycle does not have, or at none.
 
     Raises:
         ConfigError, PluginError: names the loss and the view.
@@ -76,13 +76,17 @@ def check_losses(name: str, stage: StageConfig, method: Method) -> None:
     known = method.view_names[stage.cycle]
     for label, loss in stage.losses.items():
         registry.configure("loss", loss.name, loss.options)
+        if not loss.views:
+            raise ConfigError(
+                f"stages.{name}.losses.{label} looks at no view", hint=f"Remove it: stages.{name}.losses.{label}=none"
+            )
         for view in loss.views:
             if view not in known:
                 raise ConfigError(
                     f"stages.{name}.losses.{label}.views.{view}: the {stage.cycle} cycle has no such view",
                     hint=did_you_mean(view, known) or f"Views: {', '.join(sorted(known))}.",
                 )
-    if not any(loss.views for loss in stage.losses.values()):
+    if not stage.losses:
         raise ConfigError(f"stages.{name} has no loss left to train with")
 
 

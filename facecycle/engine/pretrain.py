@@ -104,8 +104,9 @@ class Pretraining:
         checkpoint.load_weights(self.method, found)
         self.trained |= found.trained
         self.parent = found.sha256()
-        terms = [found.metadata.get("licence", ""), self.licence]  # what was learned keeps its terms
-        self.licence = "; ".join(dict.fromkeys(filter(None, terms)))
+        # What was learned keeps its terms.
+        terms = found.metadata.get("licence") or self.licence
+        self.licence = terms if self.licence in terms else f"{terms}; {self.licence}"
         self.folder.lock()
         self._save(None)
 
@@ -140,6 +141,7 @@ class Pretraining:
         self.skipped_steps = state.get("skipped_steps", 0)
         self.trained = set(found.trained)
         self.parent = found.metadata.get("parent", "")
+        self.licence = found.metadata.get("licence", self.licence)
 
     def run(self) -> Outcome:
         """Run what is left of every stage.
@@ -288,8 +290,11 @@ def _check_shares(config: RunConfig) -> None:
     """Raise `ConfigError` where the pairs of a batch cannot be dealt to the processes, and to their passes."""
     shares = processes.count() * config.accumulate
     of_stages = {f"stages.{name}.pairs": stage.pairs for name, stage in config.stages.items()}
-    for key, pairs in {"pairs": config.pairs, **of_stages}.items():
-        if pairs is not None and pairs % shares:
+    used = {key: pairs for key, pairs in of_stages.items() if pairs is not None}
+    if len(used) < len(of_stages):
+        used["pairs"] = config.pairs
+    for key, pairs in used.items():
+        if pairs % shares:
             raise ConfigError(
                 f"{key} = {pairs} cannot be shared out evenly: {processes.count()} processes of "
                 f"{config.accumulate} passes each (accumulate)",

@@ -56,7 +56,7 @@ class DatasetContract(Contract):
 
     def test_frames_are_uint8_rgb_of_the_asked_size(self) -> None:
         dataset = self.build()
-        frames = self._frames(dataset)
+        frames = [track.frames[0] for track in self._tracks(dataset)[:4]] or self._frames(dataset)
         for size in (16, 40):
             pixels, bad = dataset.images(frames, size)
             assert pixels.shape == (len(frames), 3, size, size)

@@ -6,6 +6,7 @@ from typing import Any
 
 import timm
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
@@ -20,7 +21,7 @@ VGG19_LAYERS = (6, 11, 20)
 class PerceptualOptions(BaseOptions):
     """Options of the perceptual loss."""
 
-    network: str = "vgg19.tv_in1k"
+    network: str = Field("vgg19.tv_in1k", pattern=r"^(timm:)?[\w.]+$")
     """A timm model name. VGG19 is looked at after conv2_1, conv3_1, conv4_1; others at their first three maps."""
     pretrained: bool = True
     """Load the model's weights from the Hugging Face hub; false leaves it random, seeded by the run."""
