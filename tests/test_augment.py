@@ -56,16 +56,17 @@ def test_a_crop_keeps_constant_images_constant_and_stays_inside() -> None:
     assert torch.allclose(random_crop(x, (0.5, 1.05), (0.8, 1.2), uniform(CROP_DRAWS, 6)), x)
 
 
-def test_a_crop_moves_by_the_same_rule_as_cutting_and_resizing() -> None:
-    x = torch.rand(1, 3, 32, 32, generator=rng(3))
-    draws = uniform(CROP_DRAWS, 1, 5)
-    out = random_crop(x, (0.25, 0.25), (1, 1), draws)
-    # The last two draws are the centre.
-    left, top = (((draw * 2 - 1) * 0.5 + 0.5) * 32 - 8 for draw in draws[-2:])
-    lo_x, hi_x, lo_y, hi_y = int(left), int(left) + 17, int(top), int(top) + 17
-    window = x[:, :, lo_y:hi_y, lo_x:hi_x]
-    assert window.amin() - 1e-6 <= out.amin()
-    assert out.amax() <= window.amax() + 1e-6
+def test_a_crop_is_the_window_that_its_draws_name() -> None:
+    # A picture whose red is x and whose green is y, in [-1, 1] from edge to edge.
+    across, down = ((2 * torch.arange(length) + 1) / length - 1 for length in (32, 24))
+    x = torch.stack([across.expand(24, 32), down[:, None].expand(24, 32), torch.zeros(24, 32)]).expand(5, 3, 24, 32)
+    draws = uniform(CROP_DRAWS, 5, 5)
+    out = random_crop(x, (0.3, 0.3), (1.5, 1.5), draws)
+    for axis, (side, line) in enumerate([((0.3 * 1.5) ** 0.5, across), ((0.3 / 1.5) ** 0.5, down)]):
+        centres = (2 * draws[CROP_DRAWS - 2 + axis] - 1) * (1 - side)  # the last two draws are the centre's
+        window = (centres[:, None] + side * line).clamp(line[0], line[-1])
+        found = out[:, axis].movedim(1 + (axis == 0), 1)
+        assert torch.allclose(found, window[..., None].expand_as(found), atol=1e-5)
 
 
 def test_a_crop_that_never_fits_takes_the_whole_image() -> None:
@@ -98,6 +99,19 @@ def test_a_turned_hue_keeps_the_luma() -> None:
     out = colour_jitter(x, (0, 0, 0, 0.05), 1.0, uniform(JITTER_DRAWS, 4))
     assert not torch.allclose(out, x, atol=1e-3)
     assert torch.allclose((out * luma).sum(1), (x * luma).sum(1), atol=1e-4)
+
+
+def test_a_hue_of_half_a_turn_is_the_opposite_colour() -> None:
+    x = torch.rand(1, 3, 8, 8, generator=rng(3)) * 0.4 + 0.3
+    luma = (torch.tensor([0.299, 0.587, 0.114]).view(1, 3, 1, 1) * x).sum(1, keepdim=True)
+    draws = torch.tensor([0.5, 0.5, 0.5, 1.0, 0.0])[:, None]
+    assert torch.allclose(colour_jitter(x, (0, 0, 0, 0.5), 1.0, draws), 2 * luma - x, atol=1e-3)
+
+
+def test_images_are_normalised_by_imagenets_statistics() -> None:
+    red_green_blue = torch.tensor([124, 116, 104], dtype=torch.uint8).view(3, 1, 1)
+    expected = [(124 / 255 - 0.485) / 0.229, (116 / 255 - 0.456) / 0.224, (104 / 255 - 0.406) / 0.225]
+    assert torch.allclose(from_uint8(red_green_blue).flatten(), torch.tensor(expected), atol=1e-6)
 
 
 def test_normalisation_round_trips_every_level() -> None:

@@ -10,12 +10,13 @@ from torch import nn
 from facecycle.api import Pairs, Parts
 from facecycle.config import OptimizerConfig, preset_layers, resolve
 from facecycle.engine.build import build_method
-from facecycle.engine.schedule import learning_rate
+from facecycle.engine.schedule import learning_rate, make_optimizer
 from facecycle.engine.watch import deviations
 from facecycle.errors import ConfigError
 from facecycle.method.encoder import CodeEncoder, FaceCycleEncoder
 from facecycle.method.facecycle import FaceCycle, FaceCycleOptions, swap_halves
-from facecycle.method.generator import Stem
+from facecycle.method.generator import Stem, draw_noise
+from facecycle.method.motion import backflow
 
 
 def small_method(size: int = 32, renormalizer_width: int | None = None) -> FaceCycle:
@@ -155,6 +156,48 @@ def test_translation_of_an_image_does_not_depend_on_its_batch(method: FaceCycle)
         assert torch.allclose(together[name][1:2], panel, atol=1e-4), name
 
 
+def test_panels_are_what_they_are_called(pairs: Pairs) -> None:
+    method = small_method()
+    for encoder in (method.expression, method.identity):  # codes as far apart as trained ones
+        for layer in encoder.head:
+            if isinstance(layer, nn.Linear):
+                nn.init.normal_(layer.weight, std=0.2)
+    images, drivers, warper = pairs.first, pairs.second, method.warper
+
+    def generate(faces: torch.Tensor, flow: torch.Tensor) -> torch.Tensor:
+        return method.generator(faces, flow, warper, None)
+
+    with torch.no_grad():
+        found = method.translate(images, drivers, None, frozenset(method.panels_from))
+        flow, theirs = (method.motion(method.expression(faces)) for faces in (images, drivers))
+        identity, other = method.identity(images), method.identity(drivers)
+        neutral = generate(images, flow)
+        mean_face = method.renormalizer(generate(drivers, theirs), other, "denorm", warper)
+        expected = {
+            "flow": flow,
+            "frontal": warper.warp(images, flow, clamp=True),
+            "neutral": neutral,
+            "reconstruction": generate(neutral, backflow(warper, flow)),
+            "expression_swap": generate(neutral, backflow(warper, theirs)),
+            "mean_face": method.renormalizer(neutral, identity, "denorm", warper),
+            "identity_swap": method.renormalizer(mean_face, identity, "renorm", warper),
+        }
+    assert found.keys() == expected.keys()
+    for name, panel in expected.items():
+        assert torch.allclose(found[name], panel, atol=1e-5), name
+    for one, another in (("reconstruction", "expression_swap"), ("mean_face", "identity_swap")):
+        assert (found[one] - found[another]).abs().max() > 1e-3
+
+
+def test_noise_is_drawn_for_each_image_unless_it_is_shared() -> None:
+    maps = torch.zeros(3, 2, 4, 4)
+    own, shared = draw_noise(maps, noise(), False), draw_noise(maps, noise(), True)
+    assert not torch.equal(own[0], own[1])
+    assert torch.equal(shared[0], shared[1])
+    assert torch.equal(shared[0], own[0])
+    assert draw_noise(maps, None, False).abs().max() == 0
+
+
 def test_noise_follows_the_seed(method: FaceCycle) -> None:
     images = torch.randn(1, 3, 32, 32)
     with torch.no_grad():
@@ -175,17 +218,20 @@ def test_a_code_exists_at_the_training_size_only() -> None:
             encoder(torch.zeros(1, 3, 128, 128))
 
 
-def test_a_stem_copies_vgg19_in_order() -> None:
+def test_both_stems_copy_vgg19_in_order() -> None:
     import timm
 
     vgg = timm.create_model("vgg19", pretrained=False)
-    stem = Stem(64)
-    stem.copy_from(vgg)
+    method = FaceCycle(FaceCycleOptions(motion_width=16, generator_blocks=1, renormalizer_blocks=1, stem="vgg19"))
+    warper = ReferenceWarper(ReferenceWarper.Options())
+    encoder = lambda: FaceCycleEncoder(FaceCycleEncoder.Options())  # noqa: E731
+    method.assemble(Parts(encoder, warper, 32, pretrained_encoder=lambda name: {"vgg19": vgg}[name]))
     images = torch.randn(1, 3, 32, 32)
     with torch.no_grad():
-        mid, deep = stem(images)
-        assert torch.allclose(mid, vgg.features[:7](images), atol=1e-6)
-        assert torch.allclose(deep, vgg.features[:12](images), atol=1e-6)
+        for stem in (method.generator.stem, method.renormalizer.stem):
+            mid, deep = stem(images)
+            assert torch.allclose(mid, vgg.features[:7](images), atol=1e-6)
+            assert torch.allclose(deep, vgg.features[:12](images), atol=1e-6)
     with pytest.raises(ConfigError, match="width=64"):
         Stem(32).copy_from(vgg)
 
@@ -208,6 +254,17 @@ def test_the_paper_rates_change_at_their_epochs() -> None:
     config = OptimizerConfig(lr=[(0, 1e-5), (1, 5e-5), (20, 1e-5)])
     rates = [learning_rate(config, epoch * 7 + 3, 280, 7) for epoch in (0, 1, 19, 20, 39)]
     assert rates == [1e-5, 5e-5, 5e-5, 1e-5, 1e-5]
+
+
+def test_the_paper_optimizers_are_adam_with_their_own_decays() -> None:
+    stages = resolve(preset_layers("paper")).stages
+    for name, betas in (("expression", (0.5, 0.999)), ("identity", (0.5, 0.9))):
+        optimizer = make_optimizer(stages[name].optimizer, [nn.Parameter(torch.zeros(1))])
+        assert type(optimizer) is torch.optim.Adam
+        assert (optimizer.defaults["betas"], optimizer.defaults["weight_decay"]) == (betas, 0)
+    decayed = make_optimizer(OptimizerConfig(weight_decay=0.1), [nn.Parameter(torch.zeros(1))])
+    assert type(decayed) is torch.optim.AdamW
+    assert decayed.defaults["weight_decay"] == 0.1
 
 
 def test_one_cycle_rises_to_its_peak_and_falls() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from facecycle_kernels.flow_warp import flow_warp
+from facecycle_kernels.flow_warp import flow_warp, reference
 from facecycle_kernels.flow_warp.op import flow_warp_op
 from facecycle_kernels.renormalize import renormalize
 from facecycle_kernels.ssim import ssim
@@ -95,6 +95,21 @@ def test_ssim_agrees_with_windows_written_out() -> None:
             cov = (window * a * b).sum() - ma * mb
             total += float((2 * ma * mb + 1e-4) * (2 * cov + 9e-4) / ((ma**2 + mb**2 + 1e-4) * (va + vb + 9e-4)))
     assert ssim(x[None], y)[0].item() == pytest.approx(total / 63, rel=1e-9)
+
+
+@pytest.mark.parametrize("clamp", [False, True])
+def test_a_flow_that_is_no_number_spoils_its_own_pixels_alone(clamp: bool) -> None:
+    x = random(1, 2, 12, 12, dtype=torch.float32)
+    flow = 0.1 * random(1, 2, 3, 3, seed=1, dtype=torch.float32)
+    flow[0, 0, 0, 0], flow[0, 1, 0, 2], flow[0, 0, 2, 0] = float("nan"), float("inf"), -float("inf")
+    results = []
+    for warp in (flow_warp, reference.flow_warp):
+        inputs = x.clone().requires_grad_(), flow.clone().requires_grad_()
+        out = warp(*inputs, clamp)
+        results.append([out, *torch.autograd.grad(out.square().sum(), inputs)])
+    for ours, formula in zip(*results, strict=True):
+        assert ours.isfinite().all()
+        assert torch.allclose(ours, formula, atol=1e-4)
 
 
 def test_autocast_leaves_the_ops_as_exact_as_their_inputs() -> None:

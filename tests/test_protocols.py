@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from sklearn.linear_model import LogisticRegression, Ridge
@@ -95,7 +95,6 @@ def test_standardising_looks_at_the_training_part_alone() -> None:
     assert np.allclose(scaled_test, (test - train.mean(0)) / train.std(0), rtol=1e-5)
 
 
-@settings(deadline=None)
 @given(hnp.arrays(float, st.integers(1, 30), elements=st.integers(-5, 5).map(float)), st.randoms())
 def test_the_threshold_is_the_best_there_is(scores: np.ndarray, random: object) -> None:
     same = np.array([random.random() < 0.5 for _ in scores])  # type: ignore[attr-defined]

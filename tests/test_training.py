@@ -12,12 +12,17 @@ from conftest import picture
 from safetensors.torch import load_file
 
 from facecycle import checkpoint
+from facecycle.api import Pairs
 from facecycle.config import RunConfig, preset_layers, resolve, set_layer
 from facecycle.data.batches import Batches
 from facecycle.data.joined import JoinedTracks
+from facecycle.engine.build import build_method
 from facecycle.engine.load import load
+from facecycle.engine.objective import Objective
 from facecycle.engine.pretrain import Pretraining
 from facecycle.engine.run_folder import RunFolder
+from facecycle.engine.schedule import learning_rate
+from facecycle.engine.step import backward
 from facecycle.errors import ConfigError, DataError, RunError
 from facecycle.registry import build
 
@@ -83,6 +88,10 @@ def test_a_run_writes_everything_it_promises(tmp_path: Path) -> None:
     records = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
     assert [r["step"] for r in records] == list(range(9))
     assert [r["stage"] for r in records] == ["direct"] * 4 + ["expression"] * 3 + ["identity"] * 2
+    # Each stage has a cycle of learning rates of its own.
+    optimizers = [(stage.optimizer, stage.steps) for stage in run.config.stages.values()]
+    rates = [learning_rate(optimizer, step, steps, 1) for optimizer, steps in optimizers for step in range(steps or 0)]
+    assert [r["lr"] for r in records] == rates
     assert all(r["deviation/flow"] > 0 for r in records[:7])
     assert resolve([("file", json.loads((tmp_path / "run" / "config.json").read_text()))]) == run.config
     assert len(list((tmp_path / "run" / "samples").glob("*.png"))) == 3
@@ -218,6 +227,30 @@ def test_a_loss_that_stays_non_finite_stops_the_run(tmp_path: Path) -> None:
     with pytest.raises(RunError, match="not finite for 10 steps in a row"):
         train(config, tmp_path / "run", listener)
     assert len(listener.notes) >= 9
+
+
+def test_a_gradient_that_is_not_finite_moves_nothing(tmp_path: Path) -> None:
+    run = Pretraining(tiny("non_finite_limit=2"), RunFolder(tmp_path / "run"), Quiet())
+    before = {name: tensor.clone() for name, tensor in run.method.state_dict().items()}
+    next(run.method.motion.parameters()).register_hook(lambda gradient: gradient * float("nan"))
+    run.folder.create(run.config)
+    with pytest.raises(RunError, match="not finite for 2 steps"):
+        run.run()
+    assert all(torch.equal(before[name], tensor) for name, tensor in run.method.state_dict().items())
+
+
+def test_noise_differs_by_step_and_process_and_repeats() -> None:
+    config = tiny("pairs=2")
+    run_method = build_method(config)
+    objective = Objective(config.stages["expression"], "expression", run_method, torch.device("cpu"))
+    pairs = Pairs(*torch.randn(2, 2, 3, 32, 32, generator=torch.Generator().manual_seed(1)))
+    run_method.eval()
+    totals = [
+        float(backward(run_method, objective, pairs, config, step, process, False)[0]["total"])
+        for step, process in ((0, 0), (0, 0), (1, 0), (0, 1))
+    ]
+    assert totals[0] == totals[1]
+    assert len(set(totals)) == 3
 
 
 def test_a_collapsed_code_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
