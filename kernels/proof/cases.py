@@ -169,6 +169,11 @@ def agree(what: str, found: Tensor, wanted: Tensor, tolerance: float | None = No
         raise Wrong(f"{what}: off by {float(difference.max()) / scale:.1e} of the largest value")
 
 
+def askew(*tensors: Tensor) -> list[Tensor]:
+    """Return the tensors with rows and columns exchanged in memory: neither contiguous nor channels-last."""
+    return [t.transpose(-1, -2).contiguous().transpose(-1, -2) for t in tensors]
+
+
 def double(*tensors: Tensor) -> list[Tensor]:
     """Return copies in float64 that want gradients."""
     return [t.detach().double().requires_grad_() for t in tensors]
@@ -191,8 +196,9 @@ def _away_from_integers(x: Tensor, flow: Tensor, clamp: bool) -> bool:
 def check_flow_warp(
     kernels: ModuleType, x_shape: tuple[int, ...], cells: tuple[int, int], clamp: bool = False,
     channels_last: bool = False, dtype: torch.dtype = torch.float32, spread: float = 0.6, seed: int = 0,
+    skew: bool = False,
 ) -> None:  # fmt: skip
-    """Forward and both gradients on a random image and flow."""
+    """Forward and both gradients on a random image and flow; `skew` gives them another layout than any kernel's."""
     x = numbers(*x_shape, seed=seed, dtype=dtype, channels_last=channels_last)
     grad = numbers(*x_shape, seed=seed + 1, dtype=dtype, channels_last=channels_last)
     for draw in range(100):
@@ -202,6 +208,8 @@ def check_flow_warp(
             break
     else:
         raise NoDraw(f"x {x_shape}, flow {cells}")
+    if skew:
+        x, flow, grad = askew(x, flow, grad)
     wide_x, wide_flow = double(x, flow)
     wanted = flow_warp(wide_x, wide_flow, clamp)
     wanted_x, wanted_flow = torch.autograd.grad(wanted, (wide_x, wide_flow), grad.double())
@@ -241,7 +249,7 @@ def check_wild_flow(kernels: ModuleType, clamp: bool) -> None:
 
 def check_renormalize(
     kernels: ModuleType, shape: tuple[int, ...], spatial: bool, channels_last: bool = False,
-    dtype: torch.dtype = torch.float32, mean: float = 0.0, seed: int = 0,
+    dtype: torch.dtype = torch.float32, mean: float = 0.0, seed: int = 0, skew: bool = False,
 ) -> None:  # fmt: skip
     """Forward and all gradients."""
     modulation = shape if spatial else (*shape[:2], 1, 1)
@@ -249,6 +257,8 @@ def check_renormalize(
     x += mean
     gamma, beta = (numbers(*modulation, seed=seed + n, dtype=dtype) for n in (1, 2))
     grad = numbers(*shape, seed=seed + 3, dtype=dtype)
+    if skew:
+        x, gamma, beta, grad = askew(x, gamma, beta, grad)
     wide = double(x, gamma, beta)
     wanted = renormalize(*wide)
     wanted_grads = torch.autograd.grad(wanted, wide, grad.double())
@@ -270,11 +280,15 @@ def check_renormalize(
         agree("gradient of beta", grad_beta, wanted_grads[2], tolerance)
 
 
-def check_ssim(kernels: ModuleType, shape: tuple[int, ...], dtype: torch.dtype = torch.float32, seed: int = 0) -> None:
+def check_ssim(
+    kernels: ModuleType, shape: tuple[int, ...], dtype: torch.dtype = torch.float32, seed: int = 0, skew: bool = False
+) -> None:
     """Forward and the gradient of the predictions; similar pictures, as in training."""
     target = numbers(*shape[1:], seed=seed, dtype=dtype)
     predictions = numbers(*shape, seed=seed + 1, dtype=dtype)
     predictions += target
+    if skew:
+        predictions, target = askew(predictions, target)
     grad = torch.randn(shape[0], generator=torch.Generator().manual_seed(seed + 2)).to(DEVICE)
     wide_p, wide_t = double(predictions, target)
     wanted = ssim(wide_p, wide_t)
@@ -301,6 +315,7 @@ def _flow_checks() -> Iterator[Check]:
         ((1, 9, 6, 50), (4, 1), {"clamp": True}),
         ((1, 1, 2, 70), (2, 19), {}),
         ((1, 35, 6, 7), (3, 2), {"channels_last": True}),
+        ((2, 3, 5, 6), (3, 4), {"skew": True}),
         ((2, 3, 5, 6), (3, 4), {"dtype": torch.float16}),
         ((2, 3, 5, 6), (3, 4), {"dtype": torch.bfloat16, "channels_last": True}),
     ]
@@ -318,6 +333,7 @@ def _renormalize_checks() -> Iterator[Check]:
         ((1, 17, 4, 4), {"mean": 100.0}),
         ((1, 2, 37, 31), {}),  # two blocks of positions and more
         ((2, 33, 5, 9), {"channels_last": True}),
+        ((2, 3, 5, 7), {"skew": True}),
         ((2, 3, 5, 7), {"dtype": torch.float16}),
         ((2, 3, 5, 7), {"dtype": torch.bfloat16, "channels_last": True}),
     ]
@@ -330,6 +346,7 @@ def _renormalize_checks() -> Iterator[Check]:
 def _ssim_checks() -> Iterator[Check]:
     for shape in ((1, 1, 1, 1, 1), (2, 1, 2, 5, 7), (2, 2, 1, 17, 33), (1, 1, 1, 40, 16)):
         yield Check(f"predictions {shape}", lambda k, a=shape: check_ssim(k, a))
+    yield Check("predictions (2, 2, 1, 9, 20), skew", lambda k: check_ssim(k, (2, 2, 1, 9, 20), skew=True))
     for dtype in (torch.float16, torch.bfloat16):
         yield Check(f"predictions (2, 1, 1, 9, 20), {dtype}", lambda k, d=dtype: check_ssim(k, (2, 1, 1, 9, 20), d))
 

@@ -119,6 +119,18 @@ MUTANTS = [
     ),
     Mutant("flow_warp", "adjoint's second block of cells lost", "triton.cdiv(w, block_j))]", "1)]"),
     Mutant("flow_warp", "images share a flow", "flow_ptr += b.to(tl.int64) * 2 * h * w", "flow_ptr += 0"),
+    Mutant(
+        "flow_warp",
+        "flow read as it lies",
+        "x, flow = x.contiguous(memory_format=layout), flow.contiguous()",
+        "x = x.contiguous(memory_format=layout)",
+    ),
+    Mutant(
+        "flow_warp",
+        "gradient read as it lies",
+        "x, grad = x.contiguous(memory_format=layout), grad.contiguous(memory_format=layout)",
+        "x = x.contiguous(memory_format=layout)",
+    ),
     Mutant("flow_warp", "channels_last ignored", "return p * C + c", "return c * HW + p"),
     Mutant(
         "renormalize",
@@ -185,9 +197,21 @@ MUTANTS = [
     ),
     Mutant(
         "renormalize",
+        "maps read as they lie",
+        "x, gamma, beta = (t.contiguous(memory_format=layout) for t in (x, gamma, beta))",
+        "gamma, beta = (t.contiguous(memory_format=layout) for t in (gamma, beta))",
+    ),
+    Mutant(
+        "renormalize",
         "channels_last ignored",
         "return ((row // C).to(tl.int64) * HW + p) * C + row % C",
         "return row.to(tl.int64) * HW + p",
+    ),
+    Mutant(
+        "ssim",
+        "target read as it lies",
+        "predictions, target = predictions.contiguous(), target.contiguous()",
+        "predictions = predictions.contiguous()",
     ),
     Mutant("ssim", "taps one off", "distance = (from_first - _REACH)", "distance = (from_first - _REACH + 1)"),
     Mutant("ssim", "window cut at 9", "tl.abs(distance) <= _REACH", "tl.abs(distance) <= _REACH - 1"),
