@@ -148,7 +148,7 @@ class RunConfig(_Model):
     accumulate: int = Field(1, ge=1)
     """Passes that a process computes its pairs of a batch in, one after the other, to need less memory."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
-    """`auto` is bfloat16 autocast on a GPU and float32 elsewhere. bfloat16 is approximate: gradients 4 % off."""
+    """`auto` is bfloat16 autocast on a GPU and float32 elsewhere. bfloat16 is approximate, by some percent."""
     compile: Literal["auto"] | bool = "auto"
     """Compile the networks with torch.compile; `auto` does so on a GPU alone: on a CPU a step takes longer."""
     method: Component = Component(name="facecycle")

@@ -257,7 +257,7 @@ MISTAKES = {
         ["probe", "--task", "pose", "--data", "a.png", "--test", "gone.csv"],
         ["--test gone.csv: there is no file or folder"],
     ),
-    "no path at all": (["pretrain", "--data", f"shards:https://host/{'x' * 300}"], ["cannot be read"]),
+    "no path at all": (["pretrain", "--data", f"shards:pipe:cat {'x' * 300}"], ["where a file's name goes"]),
     "no labels": (["probe", "--task", "pose", "--data", "gone.csv"], ["no file or folder"]),
     "unknown plugin": (["plugins", "show", "resnt18"], ["Did you mean resnet18"]),
     "package name": (["plugins", "new", "Not A Name"], ["cannot name a package"]),

@@ -68,7 +68,7 @@ class Objective:
 
 
 def check_losses(name: str, stage: StageConfig, method: Method) -> None:
-    """Refuse losses of a stage that do not exist or not so, and that look at views its cycle does not have, or at none.
+    """Refuse losses of a stage whose plugin, options or views do not exist, or that look at no view.
 
     Raises:
         ConfigError, PluginError: names the loss and the view.
