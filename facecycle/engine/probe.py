@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -166,15 +166,13 @@ def limited(labels: Labelled, limit: int | None) -> Labelled:
     order = torch.randperm(len(extra), generator=seeded("limit", 0)).numpy()[:limit]
     kept = np.sort(np.concatenate([extra[order], np.flatnonzero(labels.folds >= 0)]))
     note = f"{labels.note}; {limit} of {len(extra)} training samples"
-    return Labelled(
-        labels.frames[kept],
-        labels.targets[kept],
-        labels.folds[kept],
-        labels.groups[kept],
-        labels.classes,
-        note,
-        labels.counts,
-        labels.published,
+    return replace(
+        labels,
+        frames=labels.frames[kept],
+        targets=labels.targets[kept],
+        folds=labels.folds[kept],
+        groups=labels.groups[kept],
+        note=note,
     )
 
 
