@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import ast
-import inspect
-import itertools
 import sys
-import textwrap
 import types
 import typing
 from pathlib import Path
@@ -23,23 +19,43 @@ HEAD = """\
 
 Written by `make docs` from the models in `facecycle/config.py`; a test compares the two.
 
-A run's configuration is layered: defaults, then `--preset` (`{presets}`), then `--config FILE`, then flags,
-then `--set key=value`. Tables merge key by key, `none` removes a stage, a loss or a view, and a component
-that gets another name loses the options of the former one. The complete result is written to
-`config.json` in the run folder and into every checkpoint.
+A run's configuration is layered: defaults, then the preset, then `--config FILE`, then flags, then `--set key=value`.
+The preset (`{presets}`) is that of `--preset`, or of the key `preset` in a `.toml` file, or else `small`, and without
+`--data` and `--config` it is `demo`; a `.json` file is complete and has none below it. Tables merge key by key, and a
+component that gets another name loses the options of the former one. `--set KEY=none` removes a stage, a loss or a view
+(`null` in a `.json` file; TOML has no such value). The complete result is written to `config.json` in the run folder
+and into every checkpoint.
+
+    facecycle pretrain --data faces/ --set pairs=32 --set stages.identity=none
+    facecycle pretrain --preset small --set 'data=[{{name="turned", options={{path="stills/", turns=4}}}}]'
 """
 
+FOOT = """\
+## Views
 
-def descriptions(model: type[BaseModel]) -> dict[str, str]:
-    """Return the string that follows each field in the model's source."""
-    body = ast.parse(textwrap.dedent(inspect.getsource(model))).body[0].body  # type: ignore[attr-defined]
-    found = {}
-    for statement, following in itertools.pairwise(body):
-        if isinstance(statement, ast.AnnAssign) and isinstance(following, ast.Expr):
-            assert isinstance(statement.target, ast.Name)
-            assert isinstance(following.value, ast.Constant)
-            found[statement.target.id] = " ".join(str(following.value.value).split())
-    return found
+What losses look at, of the method `facecycle`; `x` and `y` are the two images of a pair. A stage computes the views
+that its losses name, and runs no network that none of them needs. The preset `small` begins with the direct path
+alone: `direct` and `direct_neutral`, which need no generator.
+
+| view of the cycle `expression` | | is compared with |
+| --- | --- | --- |
+| `direct_neutral` | `x`, its pixels warped to the neutral pose | `x`; for `symmetry`, which has no target |
+| `direct` | the same of `y`, warped back by the flow of `x` | `x` |
+| `neutral` | the neutral face of `x`, by the generator | `x`; for `symmetry` |
+| `swapped_warp` | the neutral face of `y`, its pixels warped back by the flow of `x` | `x` |
+| `reconstruction` | the neutral face of `y`, taken back by the generator with the flow of `x` | `x` |
+| `identity_reconstruction` | `x` through the generator without being moved | `x` |
+| `motion` | the flow (2P, 2, 16, 16); for `smoothness` and `folding` | |
+
+| view of the cycle `identity` | | is compared with |
+| --- | --- | --- |
+| `mean_face` | the neutral face of `x` without its identity | the neutral face of `x` |
+| `common_mean_face` | the same | the mean of the batch's mean faces |
+| `rec_neutral` | the batch's mean face given the identity of `x` | the neutral face of `x` |
+| `swapped_neutral` | the batch's mean face given the identity of `y` | the neutral face of `x` |
+| `direct` | `rec_neutral`, its pixels warped back by the flow of `x` | `x` |
+| `reconstruction` | `rec_neutral`, taken back by the generator | `x` |
+"""
 
 
 def name_of(annotation: object) -> str:
@@ -57,7 +73,6 @@ def name_of(annotation: object) -> str:
 
 def section(model: type[BaseModel]) -> str:
     """Return the section of one model."""
-    texts = descriptions(model)
     lines = [f"## {model.__name__}", "", " ".join((model.__doc__ or "").split()), "", "| key | type | default | |"]
     lines.append("| --- | --- | --- | --- |")
     for key, field in model.model_fields.items():
@@ -69,7 +84,9 @@ def section(model: type[BaseModel]) -> str:
             default = ", ".join(f"`{item.name}`" for item in field.default)
         else:
             default = f"`{field.default}`"
-        lines.append(f"| `{key}` | {name_of(field.annotation)} | {default} | {texts[key]} |")
+        lines.append(
+            f"| `{key}` | {name_of(field.annotation)} | {default} | {' '.join((field.description or '').split())} |"
+        )
     return "\n".join(lines) + "\n"
 
 
@@ -84,7 +101,7 @@ def page() -> str:
         config.Component,
     ]
     head = HEAD.format(presets="`, `".join(config.preset_names()))
-    return "\n".join([head, *(section(model) for model in models)])
+    return "\n".join([head, *(section(model) for model in models), FOOT])
 
 
 if __name__ == "__main__":

@@ -36,9 +36,12 @@ Task = Literal["emotion", "pose", "verify"]
 
 
 class Options(BaseModel):
-    """Base of a plugin's options: unknown keys and infinite numbers are refused, values do not change once set."""
+    """Base of a plugin's options: unknown keys and infinite numbers are refused, values do not change once set.
 
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    A string below a field says what it is, in `facecycle plugins show` too.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True)
 
 
 class Plugin(Protocol):
@@ -58,7 +61,8 @@ class Encoder(Protocol):
 
     Attributes:
         channels: C of the feature map.
-        stride: input pixels per cell of the feature map; inputs are multiples of it.
+        stride: input pixels per cell of the feature map. In training inputs are multiples of it; probes may feed any
+            size (`facecycle-raf` 100 px), whose map has the sides that the encoder gives it.
     """
 
     channels: int
@@ -99,6 +103,8 @@ class Loss(Protocol):
 
     def __call__(self, predictions: Tensor, target: Tensor | None) -> Tensor:
         """Map predictions (V, B, 3, H, W) and their common target (B, 3, H, W) to losses (V,), means over the images.
+
+        Of a view that is a flow, such as `motion`, they are (V, B, 2, h, w).
 
         Of several processes each sees its own images of a batch: the mean of equal shares is the loss of the whole.
         """
@@ -197,6 +203,15 @@ class Dataset(Protocol):
 
     def fingerprint(self) -> str:
         """A hex digest that changes when the files, or what is read from them, change."""
+        ...
+
+
+@runtime_checkable
+class KnowsNeutral(Protocol):
+    """What a data set that has the true neutral face of each frame may offer besides."""
+
+    def neutral_images(self, frames: Sequence[int], size: int) -> Tensor:
+        """Return the neutral faces of the people that frames show, RGB uint8 (n, 3, size, size)."""
         ...
 
 

@@ -1,7 +1,7 @@
 """The configuration of a run: its models, presets, and how flags and files are laid over them.
 
 Defaults < preset < `--config` file < flags < `--set key=value`. Tables merge key by key; the value
-`none` removes an entry; a component that gets another name loses the options of the former one.
+`none` (in JSON `null`) removes an entry; a component that gets another name loses the options of the former one.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ DEEPEST = 32
 
 class _Model(BaseModel):
     # JSON, which a run keeps its configuration in, has no infinity.
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True)
 
 
 class Component(_Model):
@@ -38,7 +38,7 @@ class Component(_Model):
     name: str
     """Registry name: `resnet18`, `timm:vgg19`, `dist/name`."""
     options: dict[str, Any] = {}
-    """Options of that plugin; `facecycle plugins show NAME` lists them."""
+    """Options of that plugin; `facecycle plugins show NAME --kind KIND` lists them."""
 
 
 class LossConfig(_Model):
@@ -138,7 +138,7 @@ class RunConfig(_Model):
     """Everything a run depends on; written to the run folder and into every checkpoint."""
 
     preset: str = "small"
-    """The preset this configuration started from."""
+    """The preset this configuration started from. A `.toml` file may give its recipe a name of its own here."""
     seed: int = Field(0, ge=-(2**62), le=2**62)
     """Seed of initialisation, sampling, augmentation and noise."""
     size: int = Field(64, ge=16, le=4096, multiple_of=16)
@@ -226,8 +226,10 @@ def file_layer(path: Path) -> Layer:
     return (str(path), values)
 
 
-def set_layer(assignments: Iterable[str]) -> Layer:
-    """Turn `a.b=value` assignments into a layer. Values are TOML; what is not TOML is a string.
+def set_layer(
+    assignments: Iterable[str], flag: str = "--set", example: str = "stages.expression.losses.symmetry.weight=0.5"
+) -> Layer:
+    """Turn the `a.b=value` assignments of a flag into a layer. Values are TOML; what is not TOML is a string.
 
     Raises:
         ConfigError: an assignment without `=` or with an empty key.
@@ -238,16 +240,16 @@ def set_layer(assignments: Iterable[str]) -> Layer:
         parts = key.strip().split(".")
         if not equals or not all(parts):
             raise ConfigError(
-                f"--set {assignment!r} is not of the form key=value",
-                hint="Example: --set stages.expression.losses.symmetry.weight=0.5",
+                f"{flag} {assignment!r} is not of the form key=value",
+                hint=f"Example: {flag} {example}",
             )
         table = values
         for part in parts[:-1]:
             table = table.setdefault(part, {})
             if not isinstance(table, dict):
-                raise ConfigError(f"--set {assignment!r}: another --set gives {part!r} a plain value")
+                raise ConfigError(f"{flag} {assignment!r}: another {flag} gives {part!r} a plain value")
         table[parts[-1]] = _value(text.strip())
-    return ("--set", values)
+    return (flag, values)
 
 
 def _value(text: str) -> Any:

@@ -218,7 +218,7 @@ def configure(kind: Kind, name: str, options: Mapping[str, Any] | None = None) -
         known = list(plugin.Options.model_fields)
         lines = [_explain(component, e, known) for e in error.errors()]
         raise ConfigError(
-            "\n".join(lines), hint=f"`facecycle plugins show {component.plugin}` lists its options."
+            "\n".join(lines), hint=f"`facecycle plugins show {component.plugin} --kind {kind}` lists its options."
         ) from error
 
 

@@ -11,14 +11,14 @@ from pathlib import Path
 
 import pytest
 from conftest import ROOT, Command, picture
-from facecycle_cli.pretrain import _new_folder
+from facecycle_cli.pretrain import _new_folder, _preset
 from PIL import Image
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from sites import GOOD, distribution, install_source
 
 from facecycle import checkpoint
-from facecycle.config import preset_layers, resolve
+from facecycle.config import file_layer, preset_layers, resolve
 
 SMALL = [
     "--set=method.options={width=4, motion_width=16, generator_blocks=1, renormalizer_blocks=1}",
@@ -217,6 +217,16 @@ def test_runs_begun_together_have_folders_of_their_own_and_one_that_fails_leaves
     assert names == ["small-resnet18-001", "small-resnet18-002"]
 
 
+@pytest.mark.parametrize(("key", "preset"), [("paper", "paper"), ("my own", "small")])
+def test_a_file_selects_the_preset_it_names(tmp_path: Path, key: str, preset: str) -> None:
+    (tmp_path / "recipe.toml").write_text(f'preset = "{key}"\npairs = 3')
+    file = [file_layer(tmp_path / "recipe.toml")]
+    config = resolve([*_preset(None, None, file), *file])
+    expected = resolve(preset_layers(preset))
+    assert config == expected.model_copy(update={"preset": key, "pairs": 3})
+    assert _preset("base", None, file) == preset_layers("base")
+
+
 def test_bad_images_are_skipped_and_named_at_the_end(command: Command, tmp_path: Path) -> None:
     for number in range(6):
         picture(tmp_path / "t" / f"p{number // 2}" / f"{number}.jpg", number)
@@ -241,6 +251,8 @@ MISTAKES = {
     "wrong key": (["pretrain", "--set", "pears=3"], ["pears: unknown key", "Did you mean pairs"]),
     "wrong type": (["pretrain", "--set", "pairs=many"], ["pairs = 'many'"]),
     "no value": (["pretrain", "--set", "pairs"], ["key=value"]),
+    "preset set last": (["pretrain", "--set", "preset=paper"], ["Use --preset NAME"]),
+    "no option's value": (["probe", "--task", "pose", "--data", "a.png", "--option", "folds"], ["--option 'folds'"]),
     "unknown warper": (["pretrain", "--warper", "referense"], ["Did you mean reference"]),
     "identity alone": (["pretrain", "--stage", "identity"], ["--from"]),
     "resume nothing": (["pretrain", "--resume"], ["no run below"]),
@@ -312,6 +324,7 @@ def test_plugins_are_listed_shown_and_checked(command: Command) -> None:
     shown = command("plugins", "show", "resnet18").stdout
     assert "timm:resnet18" in shown
     assert "max_stride" in shown
+    assert "Start from timm's weights" in " ".join(shown.split())
     checked = command("plugins", "check")
     assert checked.returncode == 0, checked.stdout
     assert "broken" not in checked.stdout

@@ -130,7 +130,9 @@ def test_a_pose_file_that_names_missing_images_is_refused(command: Command, tmp_
     (tmp_path / "data" / "p3" / "0.jpg").unlink()
     arguments = ["probe", "--task", "pose", "--data", path, *ENCODER]
     refused(command(*arguments), "line 5", "--allow-missing")
-    assert command(*arguments, "--allow-missing").returncode == 0
+    result = command(*arguments, "--allow-missing")
+    assert result.returncode == 0, result.stderr
+    assert "1 of the file's rows left out" in (tmp_path / "probes" / "pose" / "report.md").read_text()
 
 
 def test_names_that_are_no_text_are_shown_and_escaped(command: Command, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import subprocess
 import sys
@@ -132,6 +133,14 @@ def test_the_cache_stays_below_its_limit(tmp_path: Path, monkeypatch: pytest.Mon
                 assert torch.equal(found[0], read_square(path, size))
     kept = list((tmp_path / "cache" / "facecycle" / "frames").iterdir())
     assert 0 < sum(file.stat().st_size for file in kept) <= 5000
+
+
+def test_frames_that_the_cache_has_no_room_for_are_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "facecycle")
+    for room, said in ((0, []), (1000 / 2**30, ["cache: 2 frames of 16 pixels need 0.0 GB"])):
+        with limit(room):
+            FrameFiles([picture(tmp_path / name) for name in ("a.png", "b.png")], tmp_path).images([0], 16)
+        assert [message.partition(",")[0] for message in caplog.messages] == said
 
 
 def test_without_room_on_the_disk_frames_are_kept_in_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

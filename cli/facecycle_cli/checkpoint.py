@@ -67,7 +67,7 @@ def list_() -> None:
             say(f"{name} cannot be used: {error.message}")
             continue
         rows.append([name, found.config.encoder.name, ", ".join(sorted(found.trained)), found.metadata.get("step", "")])
-    show_table("checkpoints", ["name", "encoder", "trained", "steps"], rows)
+    show_table("checkpoints", ["name", "encoder", "trained", "steps"], rows, text=3)
     say(f"default is {origin(checkpoint.read(SHIPPED))}")
 
 

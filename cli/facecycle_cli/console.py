@@ -123,13 +123,13 @@ def _metrics(metrics: dict[str, float], rate: float) -> str:
     return " ".join(shown) + f"  {rate:.0f} images/s"
 
 
-def show_table(title: str, titles: list[str], rows: list[list[str]]) -> None:
-    """Print a table; the first column is text, the others are right-aligned."""
+def show_table(title: str, titles: list[str], rows: list[list[str]], text: int = 1) -> None:
+    """Print a table; so many of its first columns are text, the others are right-aligned."""
     from rich.table import Table
 
     shown = Table(title=title, title_justify="left")
-    for number, text in enumerate(titles):
-        shown.add_column(text, justify="left" if number == 0 else "right")
+    for number, name in enumerate(titles):
+        shown.add_column(name, justify="left" if number < text else "right")
     for cells in rows:
         shown.add_row(*(escape(visible(cell)) for cell in cells))
     console.print(shown)

@@ -68,7 +68,8 @@ def parse_options(assignments: Iterable[str], allow_missing: bool) -> dict[str, 
     """Turn `--option key=value` and `--allow-missing` into options of a data set."""
     from facecycle.config import set_layer
 
-    return {**set_layer(assignments)[1], **({"allow_missing": True} if allow_missing else {})}
+    given = set_layer(assignments, "--option", "min_frames=4")[1]
+    return {**given, **({"allow_missing": True} if allow_missing else {})}
 
 
 OPTION_HELP = "An option of the data set, key=value; `facecycle plugins show KIND` lists them. Repeats."

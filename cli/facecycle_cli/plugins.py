@@ -14,6 +14,8 @@ from facecycle.errors import AmbiguousName, FacecycleError, PluginError
 
 app = typer.Typer(help="List, inspect, check and start plugins.", no_args_is_help=True)
 
+KINDS = ", ".join(GROUPS)
+
 
 def _entries() -> list[tuple[Kind, Any]]:
     inventory = scan()
@@ -39,7 +41,7 @@ def list_plugins(
     from facecycle_cli.console import say, show_table
 
     rows = [[f"{kind}  {e.name}", f"{e.distribution} {e.version}"] for kind, e in found]
-    show_table("plugins", ["kind and name", "package"], rows)
+    show_table("plugins", ["kind and name", "package"], rows, text=2)
     for problem in scan().problems:
         say(f"unreadable: {problem.where}: {problem.reason}")
 
@@ -68,7 +70,7 @@ def _resolve(name: str, kind: str | None) -> registry.Component:
 @app.command()
 def show(
     name: Annotated[str, typer.Argument(help="A plugin's name, as resnet18 or hog.")],
-    kind: Annotated[str | None, typer.Option(help="encoder, warper, loss, dataset or method.")] = None,
+    kind: Annotated[str | None, typer.Option(help=f"Its kind: {KINDS}.")] = None,
 ) -> None:
     """Show where a plugin comes from and which options it has.
 
@@ -85,14 +87,16 @@ def show(
     rows = []
     for key, field in plugin.Options.model_fields.items():
         default = "required" if field.is_required() else repr(field.default)
-        rows.append([key, str(getattr(field.annotation, "__name__", field.annotation)), default])
+        meaning = " ".join((field.description or "").split())
+        rows.append([key, str(getattr(field.annotation, "__name__", field.annotation)), default, meaning])
     if rows:
-        show_table("options", ["option", "type", "default"], rows)
+        show_table("options", ["option", "type", "default", "what it is"], rows, text=4)
 
 
 @app.command()
 def check(
     name: Annotated[str | None, typer.Argument(help="A plugin's name; all when left out.")] = None,
+    kind: Annotated[str | None, typer.Option(help=f"Its kind: {KINDS}.")] = None,
 ) -> None:
     """Import plugins and report the broken ones; exits with 2 when there are any.
 
@@ -103,7 +107,7 @@ def check(
     components = (
         [registry.find(kind, f"{e.distribution}/{e.name}") for kind, e in _entries()]
         if name is None
-        else [_resolve(name, None)]
+        else [_resolve(name, kind)]
     )
     broken = 0
     for component in components:

@@ -70,9 +70,12 @@ def pretrain(
     Example: facecycle pretrain --encoder resnet18 --data faces/ --preset small
     """
     kept = _run_to_resume(out, start) if resume else None
-    below = _preset(preset, data, config) if kept is None else own_layers(kept, preset)
-    layers = [*below, *([file_layer(config)] if config else []), _flags(encoder, data, warper, seed, keep)]
+    file = [file_layer(config)] if config else []
+    below = _preset(preset, data, file) if kept is None else own_layers(kept, preset)
+    layers = [*below, *file, _flags(encoder, data, warper, seed, keep)]
     settings = set_layer(assignments or [])
+    if "preset" in settings[1]:
+        raise ConfigError("--set preset: a name set last starts from no preset", hint="Use --preset NAME.")
     changes, removals = _late_flags(resolve([*layers, settings]), stage, steps, perceptual)
     resolved = resolve([*layers, *changes, settings, *removals])
     from facecycle.data.frame_cache import limit
@@ -88,11 +91,15 @@ def pretrain(
             _resume(resolved, kept)
 
 
-def _preset(preset: str | None, data: list[str] | None, config: Path | None) -> list[Layer]:
-    if preset is None and config is not None and config.suffix == ".json":
-        return []  # a run's config.json is complete: a preset below would bring back what was removed
+def _preset(preset: str | None, data: list[str] | None, file: list[Layer]) -> list[Layer]:
+    """Return the layers of the preset that was asked for, by flag or in a file."""
+    for origin, values in file if preset is None else ():
+        if origin.endswith(".json"):
+            return []  # a run's config.json is complete: a preset below would bring back what was removed
+        if values.get("preset") in preset_names():
+            preset = values["preset"]
     if preset is None:
-        preset = "demo" if data is None and config is None else "small"
+        preset = "demo" if data is None and not file else "small"
     return preset_layers(preset)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +15,7 @@ from torch import Tensor
 
 from facecycle.files import cache_home
 
+log = logging.getLogger("facecycle")
 CHUNK = 1 << 24
 _limit = [4.0 * 1024**3]
 
@@ -50,6 +52,9 @@ def open_cache(fingerprint: str, count: int, size: int) -> tuple[Tensor, Tensor]
     """
     pixels, total = count * 3 * size * size, count * (3 * size * size + 1)
     if total > _limit[0]:
+        if _limit[0]:
+            need = f"{count:,} frames of {size} pixels need {total / 1024**3:.1f} GB"
+            log.info("cache: %s, more than --cache-gb allows; each is decoded whenever it is read", need)
         return None
     path = cache_home() / "frames" / f"{fingerprint}-{size}"
     try:

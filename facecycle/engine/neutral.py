@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from facecycle.api import Dataset, Labelled, Task, Verification
+from facecycle.api import Dataset, KnowsNeutral, Labelled, Task, Verification
 from facecycle.data.normalise import from_uint8, to_uint8
 from facecycle.data.pairs import seeded
 from facecycle.engine.features import extract_all
@@ -83,7 +83,7 @@ def evaluate_neutral(
         if not shown:
             tested = np.flatnonzero(labels.folds >= 0) if isinstance(labels, Labelled) else np.arange(len(frames))
             panels = {panel: images[tested] for panel, images in panels.items()}
-            if hasattr(dataset, "neutral_images"):
+            if isinstance(dataset, KnowsNeutral):
                 truth = dataset.neutral_images(frames[tested].tolist(), loaded.checkpoint.config.size)
                 measured += _against_truth(panels, truth, _subjects(labels, tested))
                 panels["truth"] = truth

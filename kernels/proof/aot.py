@@ -1,4 +1,4 @@
-"""Level 4: every kernel variant compiled for real targets, through the launchers, without a device.
+"""Level 3: every kernel variant compiled for real targets, through the launchers, without a device.
 
 Asserts no spilled registers, a ceiling on registers, and vector loads where they are possible.
 

@@ -49,7 +49,7 @@ class PoseCsv(FileDataset):
 
     def __init__(self, options: PoseCsvOptions) -> None:
         self.options = options
-        names, poses, folds = _read(options.path, options.allow_missing)
+        names, poses, folds, self._absent = _read(options.path, options.allow_missing)
         self._poses = np.array(poses)
         self._folds = np.array(folds) if folds else None
         self.files = FrameFiles([options.path.parent / name for name in names], options.path.parent)
@@ -80,7 +80,8 @@ class PoseCsv(FileDataset):
         known = f"{people} people" if people < len(folds) else "each image taken for a person of its own"
         again = len(self.files.paths) - len(set(self.files.paths))
         repeated = f"; {again} rows name an image that another row names" if again else ""
-        note = f"{how}: {known}{repeated}; angles as accurate as the file they come from"
+        lacking = f"; {self._absent} of the file's rows left out for want of their image" if self._absent else ""
+        note = f"{how}: {known}{repeated}{lacking}; angles as accurate as the file they come from"
         return Labelled(np.arange(len(folds)), self._poses, folds, self._groups, note=note)
 
 
@@ -102,7 +103,8 @@ def _each(path: Path, rows: csv.DictReader[str]) -> Iterator[dict[str, str]]:
         raise DataError(f"{path}, line {rows.line_num}: {error}") from error
 
 
-def _read(path: Path, allow_missing: bool) -> tuple[list[str], list[list[float]], list[int]]:
+def _read(path: Path, allow_missing: bool) -> tuple[list[str], list[list[float]], list[int], int]:
+    """Return file names, poses, folds (empty where there is no such column) and how many rows lack their image."""
     try:
         text = path.read_text(encoding="utf-8-sig")
     except OSError as error:
@@ -153,4 +155,4 @@ def _read(path: Path, allow_missing: bool) -> tuple[list[str], list[list[float]]
         raise missing_images(path, absent)
     if not names:
         raise DataError(f"{path} holds no rows")
-    return names, poses, folds
+    return names, poses, folds, len(absent)
