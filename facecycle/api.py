@@ -8,7 +8,7 @@ is needed. Importing this module does not import torch.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, runtime_checkable
 
 from pydantic import BaseModel, ConfigDict
@@ -164,6 +164,11 @@ class Labelled:
     counts: Mapping[str, int] = field(default_factory=dict)
     published: Mapping[str, int] = field(default_factory=dict)
 
+    def take(self, places: np.ndarray) -> Labelled:
+        """Return some of the samples, by their places among all."""
+        frames, targets, folds, groups = (a[places] for a in (self.frames, self.targets, self.folds, self.groups))
+        return replace(self, frames=frames, targets=targets, folds=folds, groups=groups)
+
 
 @dataclass(frozen=True)
 class Verification:
@@ -180,6 +185,11 @@ class Verification:
     note: str = ""
     counts: Mapping[str, int] = field(default_factory=dict)
     published: Mapping[str, int] = field(default_factory=dict)
+
+    def take(self, places: np.ndarray) -> Verification:
+        """Return some of the pairs, by their places among all."""
+        first, second, same, folds = (a[places] for a in (self.first, self.second, self.same, self.folds))
+        return replace(self, first=first, second=second, same=same, folds=folds)
 
 
 class Dataset(Protocol):
@@ -237,7 +247,7 @@ class Pairs:
 
 @dataclass(frozen=True)
 class View:
-    """A predicted image (B, 3, H, W) and the name of the target it is compared with."""
+    """A predicted image (B, 3, H, W), or a flow (B, 2, h, w), and the name of the target it is compared with."""
 
     prediction: Tensor
     target: str

@@ -161,7 +161,7 @@ class RunConfig(_Model):
     """Data sets whose tracks are joined."""
     augmentation: AugmentationConfig = AugmentationConfig()
     """Augmentation of the training images."""
-    stages: dict[str, StageConfig]
+    stages: dict[str, StageConfig] = Field(min_length=1)
     """Stages in the order they run."""
     log_every: int = Field(10, ge=1)
     """Steps between two lines of metrics."""

@@ -24,6 +24,11 @@ def cache_home() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "facecycle"
 
 
+def index_file(kind: str, root: Path) -> Path:
+    """Return the file in the cache for what was read of a folder; `kind` tells whose it is."""
+    return cache_home() / kind / f"{hashlib.sha256(str(root.resolve()).encode()).hexdigest()[:32]}.json"
+
+
 def write_text(path: Path, text: str) -> None:
     """Write a text file atomically; see `write_atomically`."""
     write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))

@@ -47,6 +47,11 @@ class Component:
     version: str
     entry_point: str
 
+    @classmethod
+    def of_entry(cls, kind: Kind, entry: Found, model: str | None = None) -> Component:
+        """Return the plugin that an entry point registers."""
+        return cls(kind, entry.name, model, entry.distribution, entry.version, entry.entry_point)
+
     @property
     def name(self) -> str:
         """The name without abbreviation: `timm:resnet18`."""
@@ -74,13 +79,13 @@ def find(kind: Kind, name: str) -> Component:
     distribution, slash, local = name.rpartition("/")
     plugin, colon, model = (local if slash else name).partition(":")
     claims = {
-        f"{e.distribution}/{e.name}{colon}{model}": _component(kind, e, model if colon else None)
+        f"{e.distribution}/{e.name}{colon}{model}": Component.of_entry(kind, e, model if colon else None)
         for e in scan().in_group(GROUPS[kind])
         if e.name == plugin and (not slash or e.distribution == canonical(distribution))
     }
     if not colon and not slash:
         claims |= {
-            f"{owner.distribution}/{owner.name}:{name}": _component(kind, owner, name)
+            f"{owner.distribution}/{owner.name}:{name}": Component.of_entry(kind, owner, name)
             for owner, names in _namespaces(kind)
             if name.split(".")[0] in names
         }
@@ -94,10 +99,6 @@ def find(kind: Kind, name: str) -> Component:
         f"there is no {kind} {name!r}",
         hint=did_you_mean(name, _known(kind)) or f"`facecycle plugins list` shows every {kind}.",
     )
-
-
-def _component(kind: Kind, entry: Found, model: str | None) -> Component:
-    return Component(kind, entry.name, model, entry.distribution, entry.version, entry.entry_point)
 
 
 def namespace(entry: Found) -> tuple[Found, frozenset[str]]:
@@ -169,7 +170,9 @@ def load(component: Component) -> Any:
             hint=f"Install a version of {component.distribution} for this facecycle.",
         )
     options = getattr(plugin, "Options", None)
-    missing = [name for name in REQUIRED[component.kind] if isinstance(plugin, type) and not hasattr(plugin, name)]
+    # Every class has a `__call__`, that of its own type: what its instances have stands in its bases.
+    offered = {name for base in getattr(plugin, "__mro__", ()) for name in vars(base)}
+    missing = [name for name in REQUIRED[component.kind] if isinstance(plugin, type) and name not in offered]
     if not (isinstance(options, type) and issubclass(options, BaseModel)):
         missing.append("Options (a pydantic model)")
     if missing:

@@ -19,6 +19,7 @@ from sites import GOOD, distribution, install_source
 
 from facecycle import checkpoint
 from facecycle.config import file_layer, preset_layers, resolve
+from facecycle.errors import ConfigError, RunError
 
 SMALL = [
     "--set=method.options={width=4, motion_width=16, generator_blocks=1, renormalizer_blocks=1}",
@@ -107,7 +108,7 @@ def test_translate_takes_folders_crops_and_odd_images(command: Command, run: Pat
     (folder / "text.jpg").write_text("no image")
     result = command("translate", folder, "--checkpoint", run, "--out", tmp_path / "out", "--crop", "5,5,40,40")
     assert result.returncode == 0, result.stderr
-    assert "text.jpg" in result.stdout
+    assert f"skipped {folder / 'text.jpg'}: not an image" in result.stdout
     assert len(list((tmp_path / "out").glob("*-neutral.png"))) == 3
 
 
@@ -213,6 +214,9 @@ def test_runs_begun_together_have_folders_of_their_own_and_one_that_fails_leaves
     refused(command("pretrain", "--set=data=[{name='tracks', options={path='gone'}}]"), "gone")
     assert list((tmp_path / "runs").iterdir()) == []
     config = resolve(preset_layers("small"))
+    (tmp_path / "link").symlink_to("gone")
+    with pytest.raises(RunError, match="link"):
+        _new_folder(tmp_path / "link", config)
     names = [_new_folder(tmp_path / "runs", config).name for _ in range(2)]
     assert names == ["small-resnet18-001", "small-resnet18-002"]
 
@@ -224,7 +228,9 @@ def test_a_file_selects_the_preset_it_names(tmp_path: Path, key: str, preset: st
     config = resolve([*_preset(None, None, file), *file])
     expected = resolve(preset_layers(preset))
     assert config == expected.model_copy(update={"preset": key, "pairs": 3})
-    assert _preset("base", None, file) == preset_layers("base")
+    if key == preset:
+        with pytest.raises(ConfigError, match=r"--preset base, but .* starts from the preset 'paper'"):
+            _preset("base", None, file)
 
 
 def test_bad_images_are_skipped_and_named_at_the_end(command: Command, tmp_path: Path) -> None:
@@ -255,6 +261,15 @@ MISTAKES = {
     "no option's value": (["probe", "--task", "pose", "--data", "a.png", "--option", "folds"], ["--option 'folds'"]),
     "unknown warper": (["pretrain", "--warper", "referense"], ["Did you mean reference"]),
     "identity alone": (["pretrain", "--stage", "identity"], ["--from"]),
+    "no stage of the cycle": (
+        ["pretrain", "--stage", "identity", "--from", "x", "--set=stages.identity=none"],
+        ["no stage trains that cycle", "direct (expression)"],
+    ),
+    "folder in use": (
+        ["pretrain", "--out", "used", "--set=data=[{name='tracks', options={path='gone'}}]"],
+        ["used already holds a run"],
+    ),
+    "too long a name": (["translate", "a.png", "--checkpoint", "x" * 300], ["File name too long"]),
     "resume nothing": (["pretrain", "--resume"], ["no run below"]),
     "weights from nowhere": (["pretrain", "--from", "gone"], ["no checkpoint at gone"]),
     "no checkpoint": (["translate", "a.png", "--checkpoint", "runs/one"], ["no checkpoint at runs/one"]),
@@ -271,6 +286,7 @@ MISTAKES = {
     ),
     "no path at all": (["pretrain", "--data", f"shards:pipe:cat {'x' * 300}"], ["where a file's name goes"]),
     "no labels": (["probe", "--task", "pose", "--data", "gone.csv"], ["no file or folder"]),
+    "unknown kind": (["plugins", "check", "--kind", "losses"], ["no plugin of the kind 'losses'", "loss, dataset"]),
     "unknown plugin": (["plugins", "show", "resnt18"], ["Did you mean resnet18"]),
     "package name": (["plugins", "new", "Not A Name"], ["cannot name a package"]),
 }
@@ -282,6 +298,8 @@ def test_a_mistake_gets_one_clear_message(command: Command, tmp_path: Path, case
     (tmp_path / "empty").mkdir()
     picture(tmp_path / "a.png")
     (tmp_path / "text.safetensors").write_text("no checkpoint at all")
+    (tmp_path / "used").mkdir()
+    (tmp_path / "used" / "config.json").write_text("{}")
     refused(command(*arguments), *expected)
 
 
@@ -332,7 +350,7 @@ def test_plugins_are_listed_shown_and_checked(command: Command) -> None:
 
 def test_a_broken_namespace_answers_to_nothing_and_is_named_by_the_check(command: Command, tmp_path: Path) -> None:
     points = {
-        "facecycle.encoders": {"zoo": "zoo:Thing"},
+        "facecycle.encoders": {"zoo": "zoo:Thing", "an:odd/name.pt": "zoo:Thing"},
         "facecycle.namespaces": {"encoder.zoo": "zoo:names"},
     }
     source = GOOD.replace("needs_target = True", "channels = stride = 1")
@@ -340,6 +358,7 @@ def test_a_broken_namespace_answers_to_nothing_and_is_named_by_the_check(command
     assert "timm:resnet18" in command("plugins", "show", "resnet18", env=env).stdout
     checked = command("plugins", "check", env=env)
     assert checked.returncode == 2
+    assert "ok      encoder an:odd/name.pt (zoo)" in checked.stdout
     assert "broken  namespace encoder.zoo: the namespace 'encoder.zoo' of zoo 1.0 (zoo:names)" in checked.stdout
 
 

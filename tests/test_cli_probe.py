@@ -180,6 +180,13 @@ def test_neutral_faces_are_measured_where_the_truth_is_known(command: Command, t
     assert frontal["metrics"]["l1"] == pytest.approx(inputs["metrics"]["l1"], rel=0.1)
     assert neutral["metrics"]["ssim"] < inputs["metrics"]["ssim"]
     assert Image.open(tmp_path / "out" / "neutral.png").width > 300
+    for number in range(8):
+        picture(tmp_path / "people" / f"s{number // 2}" / f"{number}.png", number)
+    (tmp_path / "people" / "s3" / "7.png").write_text("no image")
+    arguments = ["--task", "neutral", "--checkpoint", "run", "--data", "identity-folders:people", "--option", "folds=2"]
+    result = command("probe", *arguments)
+    assert result.returncode == 0, result.stderr
+    assert "skipped s3/7.png: not an image" in result.stdout
 
 
 def test_codes_are_written_as_parquet(command: Command, tmp_path: Path) -> None:

@@ -84,6 +84,12 @@ def test_a_malformed_assignment_is_refused(bad: str) -> None:
         set_layer([bad])
 
 
+def test_a_run_without_stages_is_refused() -> None:
+    removed = [f"stages.{name}=none" for name in resolve(preset_layers("small")).stages]
+    with pytest.raises(ConfigError, match=r"stages = \{\}: Dictionary should have at least 1 item"):
+        resolve([*preset_layers("small"), set_layer(removed)])
+
+
 def test_an_unknown_preset_suggests_a_known_one() -> None:
     with pytest.raises(ConfigError, match="Did you mean small"):
         preset_layers("smal")

@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import picture
-from facecycle_plugins.datasets.tracks import _cache_file
 
 from facecycle.api import Labelled, Verification
 from facecycle.errors import DataError
+from facecycle.files import index_file
 from facecycle.registry import build
 
 
@@ -69,7 +69,7 @@ def test_the_index_follows_changes_of_the_tree(tmp_path: Path) -> None:
 def test_an_unusable_index_is_made_anew(tmp_path: Path) -> None:
     root = tree(tmp_path / "t", "a/1.jpg", "a/2.jpg")
     wanted = tracks(root)
-    index = _cache_file(root)
+    index = index_file("tracks", root)
     changed = root.stat().st_mtime_ns
     for text in ("", "{", "[]", '{"directories": [1]}', f'{{"directories": {{".": [{changed}, 1, 2]}}}}'):
         index.write_text(text)
@@ -118,8 +118,11 @@ def test_classes_are_split_by_subject(tmp_path: Path) -> None:
     for subject in set(labels.groups.tolist()):
         assert len(set(labels.folds[labels.groups == subject].tolist())) == 1
     custom = build("dataset", "class-folders", {"path": str(tmp_path), "subject": r"(\d\.png)$"})
-    with pytest.raises(DataError, match="2 subjects, fewer than 5 folds"):
+    with pytest.raises(DataError, match="2 people, fewer than 5 folds"):
         custom.labelled("emotion")
+    some = build("dataset", "class-folders", {"path": str(tmp_path), "subject": r"S(001)|sad"})
+    with pytest.raises(DataError, match=r"finds no subject in S000_happy0\.png"):
+        some.labelled("emotion")
 
 
 def test_without_subjects_each_image_is_its_own(tmp_path: Path) -> None:
@@ -180,6 +183,12 @@ def test_a_malformed_pose_file_names_the_line(tmp_path: Path, text: str, message
     (tmp_path / "p.csv").write_text(text)
     with pytest.raises(DataError, match=message):
         build("dataset", "pose-csv", {"path": str(tmp_path / "p.csv")})
+
+
+def test_a_pose_file_without_any_of_its_images_is_no_data(tmp_path: Path) -> None:
+    (tmp_path / "p.csv").write_text("file,pitch_deg,yaw_deg,roll_deg\na.jpg,1,2,3\n")
+    with pytest.raises(DataError, match=r"none of the 1 images of .*p\.csv exists"):
+        build("dataset", "pose-csv", {"path": str(tmp_path / "p.csv"), "allow_missing": True})
 
 
 def test_verification_folds_share_no_person(tmp_path: Path) -> None:

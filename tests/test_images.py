@@ -59,6 +59,13 @@ def test_exif_rotation_is_applied(tmp_path: Path) -> None:
     assert pixels[2, 4, 1] > 150 > pixels[0, 4, 1]
 
 
+@pytest.mark.parametrize("exif", [b"II\x2a\0", b"II\x2b\0\x08\0\0\0", b"no exif"])
+def test_damaged_exif_leaves_the_picture_as_it_is(tmp_path: Path, exif: bytes) -> None:
+    for name, more in (("a.jpg", {"dpi": (72, 72)}), ("a.png", {})):
+        halves().save(tmp_path / name, exif=b"Exif\0\0" + exif, **more)
+        assert read_square(tmp_path / name, 8)[0, 4, 1] > 150
+
+
 def test_the_first_frame_of_an_animation_counts(tmp_path: Path) -> None:
     frames = [Image.new("RGB", (8, 8), colour) for colour in (RED, BLUE)]
     frames[0].save(tmp_path / "a.gif", save_all=True, append_images=frames[1:])

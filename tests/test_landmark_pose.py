@@ -187,7 +187,7 @@ def test_an_unusable_index_is_made_anew(tmp_path: Path, parsed: list[str]) -> No
     pair(tmp_path / "a.jpg")
     wanted = pose("aflw2000", tmp_path).targets
     for text in ("", "[]", '{"files": [1]}', '{"files": {"a.mat": [1, 2]}}', '{"files": {"a.mat": "123456789"}}'):
-        landmark_pose_files._cache_file(tmp_path).write_text(text)
+        landmark_pose_files.index_file("landmark-pose", tmp_path).write_text(text)
         assert np.array_equal(pose("aflw2000", tmp_path).targets, wanted)
     assert parsed == ["a.mat"] * 6
 

@@ -16,12 +16,14 @@ from torch import Tensor
 from facecycle.data.split import TrainAndTest
 from facecycle.engine import protocols
 from facecycle.engine.features import FeatureRow
+from facecycle.engine.load import load
 from facecycle.engine.pages import plain
 from facecycle.engine.probe import ProbeResult, run_probe
 from facecycle.engine.probe_report import read_result, saved, table, write_report
+from facecycle.engine.protocols import PROTOCOLS
 from facecycle.engine.protocols.facecycle_raf import facecycle_raf
-from facecycle.engine.rows import BASELINES, baseline_rows, encoder_rows
-from facecycle.errors import DataError
+from facecycle.engine.rows import BASELINES, baseline_rows, checkpoint_rows, encoder_rows
+from facecycle.errors import ConfigError, DataError
 from facecycle.registry import build
 
 FACTS = {"checkpoint": "none", "sha256": "0", "data": "here", "image size": "32 px"}
@@ -153,6 +155,13 @@ def test_any_encoder_can_be_probed_without_a_checkpoint(tmp_path: Path) -> None:
     with torch.inference_mode():
         assert torch.equal(row.extract(images), again.extract(images))
     assert row.key == again.key
+
+
+def test_a_checkpoint_that_trained_nothing_has_no_features() -> None:
+    loaded = load(None)
+    untrained = replace(loaded.checkpoint, trained=frozenset())
+    with pytest.raises(ConfigError, match="trained no feature that exists at 64 px"):
+        checkpoint_rows(replace(loaded, checkpoint=untrained), PROTOCOLS["linear"], [], 64)
 
 
 def two_sets(root: Path) -> TrainAndTest:

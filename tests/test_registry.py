@@ -115,7 +115,7 @@ BROKEN = {
     "syntax": ("def (", "SyntaxError"),
     "silent": ("class Thing: pass", "does not say which API"),
     "later": ("class Thing:\n    facecycle_api = (2, 0)", "written for API (2, 0)"),
-    "partial": (f"import facecycle.api\nclass Thing:\n{API}", "lacks needs_target"),
+    "partial": (f"import facecycle.api\nclass Thing:\n{API}", "lacks __call__, needs_target"),
     "optionless": ("class Thing:\n    facecycle_api = (1, 0)", "Options"),
 }
 

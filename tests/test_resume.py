@@ -26,7 +26,7 @@ from facecycle.engine.non_finite import replay
 from facecycle.engine.pretrain import Pretraining
 from facecycle.engine.resume import WHEN_ASKED_FOR, continued, newest_run, own_layers
 from facecycle.engine.run_folder import RunFolder
-from facecycle.errors import ConfigError, RunError
+from facecycle.errors import CheckpointError, ConfigError, RunError
 from facecycle.registry import build
 
 
@@ -173,6 +173,9 @@ def test_a_loss_that_is_not_finite_moves_nothing_and_leaves_its_batch(tmp_path: 
     assert len(json.loads((folder / "batch.json").read_text())["images"]) == 2 * config.pairs
     records = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").open()]
     assert [r["skipped_steps"] for r in records] == [1, 2, 3]
+    (folder / "batch.safetensors").write_bytes(b"cut")
+    with pytest.raises(CheckpointError, match="holds no batch"):
+        replay(folder)
 
 
 def test_a_kept_batch_gives_the_losses_of_its_step(tmp_path: Path) -> None:

@@ -406,6 +406,8 @@ def test_shards_and_folders_are_joined(tree: Path, shards: Path, tmp_path: Path)
 def test_the_command_writes_shards_and_trains_on_them(
     command: Command, tree: Path, shards: Path, server: tuple[str, type[Handler]], tmp_path: Path
 ) -> None:
+    checked = command("data", "check", "shards", server[0])
+    assert checked.returncode == 0, checked.stderr
     result = command("data", "shard", tree, "-o", "shards", "--size", SIZE, "--shard-mb", SMALL_MB)
     assert result.returncode == 0, result.stderr
     assert "60 tracks, 180 images" in result.stdout

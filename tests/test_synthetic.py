@@ -15,7 +15,6 @@ from facecycle_plugins.datasets.synthetic.faces import (
     draw_frame,
     draw_identity,
     draw_scene,
-    mirrored,
     motion_of,
     neutral,
     stack,
@@ -70,6 +69,21 @@ def test_training_and_test_people_differ_whatever_the_sizes() -> None:
     trained = {f for t in few.tracks() for f in t.frames}
     labels = few.labelled("pose")
     assert trained == set(labels.frames[labels.folds < 0].tolist())  # type: ignore[union-attr]
+
+
+def mirrored(faces: Faces) -> Faces:
+    """Return the parameters of the mirror images: yaw and roll change sign, and so does all that lies left."""
+    flip = torch.tensor([-1.0, 1.0, 1.0])
+    blobs = faces.blobs.clone()
+    blobs[..., 0] = -blobs[..., 0]
+    return dataclasses.replace(
+        faces,
+        pose=faces.pose * torch.tensor([1.0, -1.0, -1.0]),
+        gaze=-faces.gaze,
+        place=faces.place * flip,
+        light=faces.light * flip,
+        blobs=blobs,
+    )
 
 
 def test_mirrored_parameters_give_the_mirror_image() -> None:

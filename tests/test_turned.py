@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from conftest import picture
 from facecycle_plugins.datasets.turned import turn
 
+from facecycle.errors import ConfigError
 from facecycle.registry import build
 
 STILL: dict[str, object] = {"angles": (0, 0, 0), "scale": (1, 1), "shift": 0, "bend": 0, "grey": 0}
@@ -109,6 +110,12 @@ def test_each_track_becomes_takes_of_turns(tmp_path: Path) -> None:
     other = build("dataset", "turned", {"path": tmp_path, "takes": 2, "turns": 5, "seed": 1})
     assert other.fingerprint() != data.fingerprint()
     assert not torch.equal(other.images([0], 32)[0], data.images([0], 32)[0])
+
+
+def test_a_range_of_scales_rises(tmp_path: Path) -> None:
+    picture(tmp_path / "a.png")
+    with pytest.raises(ConfigError, match="the smaller number comes first"):
+        build("dataset", "turned", {"path": tmp_path, "scale": (1.1, 0.9)})
 
 
 def test_a_bad_file_is_named_in_each_of_its_turns(tmp_path: Path) -> None:

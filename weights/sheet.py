@@ -14,7 +14,7 @@ from PIL import Image
 from skimage.data import astronaut
 
 from facecycle.engine.load import load
-from facecycle.engine.translate import translate
+from facecycle.engine.translate import expand, translate
 
 FACE = (150, 10, 330, 190)
 """Left, top, right and bottom of the astronaut's face."""
@@ -29,7 +29,7 @@ def main() -> None:
         folder = Path(name)
         write_faces(folder, FACES)
         Image.fromarray(astronaut()).crop(FACE).save(folder / "astronaut.png")
-        print(*translate(load(None), [folder], Path(sys.argv[1])).sheets)
+        print(*translate(load(None), expand([folder]), Path(sys.argv[1])).sheets)
 
 
 if __name__ == "__main__":

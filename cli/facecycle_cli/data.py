@@ -79,7 +79,7 @@ MISSING_HELP = "Leave out what the data set's lists name and the disk lacks, and
 @app.command()
 def check(
     kind: Annotated[str, typer.Argument(help="A data set's name: raf-db, lfw, 300w-lp, tracks.")],
-    path: Annotated[Path | None, typer.Argument(help="Where it lies.")] = None,
+    path: Annotated[str | None, typer.Argument(help="Where it lies: a path, or what `--data KIND:` takes.")] = None,
     out: Annotated[Path, typer.Option(help="Folder for the contact sheet.")] = Path("data-check"),
     option: Annotated[list[str] | None, typer.Option("--option", metavar="KEY=VALUE", help=OPTION_HELP)] = None,
     allow_missing: Annotated[bool, typer.Option("--allow-missing", help=MISSING_HELP)] = False,
@@ -93,7 +93,7 @@ def check(
     from facecycle.errors import MalformedError
     from facecycle_cli.console import say
 
-    component = {"name": kind, "options": {"path": str(path)} if path is not None else {}}
+    component = {"name": kind, "options": {"path": path} if path is not None else {}}
     try:
         (dataset,) = build([component], parse_options(option or (), allow_missing))
         with limit(0):  # room for every frame would be reserved, for a sheet of a few

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 
@@ -14,6 +15,9 @@ from facecycle_cli.pretrain import pretrain
 from facecycle_cli.probe import probe
 from facecycle_cli.report import report
 from facecycle_cli.translate import translate
+
+UNREACHABLE = {errno.EACCES, errno.EPERM, errno.ENAMETOOLONG, errno.ELOOP}
+"""What the system says of a path that somebody named and nobody here can do anything about."""
 
 app = typer.Typer(
     name="facecycle",
@@ -52,20 +56,26 @@ def run() -> None:
     """Run the command line; an error made for the reader ends it with its message and exit code 2."""
     try:
         app()
-    except FacecycleError as error:
-        if os.environ.get("FACECYCLE_DEBUG") == "1":
+    except Exception as error:
+        message = _for_reader(error)
+        if message is None or os.environ.get("FACECYCLE_DEBUG") == "1":
             raise
         from facecycle_cli.console import visible
 
-        print(f"error: {visible(str(error))}", file=sys.stderr)
+        print(f"error: {visible(message)}", file=sys.stderr)
         sys.exit(2)
-    except RuntimeError as error:
+
+
+def _for_reader(error: Exception) -> str | None:
+    """Return what to tell a reader who can mend it; None for what is a fault of ours."""
+    if isinstance(error, FacecycleError):
+        return str(error)
+    if isinstance(error, OSError) and error.filename is not None and error.errno in UNREACHABLE:
+        return f"{error.filename}: {error.strerror}"
+    if isinstance(error, RuntimeError):
         from facecycle.engine.processes import ended_elsewhere
 
-        if os.environ.get("FACECYCLE_DEBUG") == "1" or not ended_elsewhere(error):
-            raise
-        from facecycle_cli.console import visible
-
-        first = str(error).partition("\n")[0]
-        print(f"error: another process of the run has ended, or cannot be reached: {visible(first)}", file=sys.stderr)
-        sys.exit(2)
+        if ended_elsewhere(error):
+            first = str(error).partition("\n")[0]
+            return f"another process of the run has ended, or cannot be reached: {first}"
+    return None

@@ -46,10 +46,14 @@ def list_plugins(
         say(f"unreadable: {problem.where}: {problem.reason}")
 
 
+def _no_kind(kind: str | None) -> PluginError:
+    return PluginError(f"there is no plugin of the kind {kind!r}", hint=f"Kinds: {KINDS}.")
+
+
 def _resolve(name: str, kind: str | None) -> registry.Component:
     """Find a name in the given kind, or in the one kind that has it."""
     if kind is not None and kind not in GROUPS:
-        raise PluginError(f"there is no kind of plugin {kind!r}", hint=f"Kinds: {', '.join(GROUPS)}.")
+        raise _no_kind(kind)
     found, failures = [], []
     for each in GROUPS:
         if kind in {None, each}:
@@ -104,11 +108,10 @@ def check(
     """
     from facecycle_cli.console import say
 
-    components = (
-        [registry.find(kind, f"{e.distribution}/{e.name}") for kind, e in _entries()]
-        if name is None
-        else [_resolve(name, kind)]
-    )
+    every = [(each, registry.Component.of_entry(each, entry)) for each, entry in _entries()]
+    components = [c for each, c in every if kind in {None, each}] if name is None else [_resolve(name, kind)]
+    if not components:
+        raise _no_kind(kind)
     broken = 0
     for component in components:
         try:

@@ -93,11 +93,14 @@ def pretrain(
 
 def _preset(preset: str | None, data: list[str] | None, file: list[Layer]) -> list[Layer]:
     """Return the layers of the preset that was asked for, by flag or in a file."""
-    for origin, values in file if preset is None else ():
-        if origin.endswith(".json"):
+    for origin, values in file:
+        named = values.get("preset")
+        if preset is None and origin.endswith(".json"):
             return []  # a run's config.json is complete: a preset below would bring back what was removed
-        if values.get("preset") in preset_names():
-            preset = values["preset"]
+        if named in preset_names():
+            preset = preset or named
+            if preset != named:
+                raise ConfigError(f"--preset {preset}, but {origin} starts from the preset {named!r}")
     if preset is None:
         preset = "demo" if data is None and not file else "small"
     return preset_layers(preset)
@@ -139,6 +142,9 @@ def _late_flags(
     """Turn the flags that concern every stage into changes, which --set lies over, and removals, which it does not."""
     changes: list[Layer] = []
     removals: list[Layer] = []
+    if stage != Stage.both and all(each.cycle != stage.value for each in config.stages.values()):
+        stages = ", ".join(f"{name} ({each.cycle})" for name, each in config.stages.items())
+        raise ConfigError(f"--stage {stage.value}: no stage trains that cycle", hint=f"Stages: {stages}.")
     for name, each in config.stages.items():
         if stage != Stage.both and each.cycle != stage.value:
             removals.append((f"--stage {stage.value}", {"stages": {name: None}}))
@@ -177,6 +183,7 @@ def _start(config: RunConfig, stage: Stage, start: Path | None, out: Path | None
             hint="Add --from RUN, a run of the expression stage.",
         )
     folder = _open(processes.from_first(lambda: out or _new_folder(RUNS, config)))
+    folder.refuse_taken()  # before data are indexed and networks made
     _introduce(config)
     try:
         with Progress() as progress:
@@ -247,10 +254,11 @@ def _new_folder(runs: Path, config: RunConfig) -> Path:
     stem = f"{config.preset}-{config.encoder.name}".replace(":", "-").replace("/", "-")
     number = 1
     with explained(runs):
+        runs.mkdir(parents=True, exist_ok=True)
         while True:
             folder = runs / f"{stem}-{number:03d}"
             try:
-                folder.mkdir(parents=True)
+                folder.mkdir()
             except FileExistsError:
                 number += 1
             else:

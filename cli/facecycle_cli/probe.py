@@ -214,4 +214,6 @@ def _measure_neutral(
     show_table("neutral faces, 95 % intervals", *table(saved(result)))
     page = write_report(result, out)
     write_png(out / "neutral.png", contact_sheet(list(shown.items())))
+    for name, reason in result.bad_frames.items():
+        say(f"skipped {name}: {reason}")
     say(f"split: {result.note}\nreport: {page}")

@@ -32,9 +32,9 @@ def translate(
     from facecycle_cli.console import say
 
     region = parse_crop(crop) if crop is not None else None
-    expand(images)  # a wrong path is named before networks are loaded
+    paths = expand(images)  # a wrong path is named before networks are loaded
     loaded = load(checkpoint)
-    result = run(loaded, images, out, driver=driver, crop=region, seed=seed)
+    result = run(loaded, paths, out, driver=driver, crop=region, seed=seed)
     say(f"checkpoint: {origin(loaded.checkpoint)}")
     if result.missing:
         say(f"left out {', '.join(result.missing)}: the checkpoint did not train the cycle they need")

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from facecycle.api import BadFrame
 from facecycle.data.frame_cache import open_cache
-from facecycle.data.images import printable, read_box, read_square
+from facecycle.data.images import printable, read_box, read_square, reason
 from facecycle.errors import DataError, NotOffered
 
 
@@ -105,8 +105,7 @@ class FrameFiles:
         try:
             pixels[:] = read_box(path, size, self.boxes[frame]) if self.boxes else read_square(path, size)
         except DataError as error:
-            # The path is in the name already.
-            self._bad[frame] = error.message.removeprefix(f"{path}: ")
+            self._bad[frame] = reason(path, error)
 
     def fingerprint(self) -> str:
         """Return a digest of the files' names, sizes and times of change."""

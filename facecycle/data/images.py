@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import stat
+import struct
 import warnings
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +19,8 @@ from torch import Tensor
 from facecycle.errors import ConfigError, DataError
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".pgm", ".ppm", ".pbm"})
+DAMAGED = (OSError, ValueError, SyntaxError, EOFError, struct.error, zlib.error)
+"""What Pillow raises for the bytes of a damaged image."""
 MAX_PIXELS = 90_000_000
 """More pixels are refused before they are decoded, and Pillow itself opens no file of twice as many. A JPEG counts
 at the scale it is decoded at. A pixel takes 16 bytes at most on its way to RGB, so no image takes 1.5 GiB."""
@@ -102,6 +107,11 @@ def _scaled_to_bytes(image: Image.Image) -> Image.Image:
     return grey
 
 
+def reason(path: Path, error: DataError) -> str:
+    """Return what is wrong with a file, for a list that names it anyway."""
+    return error.message.removeprefix(f"{path}: ")
+
+
 def open_upright(path: Path, least: int | None = None) -> Image.Image:
     """Decode an image file as upright RGB; of an animation, the first frame.
 
@@ -122,7 +132,8 @@ def open_upright(path: Path, least: int | None = None) -> Image.Image:
             if image.width * image.height > MAX_PIXELS:
                 raise DataError(f"{path}: {width} x {height} pixels are more than {MAX_PIXELS:,}")
             image.load()
-            ImageOps.exif_transpose(image, in_place=True)
+            with contextlib.suppress(*DAMAGED):  # what says how it is turned: viewers then show it as it is
+                ImageOps.exif_transpose(image, in_place=True)
             return _to_rgb(image)
     except FileNotFoundError as error:
         raise DataError(f"{path}: there is no such file") from error
@@ -132,7 +143,7 @@ def open_upright(path: Path, least: int | None = None) -> Image.Image:
         raise DataError(f"{path}: not an image in a format that can be read") from error
     except Image.DecompressionBombError as error:
         raise DataError(f"{path}: the image has more than {MAX_PIXELS:,} pixels") from error
-    except (OSError, ValueError, SyntaxError, EOFError) as error:
+    except DAMAGED as error:
         raise DataError(f"{path}: the image is damaged or cut short ({error})") from error
 
 

@@ -8,15 +8,14 @@ from __future__ import annotations
 
 import io
 import re
-import struct
 import tarfile
-import zlib
 from typing import Annotated, Final, Literal
 
 import numpy as np
 from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from facecycle.data.images import DAMAGED
 from facecycle.errors import DataError
 
 FORMAT: Final = 1
@@ -170,13 +169,5 @@ def decode_frame(data: bytes, size: int) -> np.ndarray:
             if image.size != (size, size) or image.mode != "RGB":
                 raise DataError(f"expected {size} x {size} pixels RGB, got {image.width} x {image.height} {image.mode}")
             return np.array(image)
-    except (
-        OSError,
-        ValueError,
-        SyntaxError,
-        EOFError,
-        struct.error,
-        zlib.error,
-        Image.DecompressionBombError,
-    ) as error:
+    except (*DAMAGED, Image.DecompressionBombError) as error:
         raise DataError(f"the frame is damaged ({error})") from error

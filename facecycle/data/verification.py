@@ -15,7 +15,8 @@ from facecycle.errors import DataError
 
 
 def pairs_by_identity(people: Sequence[Sequence[int]], folds: int, seed: int) -> Verification:
-    """Pair frames in folds that share no person: every same pair, and as many different pairs.
+    """Pair frames in folds that share no person: every same pair, and as many different pairs, as far as there are so
+    many of both.
 
     Args:
         people: frame indices of each person.

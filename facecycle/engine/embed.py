@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from facecycle.data.images import printable, read_square
+from facecycle.data.images import printable, read_square, reason
 from facecycle.engine import processes
 from facecycle.engine.features import CPU_BATCH, GPU_BATCH, FeatureRow, extract_all, feature_row
 from facecycle.engine.load import Loaded
@@ -131,7 +131,7 @@ def _read(paths: Sequence[Path], size: int, batch: int) -> Iterator[tuple[Sequen
         try:
             return read_square(path, size), OK
         except DataError as error:
-            return torch.zeros(3, size, size, dtype=torch.uint8), error.message.removeprefix(f"{path}: ")
+            return torch.zeros(3, size, size, dtype=torch.uint8), reason(path, error)
 
     with ThreadPoolExecutor(THREADS) as decoders, ThreadPoolExecutor(1) as ahead:
 

@@ -16,7 +16,7 @@ from facecycle.data.normalise import from_uint8, to_uint8
 from facecycle.data.pairs import seeded
 from facecycle.engine.features import extract_all
 from facecycle.engine.load import Loaded
-from facecycle.engine.probe import ProbeResult, Row, limited
+from facecycle.engine.probe import ProbeResult, Row, limited, none_readable
 from facecycle.engine.protocols.cosine import cosine_folds
 from facecycle.engine.protocols.linear import ALPHA_GRID, linear, standardise
 from facecycle.engine.protocols.scores import Scores, bootstrap
@@ -68,13 +68,14 @@ def evaluate_neutral(
     intervals: dict[str, dict[str, tuple[float, float]]] = {panel: {} for panel in PANELS}
     notes: list[str] = []
     counts: dict[str, int] = {}
+    bad: dict[str, str] = {}
     shown: dict[str, Tensor] = {}
     for task in ("pose", "emotion", "verify"):
         labels = _labels(dataset, task, limit)
         if labels is None:
             continue
-        frames = labels.frames if isinstance(labels, Labelled) else np.unique(np.r_[labels.first, labels.second])
-        panels = _panels(loaded, dataset, frames)
+        labels, frames, pixels = _read(dataset, labels, loaded.checkpoint.config.size, bad)
+        panels = {"input": pixels, **translated(loaded, pixels, None, ["frontal", "neutral"])}
         counts[f"{task} images"] = len(frames)
         notes.append(f"{task}: {labels.note}")
         # The pictures are looked at by the instrument at its own size, 64 px.
@@ -95,10 +96,12 @@ def evaluate_neutral(
     if not shown:
         raise DataError("the data set has no labels of any kind, so there is nothing to measure")
     rows = [Row(panel, 0, Scores(metrics[panel], intervals=intervals[panel])) for panel in PANELS]
-    return _result(rows, "; ".join(notes), counts, facts), shown
+    return _result(rows, "; ".join(notes), counts, facts, bad), shown
 
 
-def _result(rows: list[Row], note: str, counts: dict[str, int], facts: dict[str, str]) -> ProbeResult:
+def _result(
+    rows: list[Row], note: str, counts: dict[str, int], facts: dict[str, str], bad: dict[str, str]
+) -> ProbeResult:
     """Gather the table, and say how it was made."""
     return ProbeResult(
         task="neutral",
@@ -110,7 +113,7 @@ def _result(rows: list[Row], note: str, counts: dict[str, int], facts: dict[str,
         counts=counts,
         coverage=[],
         facts=facts,
-        bad_frames={},
+        bad_frames=bad,
         rows=rows,
         targets=np.zeros(0),
     )
@@ -128,13 +131,31 @@ def _subjects(labels: Labelled | Verification, places: np.ndarray) -> np.ndarray
     return labels.groups[places] if isinstance(labels, Labelled) else places
 
 
-def _panels(loaded: Loaded, dataset: Dataset, frames: np.ndarray) -> dict[str, Tensor]:
-    """Read frames and translate them: uint8 (n, 3, S, S) a panel."""
-    pixels, bad = dataset.images(frames.tolist(), loaded.checkpoint.config.size)
-    count = sum(problem is not None for problem in bad)
-    if count:
-        raise DataError(f"{count} of {len(bad)} images cannot be read; leave them out of the data")
-    return {"input": pixels, **translated(loaded, pixels, None, ["frontal", "neutral"])}
+def _read(
+    dataset: Dataset, labels: Labelled | Verification, size: int, bad: dict[str, str]
+) -> tuple[Labelled | Verification, np.ndarray, Tensor]:
+    """Read what labels name: those that are left, their frames in rising order for pairs, uint8 (n, 3, S, S).
+
+    Frames that cannot be read are left out and noted in `bad`.
+
+    Raises:
+        DataError: none can be read.
+    """
+    frames = labels.frames if isinstance(labels, Labelled) else np.unique(np.r_[labels.first, labels.second])
+    pixels, found = dataset.images(frames.tolist(), size)
+    problems = [problem for problem in found if problem is not None]
+    if not problems:
+        return labels, frames, pixels
+    if len(problems) == len(found):
+        raise none_readable(problems[0])
+    bad.update({problem.name: problem.reason for problem in problems})
+    good = np.flatnonzero([problem is None for problem in found])
+    if isinstance(labels, Labelled):
+        left: Labelled | Verification = labels.take(good)
+    else:
+        seen = np.isin([labels.first, labels.second], frames[good]).all(axis=0)
+        left = labels.take(np.flatnonzero(seen))
+    return left, frames[good], pixels[good]
 
 
 def translated(loaded: Loaded, pixels: Tensor, drivers: Tensor | None, panels: Sequence[str]) -> dict[str, Tensor]:

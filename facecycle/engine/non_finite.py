@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
@@ -97,7 +98,7 @@ def replay(folder: Path) -> dict[str, float]:
         record = json.loads((folder / RECORD).read_text("utf-8"))
         pairs = Pairs(**load_file(folder / BATCH))
         name, step, process, approximate = (record[key] for key in ("stage", "step", "process", "bfloat16"))
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
         raise CheckpointError(f"{folder} holds no batch of a run that stopped: {error}") from error
     loaded = load(folder / checkpoint.MODEL)
     config, method = loaded.checkpoint.config, loaded.method

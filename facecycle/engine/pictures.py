@@ -16,6 +16,8 @@ from facecycle.files import write_atomically
 
 BACKGROUND = 255
 GAP = 4
+COLUMNS = 8
+"""Of a sheet of samples."""
 
 
 def _one_line(text: str) -> str:
@@ -83,15 +85,15 @@ def contact_sheet(columns: Sequence[tuple[str, Tensor]], rows: Sequence[str] = (
     return sheet
 
 
-def captioned_sheet(pixels: Tensor, captions: Sequence[str], columns: int = 8) -> Image.Image:
+def captioned_sheet(pixels: Tensor, captions: Sequence[str]) -> Image.Image:
     """Lay out uint8 RGB images (n, 3, S, S) in rows, each above its caption, cut to fit."""
     cell = pixels.shape[-1]
     font = ImageFont.load_default(size=12)
     height = cell + 20
-    sheet = Image.new("RGB", (columns * (cell + GAP), -(-len(pixels) // columns) * height), (BACKGROUND,) * 3)
+    sheet = Image.new("RGB", (COLUMNS * (cell + GAP), -(-len(pixels) // COLUMNS) * height), (BACKGROUND,) * 3)
     draw = ImageDraw.Draw(sheet)
     for number, (image, caption) in enumerate(zip(pixels, captions, strict=True)):
-        left, top = number % columns * (cell + GAP), number // columns * height
+        left, top = number % COLUMNS * (cell + GAP), number // COLUMNS * height
         sheet.paste(to_pil(image), (left, top))
         caption = _one_line(caption)
         while caption and draw.textlength(caption, font=font) > cell:

@@ -96,10 +96,8 @@ class Pretraining:
         """Start with the weights of another run's checkpoint; they become this run's first one.
 
         Raises:
-            ConfigError: the folder holds a run already.
             CheckpointError, RunError: the checkpoint cannot be read or written.
         """
-        self.folder.refuse_taken()
         found = checkpoint.read(path)
         checkpoint.load_weights(self.method, found)
         self.trained |= found.trained

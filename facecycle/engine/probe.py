@@ -101,11 +101,12 @@ def run_probe(
     labels = limited(labels, limit)
     images = _Images(dataset, labels.frames)
     good = processes.from_first(lambda: images.readable(rows[0].size))
-    targets, folds, groups = labels.targets[good], labels.folds[good], labels.groups[good]
+    labels = labels.take(good)
+    targets, folds, groups = labels.targets, labels.folds, labels.groups
     task = PROTOCOLS[protocol].task
     blind = constant(task, targets, folds, groups)
     scored = [Row("mean pose" if task == "pose" else "majority class", 0, blind)]
-    mark = _mark(dataset, labels.frames[good])
+    mark = _mark(dataset, labels.frames)
     for row in rows:
         pixels = images.at(row.size)
         pixels = pixels if len(good) == len(pixels) else pixels[good]
@@ -166,14 +167,7 @@ def limited(labels: Labelled, limit: int | None) -> Labelled:
     order = torch.randperm(len(extra), generator=seeded("limit", 0)).numpy()[:limit]
     kept = np.sort(np.concatenate([extra[order], np.flatnonzero(labels.folds >= 0)]))
     note = f"{labels.note}; {limit} of {len(extra)} training samples"
-    return replace(
-        labels,
-        frames=labels.frames[kept],
-        targets=labels.targets[kept],
-        folds=labels.folds[kept],
-        groups=labels.groups[kept],
-        note=note,
-    )
+    return replace(labels.take(kept), note=note)
 
 
 class _Images:
@@ -203,9 +197,13 @@ class _Images:
         self.at(size)
         good = np.array([place for place in range(len(self.frames)) if place not in self.bad], dtype=int)
         if not len(good):
-            first = next(iter(self.bad.values()))
-            raise DataError(f"none of the images can be read; the first is {first.name}: {first.reason}")
+            raise none_readable(next(iter(self.bad.values())))
         return good
+
+
+def none_readable(first: BadFrame) -> DataError:
+    """Return the error for data of which nothing can be read."""
+    return DataError(f"none of the images can be read; the first is {first.name}: {first.reason}")
 
 
 def _verification(

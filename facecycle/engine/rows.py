@@ -32,11 +32,12 @@ def checkpoint_rows(loaded: Loaded, protocol: Protocol, names: Sequence[str], si
     """Return the checkpoint's features, each followed by its random twin.
 
     The twin is the same architecture with freshly initialised weights. Without names, the protocol's usual
-    features are taken as far as the checkpoint trained them and they exist at this size.
+    features are taken as far as the checkpoint trained them, or where it trained none of these all others, as far as
+    they exist at this size.
 
     Raises:
         ConfigError: a name that the method does not have, that the checkpoint did not train, or that does not
-            exist at this size.
+            exist at this size; or no feature is left.
     """
     method, checkpoint = loaded.method, loaded.checkpoint
     known = method.features_from
@@ -55,6 +56,8 @@ def checkpoint_rows(loaded: Loaded, protocol: Protocol, names: Sequence[str], si
         names = usual or [n for n, cycle in known.items() if cycle in checkpoint.trained]
         # A code is read by a head that was made for one size.
         names = [n for n in names if size == checkpoint.config.size or n.endswith("conv")]
+        if not names:
+            raise ConfigError(f"{checkpoint.path} trained no feature that exists at {size} px")
     seed = checkpoint.config.seed + 1
     random = checkpoint.config.model_copy(update={"seed": seed})
     twin = build_method(random, weights_follow=True)

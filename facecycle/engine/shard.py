@@ -24,7 +24,7 @@ from facecycle.data.images import printable
 from facecycle.data.pairs import seeded
 from facecycle.data.shards import BLOCK, FORMAT, INDEX, MAX_SHARD_BYTES, SUMS, Index, ShardEntry, encode_frame
 from facecycle.errors import ConfigError, DataError, RunError
-from facecycle.files import write_atomically, write_text
+from facecycle.files import explained, write_atomically, write_text
 
 JOURNAL = ".progress.jsonl"
 THREADS = 2
@@ -219,13 +219,10 @@ def _write(out: Path, progress: _Progress, tracks: list[_Encoded]) -> None:
 
 
 def _append(journal: Path, line: _Line) -> None:
-    try:
-        with journal.open("a", encoding="utf-8") as file:
-            file.write(line.model_dump_json() + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-    except OSError as error:
-        raise RunError(f"cannot write {journal}: {error}", hint="Is the disk full or read-only?") from error
+    with explained(journal), journal.open("a", encoding="utf-8") as file:
+        file.write(line.model_dump_json() + "\n")
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def _write_index(out: Path, index: Index) -> None:

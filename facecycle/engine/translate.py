@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from facecycle.data.images import Crop, list_images, printable, read_square
+from facecycle.data.images import Crop, list_images, printable, read_square, reason
 from facecycle.data.normalise import from_uint8
 from facecycle.data.pairs import seeded
 from facecycle.engine.build import choose_device
@@ -67,7 +67,7 @@ def expand(inputs: Sequence[Path]) -> list[Path]:
 
 def translate(
     loaded: Loaded,
-    inputs: Sequence[Path],
+    paths: Sequence[Path],
     out: Path,
     *,
     driver: Path | None = None,
@@ -78,7 +78,7 @@ def translate(
 
     Args:
         loaded: networks and their checkpoint.
-        inputs: image files and folders.
+        paths: image files.
         out: folder to write to; created when missing.
         driver: an image to swap expression and identity with, both ways.
         crop: the square of interest in every input; None takes the centre.
@@ -94,7 +94,7 @@ def translate(
     drawn = [p for p in wanted if p == "input" or made.get(p) in loaded.checkpoint.trained]
     result = Translation(missing=tuple(p for p in wanted if p not in drawn))
     sheet = _Sheets(out, [p for p in (SINGLE if driver is None else FIGURE) if p in drawn], result.sheets)
-    names = _unique_names([*([driver] if driver is not None else []), *expand(inputs)])
+    names = _unique_names([*([driver] if driver is not None else []), *paths])
     many = len(names) > 2 or (driver is None and len(names) > 1)
     faces: list[tuple[str, list[tuple[str, str]]]] = []
     driver_name = names.pop(0)[0] if driver is not None else ""
@@ -163,7 +163,7 @@ def _batches(
         except DataError as error:
             if len(names) == 1:
                 raise
-            skipped[printable(path)] = error.message
+            skipped[printable(path)] = reason(path, error)
         if len(batch) == BATCH:
             yield batch
             batch = []

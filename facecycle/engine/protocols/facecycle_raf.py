@@ -21,9 +21,9 @@ from torch import Tensor, nn
 from facecycle.checkpoint import save_tensors
 from facecycle.config import AugmentationConfig
 from facecycle.data.augment import DRAWS, augment, greyscale
-from facecycle.data.normalise import from_uint8, normalise
+from facecycle.data.normalise import normalise
 from facecycle.data.pairs import seeded
-from facecycle.engine.features import FeatureRow
+from facecycle.engine.features import FeatureRow, extract_all
 from facecycle.engine.protocols.linear import hits
 from facecycle.engine.protocols.scores import Scores, bootstrap
 from facecycle.errors import DataError, RunError
@@ -74,8 +74,7 @@ def facecycle_raf(
             hint="RAF-DB has both; other data: --data TRAINING --test TESTED.",
         )
     classes = int(targets.max()) + 1
-    with torch.inference_mode():
-        tested = torch.cat([row.extract(from_uint8(part)).flatten(1) for part in pixels[test].split(BATCH)])
+    tested = extract_all(row, pixels[test])
     classifier = nn.Linear(tested.shape[1], classes)
     nn.init.kaiming_uniform_(classifier.weight, generator=seeded("classifier", 0))
     nn.init.zeros_(classifier.bias)
@@ -90,7 +89,7 @@ def facecycle_raf(
         draws = seeded("facecycle-raf", 0, epoch)
         for chosen in torch.from_numpy(train)[torch.randperm(len(train), generator=draws)].split(BATCH):
             with torch.inference_mode():
-                features = row.extract(_augmented(pixels[chosen], draws)).flatten(1)
+                features = row.extract(_augmented(pixels[chosen], draws))
             loss = nn.functional.cross_entropy(classifier(features.clone()), labels[chosen])
             optimizer.zero_grad()
             loss.backward()

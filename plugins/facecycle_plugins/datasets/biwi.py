@@ -17,6 +17,7 @@ from facecycle.api import Options as BaseOptions
 from facecycle.data.frames import FileDataset, FrameFiles
 from facecycle.data.images import natural_key
 from facecycle.errors import DataError, MalformedError
+from facecycle_plugins.datasets.folds import folds_by_group
 
 PERSON = {"15": "03", "18": "05", "21": "02", "22": "07"}
 """Sequences that show the person of an earlier one."""
@@ -89,14 +90,7 @@ class Biwi(FileDataset):
             raise self.refuse(f"labels for {task}")
         groups = np.array([track.identity for track in self.tracks() for _ in track.frames])
         people = len(set(groups.tolist()))
-        if people < self.options.folds:
-            raise DataError(
-                f"{self.options.path} shows {people} people, fewer than {self.options.folds} folds",
-                hint="Lower the option folds.",
-            )
-        folds = np.zeros(len(groups), dtype=int)
-        for number, (_, test) in enumerate(GroupKFold(self.options.folds).split(self._poses, groups=groups)):
-            folds[test] = number
+        folds = folds_by_group(GroupKFold(self.options.folds), self._poses, groups, self.options.path)
         return Labelled(
             np.arange(len(groups)),
             self._poses,

@@ -14,6 +14,7 @@ from facecycle.api import Options as BaseOptions
 from facecycle.data.frames import FileDataset, FrameFiles
 from facecycle.data.images import list_images, natural_key
 from facecycle.errors import ConfigError, DataError
+from facecycle_plugins.datasets.folds import folds_by_group
 
 AUTOMATIC = r"^([A-Za-z]*\d+)_"
 
@@ -71,22 +72,14 @@ class ClassFolders(FileDataset):
         if task != "emotion":
             raise self.refuse(f"labels for {task}")
         subjects, how = self._subjects()
-        if len(set(subjects)) < self.options.folds:
-            raise DataError(
-                f"{self.options.path} shows {len(set(subjects))} subjects, fewer than {self.options.folds} folds",
-                hint="Lower the option folds, or set subject to another expression.",
-            )
-        folds = np.zeros(len(subjects), dtype=int)
         splitter = StratifiedGroupKFold(self.options.folds, shuffle=True, random_state=0)
         try:
-            splits = list(splitter.split(subjects, self._targets, subjects))
+            folds = folds_by_group(splitter, self._targets, subjects, self.options.path)
         except ValueError as error:
             raise DataError(
                 f"{self.options.path}: no class has {self.options.folds} images, one for each fold",
                 hint="Lower the option folds.",
             ) from error
-        for number, (_, test) in enumerate(splits):
-            folds[test] = number
         note = f"{self.options.folds} folds by subject: {len(set(subjects))} subjects, {how}"
         return Labelled(np.arange(len(subjects)), self._targets, folds, subjects, self.classes, note)
 
@@ -99,7 +92,7 @@ class ClassFolders(FileDataset):
                 f"option 'subject' = {self.options.subject!r} is no regular expression: {error}"
             ) from error
         matches = [pattern.search(name) for name in names]
-        if all(m is not None and m.groups() for m in matches):
+        if all(m is not None and m.re.groups and m[1] is not None for m in matches):
             return np.array([m.group(1) for m in matches if m]), f"from file names by {pattern.pattern}"
         if self.options.subject is not None:
             wrong = next(name for name, m in zip(names, matches, strict=True) if m is None or not m.groups())

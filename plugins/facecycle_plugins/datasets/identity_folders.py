@@ -10,7 +10,7 @@ from facecycle.api import Labelled, Task, Track, Verification
 from facecycle.api import Options as BaseOptions
 from facecycle.data.frames import FileDataset, FrameFiles
 from facecycle.data.images import list_images, natural_key
-from facecycle.data.verification import pairs_by_identity
+from facecycle.data.verification import pairs_by_identity, tracks_by_person
 from facecycle.errors import DataError
 
 
@@ -51,11 +51,7 @@ class IdentityFolders(FileDataset):
 
     def tracks(self) -> list[Track]:
         """A person's images are one track."""
-        tracks, start = [], 0
-        for name, files in self.people.items():
-            tracks.append(Track(name, name, tuple(range(start, start + len(files)))))
-            start += len(files)
-        return tracks
+        return tracks_by_person([name for name, files in self.people.items() for _ in files])
 
     def labelled(self, task: Task) -> Labelled | Verification:
         """Return the pairs.

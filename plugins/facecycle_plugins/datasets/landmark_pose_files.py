@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import math
 import struct
@@ -17,7 +16,7 @@ from typing import Any, TypeGuard
 import numpy as np
 
 from facecycle.errors import DataError, RunError
-from facecycle.files import cache_home, write_text
+from facecycle.files import index_file, write_text
 from facecycle_plugins.datasets.mat_file import read_matrices
 
 # What NumPy raises for files that are cut short, overwritten or of another kind.
@@ -31,18 +30,13 @@ EXPANSION = 20
 NPZ_LAYOUT = "the arrays image (N, 64, 64, 3) of bytes and pose (N, 3) of yaw, pitch and roll in degrees"
 
 
-def _cache_file(root: Path) -> Path:
-    digest = hashlib.sha256(str(root.resolve()).encode()).hexdigest()[:32]
-    return cache_home() / "landmark-pose" / f"{digest}.json"
-
-
 def read_mats(root: Path, mats: Sequence[Path]) -> tuple[np.ndarray, list[str]]:
     """Return pose and box of each .mat file (see `_read_mat`), and the files that are malformed.
 
     Sixty thousand files take minutes to parse, so an index keeps what was read from a file for as long as
     its size and time of change stay.
     """
-    cache = _cache_file(root)
+    cache = index_file("landmark-pose", root)
     before = _cached(cache)
     after: dict[str, list[float]] = {}
     problems = []

@@ -17,6 +17,7 @@ from facecycle.api import Options as BaseOptions
 from facecycle.data.frames import FileDataset, FrameFiles
 from facecycle.data.lines import missing_images
 from facecycle.errors import DataError, MalformedError
+from facecycle_plugins.datasets.folds import folds_by_group
 
 ANGLES = ("pitch_deg", "yaw_deg", "roll_deg")
 FOLDS = ("fold", "person_fold")
@@ -70,12 +71,8 @@ class PoseCsv(FileDataset):
         people = len(set(self._groups.tolist()))
         folds, how = self._folds, "folds as the file gives them"
         if folds is None:
-            if people < self.options.folds:
-                raise DataError(f"{self.options.path} shows {people} people, fewer than {self.options.folds} folds")
-            folds = np.zeros(len(self._groups), dtype=int)
             splitter = GroupKFold(self.options.folds)
-            for number, (_, test) in enumerate(splitter.split(self._poses, groups=self._groups)):
-                folds[test] = number
+            folds = folds_by_group(splitter, self._poses, self._groups, self.options.path)
             how = f"{self.options.folds} folds by person"
         known = f"{people} people" if people < len(folds) else "each image taken for a person of its own"
         again = len(self.files.paths) - len(set(self.files.paths))
@@ -154,5 +151,5 @@ def _read(path: Path, allow_missing: bool) -> tuple[list[str], list[list[float]]
     if absent and not allow_missing:
         raise missing_images(path, absent)
     if not names:
-        raise DataError(f"{path} holds no rows")
+        raise DataError(f"{path} holds no rows" if not absent else f"none of the {len(absent)} images of {path} exists")
     return names, poses, folds, len(absent)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import os
 import re
@@ -17,7 +16,7 @@ from facecycle.api import Options as BaseOptions
 from facecycle.data.frames import FileDataset, FrameFiles, Paths
 from facecycle.data.images import is_image, natural_key
 from facecycle.errors import DataError, RunError
-from facecycle.files import cache_home, write_text
+from facecycle.files import index_file, write_text
 
 
 class TrackOptions(BaseOptions):
@@ -135,16 +134,12 @@ def _from_list(file: Path) -> tuple[Path, dict[str, list[str]]]:
     return Path(base), {os.path.relpath(folder, base): images for folder, images in whole.items()}
 
 
-def _cache_file(root: Path) -> Path:
-    return cache_home() / "tracks" / f"{hashlib.sha256(str(root.resolve()).encode()).hexdigest()[:32]}.json"
-
-
 def _index(root: Path) -> dict[str, list[str]]:
     """Return the images of every directory below a root; a directory is read again only when it changed.
 
     A directory's time of change moves when a file in it comes or goes, so one stat a directory tells.
     """
-    cache = _cache_file(root)
+    cache = index_file("tracks", root)
     before = _cached(cache)
     after: dict[str, Any] = {}
     pending = ["."]

@@ -17,7 +17,7 @@ from typing import Annotated
 import numpy as np
 import torch
 import torch.nn.functional as F
-from pydantic import Field, PositiveFloat
+from pydantic import Field, PositiveFloat, field_validator
 from torch import Tensor
 
 from facecycle.api import BadFrame, Labelled, Task, Track, Verification
@@ -69,6 +69,13 @@ class TurnedOptions(TrackOptions):
     """Deviation of how far places of a face move, over the half width of the face; cut at twice that."""
     seed: int = Field(0, ge=0)
     """Seed of everything drawn."""
+
+    @field_validator("scale")
+    @classmethod
+    def _is_a_range(cls, bounds: tuple[float, float]) -> tuple[float, float]:
+        if bounds[0] > bounds[1]:
+            raise ValueError("the smaller number comes first")
+        return bounds
 
 
 class Turned:

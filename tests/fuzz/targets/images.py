@@ -59,7 +59,7 @@ def _sixteen(kind: str, dtype: type) -> bytes:
 WHOLE = {
     "jpeg": [
         *(_saved("JPEG"), _saved("JPEG", progressive=True, exif=_exif()), _saved("JPEG", "CMYK")),
-        _saved("JPEG", icc_profile=b"p" * 200, comment=b"c"),
+        _saved("JPEG", icc_profile=b"p" * 200, comment=b"c", dpi=(72, 72), exif=_exif()),
     ],
     "png": [
         *(_saved("PNG"), _saved("PNG", "P", transparency=1), _saved("PNG", "RGBA", pnginfo=_text())),

@@ -37,7 +37,7 @@ _IRIS = torch.tensor([[0.25, 0.15, 0.08], [0.25, 0.42, 0.62], [0.30, 0.45, 0.25]
 class Faces:
     """Parameters of N faces. Lengths are in half heights of the head; colours are RGB in [0, 1].
 
-    Identity: `shape` (N, 12) as named by `SHAPE`, `skin`, `hair`, `lips`, `iris` (N, 3).
+    Identity: `shape` (N, 14) as named by `SHAPE`, `skin`, `hair`, `lips`, `iris` (N, 3).
     Motion: `motion` (N, 8) as named by `MOTIONS`, `gaze` (N,).
     Pose: `pose` (N, 3) pitch, yaw, roll in degrees; `place` (N, 3) shift x, y and scale in the image.
     Scene: `light` (N, 3) unit vector to the light, `ambient` (N,), `ground` (N, 2, 3) background colours
@@ -174,19 +174,4 @@ def neutral(faces: Faces) -> Faces:
         motion=_EXPRESSION_TABLE[0].expand_as(faces.motion),
         gaze=torch.zeros_like(faces.gaze),
         pose=torch.zeros_like(faces.pose),
-    )
-
-
-def mirrored(faces: Faces) -> Faces:
-    """Return the parameters of the mirror images: yaw and roll change sign, and so does all that lies left."""
-    flip = torch.tensor([-1.0, 1.0, 1.0])
-    blobs = faces.blobs.clone()
-    blobs[..., 0] = -blobs[..., 0]
-    return dataclasses.replace(
-        faces,
-        pose=faces.pose * torch.tensor([1.0, -1.0, -1.0]),
-        gaze=-faces.gaze,
-        place=faces.place * flip,
-        light=faces.light * flip,
-        blobs=blobs,
     )

@@ -1,0 +1,31 @@
+"""Folds of a cross-validation that never split a person."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from sklearn.model_selection import BaseCrossValidator
+
+from facecycle.errors import DataError
+
+
+def folds_by_group(splitter: BaseCrossValidator, targets: np.ndarray, groups: np.ndarray, path: Path) -> np.ndarray:
+    """Return the fold (n,) in which each sample is tested.
+
+    Args:
+        splitter: deals groups to folds.
+        targets: (n, ...) of the samples, which a stratified splitter balances.
+        groups: (n,) whom each sample shows.
+        path: of the data, for the error.
+
+    Raises:
+        DataError: there are fewer groups than folds.
+    """
+    count, wanted = len(set(groups.tolist())), splitter.get_n_splits()
+    if count < wanted:
+        raise DataError(f"{path} shows {count} people, fewer than {wanted} folds", hint="Lower the option folds.")
+    folds = np.zeros(len(groups), dtype=int)
+    for number, (_, test) in enumerate(splitter.split(groups, targets, groups)):
+        folds[test] = number
+    return folds
