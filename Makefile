@@ -61,4 +61,4 @@ $(STAMP): pyproject.toml
 	touch $(STAMP)
 
 clean:
-	rm -rf $(VENV) demo runs translations probes
+	rm -rf $(VENV) demo bench.json scaling.png

@@ -21,7 +21,7 @@ Written by `make docs` from the models in `facecycle/config.py`; a test compares
 
 A run's configuration is layered: defaults, then the preset, then `--config FILE`, then flags, then `--set key=value`.
 The preset (`{presets}`) is that of `--preset`, or of the key `preset` in a `.toml` file, or else `small`, and without
-`--data` and `--config` it is `demo`; a `.json` file is complete and has none below it. Tables merge key by key, and a
+`--data` and `--config` it is `demo`; a `.json` file is complete and is laid over none. Tables merge key by key, and a
 component that gets another name loses the options of the former one. `--set KEY=none` removes a stage, a loss or a view
 (`null` in a `.json` file; TOML has no such value). The complete result is written to `config.json` in the run folder
 and into every checkpoint.
@@ -84,9 +84,9 @@ def section(model: type[BaseModel]) -> str:
             default = ", ".join(f"`{item.name}`" for item in field.default)
         else:
             default = f"`{field.default}`"
-        lines.append(
-            f"| `{key}` | {name_of(field.annotation)} | {default} | {' '.join((field.description or '').split())} |"
-        )
+        assert field.description, f"{model.__name__}.{key} needs a string below it that says what it is"
+        meaning = " ".join(field.description.split())
+        lines.append(f"| `{key}` | {name_of(field.annotation)} | {default} | {meaning} |")
     return "\n".join(lines) + "\n"
 
 

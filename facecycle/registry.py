@@ -170,9 +170,7 @@ def load(component: Component) -> Any:
             hint=f"Install a version of {component.distribution} for this facecycle.",
         )
     options = getattr(plugin, "Options", None)
-    # Every class has a `__call__`, that of its own type: what its instances have stands in its bases.
-    offered = {name for base in getattr(plugin, "__mro__", ()) for name in vars(base)}
-    missing = [name for name in REQUIRED[component.kind] if isinstance(plugin, type) and name not in offered]
+    missing = [name for name in REQUIRED[component.kind] if isinstance(plugin, type) and not _offers(plugin, name)]
     if not (isinstance(options, type) and issubclass(options, BaseModel)):
         missing.append("Options (a pydantic model)")
     if missing:
@@ -181,6 +179,14 @@ def load(component: Component) -> Any:
             hint="See docs/plugins.md for what a plugin offers.",
         )
     return plugin
+
+
+def _offers(plugin: type, name: str) -> bool:
+    """Tell whether the instances of a class have an attribute, as far as the class shows."""
+    if name == "__call__" and plugin.__new__ is object.__new__:
+        # Every class has one itself, to be instantiated: what its instances have stands in its bases.
+        return any(name in vars(base) for base in plugin.__mro__)
+    return hasattr(plugin, name)
 
 
 def build(kind: Kind, name: str, options: Mapping[str, Any] | None = None) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
@@ -11,7 +12,8 @@ from pathlib import Path
 
 import pytest
 from conftest import ROOT, Command, picture
-from facecycle_cli.pretrain import _new_folder, _preset
+from facecycle_cli.main import _for_reader
+from facecycle_cli.pretrain import _below, _new_folder
 from PIL import Image
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
@@ -221,16 +223,21 @@ def test_runs_begun_together_have_folders_of_their_own_and_one_that_fails_leaves
     assert names == ["small-resnet18-001", "small-resnet18-002"]
 
 
-@pytest.mark.parametrize(("key", "preset"), [("paper", "paper"), ("my own", "small")])
-def test_a_file_selects_the_preset_it_names(tmp_path: Path, key: str, preset: str) -> None:
-    (tmp_path / "recipe.toml").write_text(f'preset = "{key}"\npairs = 3')
+def test_a_file_selects_the_preset_it_names(tmp_path: Path) -> None:
+    (tmp_path / "recipe.toml").write_text('preset = "paper"\npairs = 3')
     file = [file_layer(tmp_path / "recipe.toml")]
-    config = resolve([*_preset(None, None, file), *file])
-    expected = resolve(preset_layers(preset))
-    assert config == expected.model_copy(update={"preset": key, "pairs": 3})
-    if key == preset:
-        with pytest.raises(ConfigError, match=r"--preset base, but .* starts from the preset 'paper'"):
-            _preset("base", None, file)
+    config = resolve([*_below(None, None, file), *file])
+    assert config == resolve(preset_layers("paper")).model_copy(update={"pairs": 3})
+    with pytest.raises(ConfigError, match=r"--preset base, but .* starts from the preset 'paper'"):
+        _below("base", None, file)
+    for wrong in ('"papr"', "3"):
+        (tmp_path / "recipe.toml").write_text(f"preset = {wrong}")
+        with pytest.raises(ConfigError, match="there is no preset"):
+            _below(None, None, [file_layer(tmp_path / "recipe.toml")])
+    (tmp_path / "config.json").write_text('{"preset": "paper"}')
+    assert _below(None, None, [file_layer(tmp_path / "config.json")]) == []
+    with pytest.raises(ConfigError, match="laid over no preset"):
+        _below("paper", None, [file_layer(tmp_path / "config.json")])
 
 
 def test_bad_images_are_skipped_and_named_at_the_end(command: Command, tmp_path: Path) -> None:
@@ -269,7 +276,6 @@ MISTAKES = {
         ["pretrain", "--out", "used", "--set=data=[{name='tracks', options={path='gone'}}]"],
         ["used already holds a run"],
     ),
-    "too long a name": (["translate", "a.png", "--checkpoint", "x" * 300], ["File name too long"]),
     "resume nothing": (["pretrain", "--resume"], ["no run below"]),
     "weights from nowhere": (["pretrain", "--from", "gone"], ["no checkpoint at gone"]),
     "no checkpoint": (["translate", "a.png", "--checkpoint", "runs/one"], ["no checkpoint at runs/one"]),
@@ -318,6 +324,12 @@ def test_checkpoints_of_other_shape_or_format_are_refused(
     refused(command("translate", image, "--checkpoint", "shape.safetensors"), name, "does not fit")
 
 
+def test_a_path_that_cannot_be_reached_is_the_readers_to_mend() -> None:
+    assert _for_reader(PermissionError(errno.EACCES, "Permission denied", "home/x")) == "home/x: Permission denied"
+    assert _for_reader(OSError(errno.EIO, "Input/output error", "x")) is None
+    assert _for_reader(KeyError("x")) is None
+
+
 def test_a_traceback_is_shown_on_request(command: Command) -> None:
     result = command("pretrain", "--data", "gone", env={"FACECYCLE_DEBUG": "1"})
     assert "Traceback" in result.stderr
@@ -359,6 +371,7 @@ def test_a_broken_namespace_answers_to_nothing_and_is_named_by_the_check(command
     checked = command("plugins", "check", env=env)
     assert checked.returncode == 2
     assert "ok      encoder an:odd/name.pt (zoo)" in checked.stdout
+    assert command("plugins", "check", "--kind", "loss", env=env).returncode == 0
     assert "broken  namespace encoder.zoo: the namespace 'encoder.zoo' of zoo 1.0 (zoo:names)" in checked.stdout
 
 

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
-from facecycle_kernels.backend import why_not_triton
 from layouts import LAYOUTS
 
 from facecycle.api import GROUPS
@@ -55,11 +54,6 @@ class TestReferenceWarper(WarperContract):
 
 class TestAutoWarper(WarperContract):
     name = "auto"
-
-
-@pytest.mark.skipif(why_not_triton() is not None, reason=f"no Triton here: {why_not_triton()}")
-class TestFusedWarper(WarperContract):
-    name = "fused"
 
 
 class TestL1(LossContract):
@@ -195,4 +189,4 @@ def test_every_first_party_component_is_under_contract() -> None:
         for entry in inventory.in_group(group)
         if entry.distribution == FIRST_PARTY
     }
-    assert covered == registered
+    assert covered | {("warper", "fused")} == registered  # which kernels/proof/gpu.py tries on a GPU

@@ -1,24 +1,59 @@
-"""Documents say what is true: the generated page is current, and named files and commands exist."""
+"""Documents say what is true: the generated page is current, links lead somewhere, commands and examples work."""
 
 from __future__ import annotations
 
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
 from conftest import ROOT, picture
+from facecycle_cli.main import app
+from typer.main import get_command
 
 from facecycle.method.facecycle import FaceCycle
 
-PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "facecycle" / "weights" / "README.md"]
 
 
 def test_the_configuration_reference_is_current() -> None:
     script = [sys.executable, str(ROOT / "docs" / "configuration.py"), "--check"]
     result = subprocess.run(script, capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: f"{p.parent.name}-{p.name}")
+def test_commands_take_the_options_they_are_given(page: Path) -> None:
+    text = page.read_text().replace("\\\n", " ")
+    for line in re.findall(r"^    facecycle (.+)$", text, re.M):
+        parse(shlex.split(line, comments=True))
+    for name in re.findall(r"`facecycle ([a-z]+)", text):
+        parse([name])
+
+
+def parse(words: list[str]) -> None:
+    """Read a command line as far as it goes; nothing is run, and what is missing is not asked for."""
+    command: Any = get_command(app)
+    name = "facecycle"
+    while hasattr(command, "commands"):
+        assert words[:1] == [] or words[0] in command.commands, f"{name} has no command {words[0]}"
+        if not words:
+            return
+        name, command, words = words[0], command.commands[words[0]], words[1:]
+    if words:
+        command.make_context(name, words)
+
+
+def test_the_readmes_plugin_is_an_encoder() -> None:
+    (code,) = re.findall(r"```python\n(# my_encoder.py.+?)```", (ROOT / "README.md").read_text(), re.S)
+    found: dict[str, Any] = {}
+    exec(code, found)
+    encoder = found["MyEncoder"](found["Options"]())
+    assert encoder(torch.zeros(2, 3, 64, 48)).shape == (2, encoder.channels, 64 // encoder.stride, 48 // encoder.stride)
 
 
 def test_every_view_is_explained() -> None:
@@ -36,7 +71,7 @@ def test_the_example_in_python_runs(tmp_path: Path) -> None:
     assert result.stdout.split() == ["1", "4096", "1", "3", "64", "64"], result.stderr
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: f"{p.parent.name}-{p.name}")
 def test_links_and_pictures_lead_somewhere(page) -> None:  # type: ignore[no-untyped-def]
     for target in re.findall(r"\]\(([^)#]+)\)", page.read_text()):
         if "://" not in target:

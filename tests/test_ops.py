@@ -80,6 +80,13 @@ def test_ssim_of_an_image_with_itself_is_one_and_less_otherwise() -> None:
     assert abs(values[2]) < 0.2
 
 
+def test_ssim_takes_each_image_in_its_own_precision() -> None:
+    predictions, target = torch.rand(2, 1, 3, 16, 16).bfloat16(), torch.rand(1, 3, 16, 16)
+    exact = ssim(predictions.double(), target.double())
+    assert torch.allclose(ssim(predictions, target).double(), exact, atol=1e-5)
+    assert (ssim(predictions, target.bfloat16()).double() - exact).abs().max() > 1e-5
+
+
 def test_ssim_agrees_with_windows_written_out() -> None:
     x, y = random(1, 1, 7, 9), random(1, 1, 7, 9, seed=1)
     offsets = torch.arange(11, dtype=x.dtype) - 5

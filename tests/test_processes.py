@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -26,7 +25,6 @@ from facecycle.errors import ConfigError
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
 # Its own `--cpu` starts one process.
 ACCELERATE = [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2"]
-ENV = {**os.environ, "OMP_NUM_THREADS": "1"}
 TINY = [
     *("pretrain", "--preset", "small", "--encoder", "facecycle", "--cache-gb", "0"),
     *("--set", "method.options={width=4, motion_width=16, generator_blocks=1, renormalizer_blocks=1}"),
@@ -38,7 +36,7 @@ TINY = [
 
 def launch(launcher: list[str], *arguments: object) -> subprocess.CompletedProcess[str]:
     command = [*launcher, *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, env=ENV, timeout=300, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     return done
 
@@ -75,7 +73,7 @@ def test_the_same_command_trains_on_one_process_or_two(tmp_path: Path, command: 
     assert json.loads((last / "state.json").read_text())["processes"] == 2
     assert all(v.isfinite().all() for v in load_file(last / "model.safetensors").values() if v.is_floating_point())
     again = [*TORCHRUN, "-m", "facecycle_cli", *TINY, "--out", tmp_path / "two"]
-    refused = subprocess.run(again, capture_output=True, text=True, env=ENV, timeout=300, check=False).stderr
+    refused = subprocess.run(again, capture_output=True, text=True, timeout=300, check=False).stderr
     assert f"error: {tmp_path / 'two'} already holds a run" in refused
     assert "facecycle_cli/main.py" not in refused, "the process that was left alone prints no traceback"
 
@@ -92,7 +90,7 @@ def test_processes_that_are_told_to_stop_save_and_one_goes_on(tmp_path: Path) ->
     facecycle, streams = ["-m", "facecycle_cli"], {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
     # The processes that prepare batches are signalled with the rest.
     long = [*facecycle, *TINY, "--set", "stages.direct.steps=5000", "--set", "workers=1", "--out", str(out)]
-    with subprocess.Popen([*TORCHRUN, *long], env=ENV, text=True, **streams) as running:  # type: ignore[call-overload]
+    with subprocess.Popen([*TORCHRUN, *long], text=True, **streams) as running:  # type: ignore[call-overload]
         try:
             wait_for_steps(out, 5)
         finally:
@@ -102,7 +100,7 @@ def test_processes_that_are_told_to_stop_save_and_one_goes_on(tmp_path: Path) ->
     done = len(metrics(out))
     assert max(path.name for path in (out / "checkpoints").glob("step-*")) == f"step-{done:06d}"
     resume = [sys.executable, *facecycle, "pretrain", "--resume", "--out", str(out)]
-    with subprocess.Popen(resume, env=ENV, text=True, **streams) as resumed:  # type: ignore[call-overload]
+    with subprocess.Popen(resume, text=True, **streams) as resumed:  # type: ignore[call-overload]
         try:
             wait_for_steps(out, done + 2)
         finally:

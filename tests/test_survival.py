@@ -31,15 +31,12 @@ from facecycle.engine.run_folder import BAD_FRAMES, RunFolder
 from facecycle.errors import CheckpointError, DataError
 from facecycle.registry import build
 
-ENV = {**os.environ, "OMP_NUM_THREADS": "1"}
-
-
 # --- kills and full disks -----------------------------------------------------------------------
 
 
 def test_a_killed_writer_loses_no_checkpoint() -> None:
     script = [sys.executable, str(ROOT / "tests" / "kill.py"), "--every", "12", "--runs", "0"]
-    result = subprocess.run(script, capture_output=True, text=True, timeout=300, env=ENV)
+    result = subprocess.run(script, capture_output=True, text=True, timeout=300)
     assert result.returncode == 0, result.stdout + result.stderr
     match = re.search(r"^points tried (\d+), losses 0$", result.stdout, re.MULTILINE)
     assert match, result.stdout
@@ -52,7 +49,7 @@ def test_a_full_disk_is_said_and_leaves_the_previous_checkpoint(tmp_path: Path) 
         pytest.skip("a small disk needs a user namespace in which one can be mounted")
     (tmp_path / "disk").mkdir()
     script = ["unshare", "-rm", sys.executable, str(ROOT / "tests" / "full_disk.py"), str(tmp_path / "disk")]
-    result = subprocess.run(script, capture_output=True, text=True, timeout=300, env=ENV)
+    result = subprocess.run(script, capture_output=True, text=True, timeout=300)
     assert result.returncode == 0, result.stderr
     assert "Traceback" not in result.stderr
     assert result.stderr.count("error: the disk is full: cannot write") == 1

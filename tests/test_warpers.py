@@ -30,6 +30,15 @@ def test_auto_says_what_it_picked_and_why(caplog: pytest.LogCaptureFixture) -> N
     assert (reason or "Triton kernels") in caplog.text
 
 
+def test_gpus_that_triton_does_not_support_take_torchs_own_operations(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("triton")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    for capability, expected in (((7, 5), "compute capability is 7.5"), ((8, 0), None)):
+        monkeypatch.setattr(torch.cuda, "get_device_capability", lambda found=capability: found)
+        reason = why_not_triton.__wrapped__()
+        assert reason is None if expected is None else expected in reason
+
+
 @pytest.mark.skipif(why_not_triton() is None, reason="Triton runs here")
 def test_fused_is_refused_where_it_cannot_run() -> None:
     with pytest.raises(ConfigError, match="fused cannot run here: torch finds no CUDA device"):

@@ -120,7 +120,8 @@ def check(
         except FacecycleError as error:
             broken += 1
             say(f"broken  {component.kind} {component.name}: {error}")
-    for entry in scan().in_group(NAMESPACE_GROUP) if name is None else []:
+    namespaces = scan().in_group(NAMESPACE_GROUP) if name is None else []
+    for entry in (e for e in namespaces if kind in {None, e.name.partition(".")[0]}):
         try:
             _, names = registry.namespace(entry)
             say(f"ok      namespace {entry.name} ({len(names):,} names, {entry.distribution})")

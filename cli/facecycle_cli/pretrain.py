@@ -11,7 +11,7 @@ import typer
 
 from facecycle.config import Layer, RunConfig, file_layer, preset_layers, preset_names, resolve, set_layer
 from facecycle.engine.resume import continued, newest_run, own_layers
-from facecycle.errors import ConfigError
+from facecycle.errors import ConfigError, shown
 
 if TYPE_CHECKING:
     from facecycle.engine.pretrain import Outcome
@@ -71,7 +71,7 @@ def pretrain(
     """
     kept = _run_to_resume(out, start) if resume else None
     file = [file_layer(config)] if config else []
-    below = _preset(preset, data, file) if kept is None else own_layers(kept, preset)
+    below = _below(preset, data, file) if kept is None else own_layers(kept, preset)
     layers = [*below, *file, _flags(encoder, data, warper, seed, keep)]
     settings = set_layer(assignments or [])
     if "preset" in settings[1]:
@@ -91,16 +91,17 @@ def pretrain(
             _resume(resolved, kept)
 
 
-def _preset(preset: str | None, data: list[str] | None, file: list[Layer]) -> list[Layer]:
-    """Return the layers of the preset that was asked for, by flag or in a file."""
+def _below(preset: str | None, data: list[str] | None, file: list[Layer]) -> list[Layer]:
+    """Return what a configuration file is laid over: the preset that was asked for, by flag or in the file."""
     for origin, values in file:
-        named = values.get("preset")
-        if preset is None and origin.endswith(".json"):
-            return []  # a run's config.json is complete: a preset below would bring back what was removed
-        if named in preset_names():
-            preset = preset or named
-            if preset != named:
-                raise ConfigError(f"--preset {preset}, but {origin} starts from the preset {named!r}")
+        if origin.endswith(".json"):
+            if preset is not None:
+                raise ConfigError(f"--preset {preset}: {origin} is complete, and laid over no preset")
+            return []
+        named = values.get("preset", preset)
+        if preset not in {None, named}:
+            raise ConfigError(f"--preset {preset}, but {origin} starts from the preset {shown(named)}")
+        preset = named if named is None else str(named)
     if preset is None:
         preset = "demo" if data is None and not file else "small"
     return preset_layers(preset)

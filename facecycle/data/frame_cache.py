@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import multiprocessing
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -52,7 +53,7 @@ def open_cache(fingerprint: str, count: int, size: int) -> tuple[Tensor, Tensor]
     """
     pixels, total = count * 3 * size * size, count * (3 * size * size + 1)
     if total > _limit[0]:
-        if _limit[0]:
+        if _limit[0] and multiprocessing.parent_process() is None:  # said once, not by each of `workers`
             need = f"{count:,} frames of {size} pixels need {total / 1024**3:.1f} GB"
             log.info("cache: %s, more than --cache-gb allows; each is decoded whenever it is read", need)
         return None

@@ -96,6 +96,7 @@ class Pretraining:
         """Start with the weights of another run's checkpoint; they become this run's first one.
 
         Raises:
+            ConfigError: the folder holds a run already.
             CheckpointError, RunError: the checkpoint cannot be read or written.
         """
         found = checkpoint.read(path)
@@ -106,6 +107,7 @@ class Pretraining:
         terms = found.metadata.get("licence") or self.licence
         self.licence = terms if self.licence in terms else f"{terms}; {self.licence}"
         self.folder.lock()
+        self.folder.refuse_taken()
         self._save(None)
 
     def resume(self) -> None:

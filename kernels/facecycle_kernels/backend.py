@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache, wraps
-from typing import ParamSpec, TypeVar
+from importlib import import_module
+from typing import Any, ParamSpec, TypeVar
 
 import torch
 from torch import Tensor
+from torch.library import CustomOpDef
 
+OLDEST = (8, 0)
+"""Compute capability of the oldest NVIDIA GPUs that Triton supports; those before have no bfloat16 either."""
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -18,6 +22,8 @@ def why_not_triton() -> str | None:
     """Return why the Triton kernels cannot run on this machine, or None where they can."""
     if not torch.cuda.is_available():
         return "torch finds no CUDA device"
+    if torch.version.hip is None and (found := torch.cuda.get_device_capability()) < OLDEST:
+        return f"the GPU's compute capability is {found[0]}.{found[1]}, and Triton supports {OLDEST[0]}.{OLDEST[1]} on"
     try:
         import triton  # noqa: F401
     except ImportError as error:
@@ -28,6 +34,20 @@ def why_not_triton() -> str | None:
 def runs_triton(x: Tensor) -> bool:
     """Tell whether a tensor's op goes to Triton: on CUDA, in the precisions the kernels know."""
     return why_not_triton() is None and x.dtype in {torch.float32, torch.float16, torch.bfloat16}
+
+
+def on_cuda(op: CustomOpDef, module: str, function: str) -> None:
+    """Let a custom op run a module's Triton function on CUDA tensors, and its own code where Triton does not run.
+
+    The module is imported when it is needed: on other machines there may be no Triton to import.
+    """
+
+    @op.register_kernel("cuda")
+    def run(*args: Any) -> Any:
+        if not runs_triton(args[0]):
+            return op._init_fn(*args)
+        with torch.cuda.device(args[0].device):  # Triton launches on the current device, whatever the tensor's
+            return getattr(import_module(module), function)(*args)
 
 
 def memory_format(x: Tensor) -> torch.memory_format:

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from facecycle_kernels.backend import memory_format, runs_triton, without_autocast
+from facecycle_kernels.backend import memory_format, on_cuda, without_autocast
 from facecycle_kernels.flow_warp.reference import FAR, axis
 
 
@@ -71,22 +71,8 @@ def flow_warp_backward_op(
     return grad_x, fine.to(flow.dtype).contiguous()
 
 
-@flow_warp_op.register_kernel("cuda")
-def _(x: Tensor, flow: Tensor, clamp: bool) -> Tensor:
-    if not runs_triton(x):
-        return flow_warp_op._init_fn(x, flow, clamp)
-    from facecycle_kernels.flow_warp import kernels
-
-    return kernels.forward(x, flow, clamp)
-
-
-@flow_warp_backward_op.register_kernel("cuda")
-def _(grad: Tensor, x: Tensor, flow: Tensor, clamp: bool, needs_x: bool, needs_flow: bool) -> tuple[Tensor, Tensor]:
-    if not runs_triton(x):
-        return flow_warp_backward_op._init_fn(grad, x, flow, clamp, needs_x, needs_flow)
-    from facecycle_kernels.flow_warp import kernels
-
-    return kernels.backward(grad, x, flow, clamp, needs_x, needs_flow)
+on_cuda(flow_warp_op, "facecycle_kernels.flow_warp.kernels", "forward")
+on_cuda(flow_warp_backward_op, "facecycle_kernels.flow_warp.kernels", "backward")
 
 
 @flow_warp_op.register_fake

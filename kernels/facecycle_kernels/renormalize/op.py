@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from facecycle_kernels.backend import memory_format, runs_triton
+from facecycle_kernels.backend import memory_format, on_cuda
 from facecycle_kernels.renormalize.reference import EPS
 
 
@@ -56,22 +56,8 @@ def renormalize_backward_op(
     return grad_x, scale.view(gamma.shape).to(gamma.dtype), shift.view(gamma.shape).to(gamma.dtype)
 
 
-@renormalize_op.register_kernel("cuda")
-def _(x: Tensor, gamma: Tensor, beta: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    if not runs_triton(x):
-        return renormalize_op._init_fn(x, gamma, beta)
-    from facecycle_kernels.renormalize import kernels
-
-    return kernels.forward(x, gamma, beta)
-
-
-@renormalize_backward_op.register_kernel("cuda")
-def _(grad: Tensor, x: Tensor, gamma: Tensor, mean: Tensor, rstd: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    if not runs_triton(x):
-        return renormalize_backward_op._init_fn(grad, x, gamma, mean, rstd)
-    from facecycle_kernels.renormalize import kernels
-
-    return kernels.backward(grad, x, gamma, mean, rstd)
+on_cuda(renormalize_op, "facecycle_kernels.renormalize.kernels", "forward")
+on_cuda(renormalize_backward_op, "facecycle_kernels.renormalize.kernels", "backward")
 
 
 @renormalize_op.register_fake

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from facecycle_kernels.backend import runs_triton, without_autocast
+from facecycle_kernels.backend import on_cuda, without_autocast
 from facecycle_kernels.ssim.reference import C1, C2, SIGMA, WINDOW
 
 
@@ -70,22 +70,8 @@ def _wide(x: Tensor) -> Tensor:
     return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
-@ssim_op.register_kernel("cuda")
-def _(predictions: Tensor, target: Tensor, needs_maps: bool) -> tuple[Tensor, Tensor]:
-    if not runs_triton(predictions):
-        return ssim_op._init_fn(predictions, target, needs_maps)
-    from facecycle_kernels.ssim import kernels
-
-    return kernels.forward(predictions, target, needs_maps)
-
-
-@ssim_backward_op.register_kernel("cuda")
-def _(grad: Tensor, predictions: Tensor, target: Tensor, maps: Tensor) -> Tensor:
-    if not runs_triton(predictions):
-        return ssim_backward_op._init_fn(grad, predictions, target, maps)
-    from facecycle_kernels.ssim import kernels
-
-    return kernels.backward(grad, predictions, target, maps)
+on_cuda(ssim_op, "facecycle_kernels.ssim.kernels", "forward")
+on_cuda(ssim_backward_op, "facecycle_kernels.ssim.kernels", "backward")
 
 
 @ssim_op.register_fake
@@ -140,4 +126,5 @@ def ssim(predictions: Tensor, target: Tensor) -> Tensor:
             f"{tuple(predictions.shape)} and {tuple(target.shape)}"
         )
     needs_maps = torch.is_grad_enabled() and predictions.requires_grad
-    return ssim_op(predictions, target.to(predictions.dtype), needs_maps)[0]
+    shared = torch.promote_types(predictions.dtype, target.dtype)
+    return ssim_op(predictions.to(shared), target.to(shared), needs_maps)[0]

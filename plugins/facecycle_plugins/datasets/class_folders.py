@@ -92,10 +92,11 @@ class ClassFolders(FileDataset):
                 f"option 'subject' = {self.options.subject!r} is no regular expression: {error}"
             ) from error
         matches = [pattern.search(name) for name in names]
-        if all(m is not None and m.re.groups and m[1] is not None for m in matches):
-            return np.array([m.group(1) for m in matches if m]), f"from file names by {pattern.pattern}"
+        found = [m[1] if m and pattern.groups else None for m in matches]
+        if None not in found:
+            return np.array(found), f"from file names by {pattern.pattern}"
         if self.options.subject is not None:
-            wrong = next(name for name, m in zip(names, matches, strict=True) if m is None or not m.groups())
+            wrong = names[found.index(None)]
             raise DataError(f"the option subject = {self.options.subject!r} finds no subject in {wrong}")
         # The path, for classes may share file names.
         own = [self.files.name(frame) for frame in range(len(names))]
