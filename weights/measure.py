@@ -1,8 +1,8 @@
 """What a checkpoint does to faces it has not seen: python weights/measure.py DATA [CHECKPOINT].
 
 DATA holds `tracks` with `pose.csv`, whose fold 0 was not trained on, and `people`. Yaw is read by a ridge regression on
-the frames of the other folds, once from HoG features, an instrument that no checkpoint made, and once from the
-checkpoint's own `conv`; identity from HoG features.
+the frames of the other folds. Yaw and identity are read once from HoG features, an instrument that no checkpoint made,
+and once from the checkpoint's own `conv` and `identity_conv`.
 """
 
 from __future__ import annotations
@@ -28,11 +28,6 @@ from facecycle.engine.protocols.linear import linear_pose
 from facecycle.engine.rows import baseline_rows, checkpoint_rows
 
 FOLDS = 10
-
-
-def hog(pixels: Tensor) -> np.ndarray:
-    """Return HoG features of uint8 images of 64 px."""
-    return extract_all(baseline_rows()[0], pixels).numpy()
 
 
 def distance(one: Tensor, other: Tensor) -> float:
@@ -113,20 +108,17 @@ def identities(loaded: Loaded, path: Path) -> list[str]:
     # Each wears somebody else's mean face; is the result nearer to the own input than to another's?
     drivers = one_each.roll(len(people) // 2, 0)
     restored = translated(loaded, one_each, drivers, ["identity_swap"])["identity_swap"]
-    inputs = hog(one_each)
     other = np.roll(np.arange(len(people)), 1)
     same = np.repeat([True, False], len(people))
+    folds = np.tile(np.arange(len(people)) % FOLDS, 2)
     # A restored face is to be the neutral face: no more can be told from it than from that.
-    for name, faces in {"restored": restored, "neutral": panels["neutral"]}.items():
-        results = hog(faces)
-        scores = cosine_folds(
-            np.concatenate([inputs, inputs]),
-            np.concatenate([results, results[other]]),
-            same,
-            np.tile(np.arange(len(people)) % FOLDS, 2),
-        )
-        accuracy, auc = scores.metrics["accuracy"], scores.metrics["auc"]
-        lines.append(f"input against {name} face, {len(same)} pairs: {accuracy:.1%}, AUC {auc:.3f}")
+    shown = {"restored": restored, "neutral": panels["neutral"]}
+    for row in (baseline_rows()[0], checkpoint_rows(loaded, PROTOCOLS["cosine-10fold"], ["identity_conv"], size)[0]):
+        inputs, *results = (extract_all(row, images).numpy() for images in (one_each, *shown.values()))
+        for name, made in zip(shown, results, strict=True):
+            scores = cosine_folds(np.concatenate([inputs, inputs]), np.concatenate([made, made[other]]), same, folds)
+            found = f"{scores.metrics['accuracy']:.1%}, AUC {scores.metrics['auc']:.3f}"
+            lines.append(f"input against {name} face, {len(same)} pairs, by {row.label}: {found}")
     lines.append(f"restored against neutral face, L1: {distance(restored, panels['neutral']):.4f}")
     return lines
 
