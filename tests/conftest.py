@@ -65,3 +65,12 @@ def picture(path: Path, seed: int = 0, size: tuple[int, int] = (24, 24)) -> Path
     coarse = Image.fromarray(rng.integers(0, 256, (4, 4, 3), dtype=np.uint8))
     coarse.resize(size, Image.Resampling.BICUBIC).save(path)
     return path
+
+
+def refused(result: subprocess.CompletedProcess[str], *expected: str) -> None:
+    """A mistake ends with exit code 2 and one message, without a traceback."""
+    assert result.returncode == 2, result.stdout + result.stderr
+    assert "Traceback" not in result.stderr
+    for text in expected:
+        assert text in result.stderr
+    assert result.stderr.count("error:") <= 1

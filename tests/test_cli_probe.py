@@ -1,4 +1,4 @@
-"""`data check`, `probe` and `report` over every data set's real layout; test_cli.py runs them as processes."""
+"""`data check`, `probe` and `report` over every data set's real layout; test_cli.py runs the commands as processes."""
 
 from __future__ import annotations
 
@@ -11,11 +11,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import Command, picture
+from conftest import Command, picture, refused
 from facecycle_cli import main
 from layouts import LAYOUTS
 from PIL import Image
-from test_cli import refused
 
 from facecycle.data.images import read_square
 from facecycle.data.normalise import from_uint8

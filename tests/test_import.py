@@ -14,9 +14,8 @@ import golden
 import numpy as np
 import pytest
 import torch
-from conftest import Command, picture
+from conftest import Command, picture, refused
 from safetensors.torch import load_file, save_file
-from test_cli import refused
 from test_golden import GOLDEN
 from torch import Tensor, nn
 
