@@ -118,7 +118,7 @@ def test_classes_are_split_by_subject(tmp_path: Path) -> None:
     for subject in set(labels.groups.tolist()):
         assert len(set(labels.folds[labels.groups == subject].tolist())) == 1
     custom = build("dataset", "class-folders", {"path": str(tmp_path), "subject": r"(\d\.png)$"})
-    with pytest.raises(DataError, match="2 people, fewer than 5 folds"):
+    with pytest.raises(DataError, match="2 people, fewer than 5 folds\nLower the option folds, or set subject"):
         custom.labelled("emotion")
     some = build("dataset", "class-folders", {"path": str(tmp_path), "subject": r"S(001)|S"})
     with pytest.raises(DataError, match=r"finds no subject in S000_happy0\.png"):

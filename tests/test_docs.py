@@ -29,23 +29,33 @@ def test_the_configuration_reference_is_current() -> None:
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: f"{p.parent.name}-{p.name}")
 def test_commands_take_the_options_they_are_given(page: Path) -> None:
     text = page.read_text().replace("\\\n", " ")
-    for line in re.findall(r"^    facecycle (.+)$", text, re.M):
-        parse(shlex.split(line, comments=True))
-    for name in re.findall(r"`facecycle ([a-z]+)", text):
-        parse([name])
+    commands = [shlex.split(line, comments=True) for line in re.findall(r"^    facecycle (.+)$", text, re.M)]
+    commands += [[name] for name in re.findall(r"`facecycle ([a-z]+)", text)]
+    assert [fault for words in commands if (fault := fault_of(words))] == []
 
 
-def parse(words: list[str]) -> None:
-    """Read a command line as far as it goes; nothing is run, and what is missing is not asked for."""
+def fault_of(words: list[str]) -> str | None:
+    """Read a command line without running it; return what is wrong with it."""
     command: Any = get_command(app)
     name = "facecycle"
     while hasattr(command, "commands"):
-        assert words[:1] == [] or words[0] in command.commands, f"{name} has no command {words[0]}"
         if not words:
-            return
-        name, command, words = words[0], command.commands[words[0]], words[1:]
-    if words:
-        command.make_context(name, words)
+            return None
+        name, *words = words
+        if name not in command.commands:
+            return f"there is no command {name}"
+        command = command.commands[name]
+    try:
+        if words:
+            command.make_context(name, words)
+    except Exception as error:  # noqa: BLE001 - of the parser, whichever it comes with
+        return f"{name} {shlex.join(words)}: {error}"
+    return None
+
+
+def test_a_wrong_command_line_is_noticed() -> None:
+    for wrong in (["prob"], ["data", "chek"], ["probe", "--taks", "pose"], ["translate", "a.jpg", "--crop"]):
+        assert fault_of(wrong)
 
 
 def test_the_readmes_plugin_is_an_encoder() -> None:

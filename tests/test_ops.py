@@ -81,7 +81,7 @@ def test_ssim_of_an_image_with_itself_is_one_and_less_otherwise() -> None:
 
 
 def test_ssim_takes_each_image_in_its_own_precision() -> None:
-    predictions, target = torch.rand(2, 1, 3, 16, 16).bfloat16(), torch.rand(1, 3, 16, 16)
+    predictions, target = random(2, 1, 3, 16, 16).bfloat16(), random(1, 3, 16, 16, seed=1).float()
     exact = ssim(predictions.double(), target.double())
     assert torch.allclose(ssim(predictions, target).double(), exact, atol=1e-5)
     assert (ssim(predictions, target.bfloat16()).double() - exact).abs().max() > 1e-5

@@ -17,6 +17,7 @@ from facecycle.errors import ConfigError, DataError
 from facecycle_plugins.datasets.folds import folds_by_group
 
 AUTOMATIC = r"^([A-Za-z]*\d+)_"
+HINT = ", or set subject to another expression"
 
 
 class ClassFolderOptions(BaseOptions):
@@ -74,7 +75,7 @@ class ClassFolders(FileDataset):
         subjects, how = self._subjects()
         splitter = StratifiedGroupKFold(self.options.folds, shuffle=True, random_state=0)
         try:
-            folds = folds_by_group(splitter, self._targets, subjects, self.options.path)
+            folds = folds_by_group(splitter, self._targets, subjects, self.options.path, hint=HINT)
         except ValueError as error:
             raise DataError(
                 f"{self.options.path}: no class has {self.options.folds} images, one for each fold",

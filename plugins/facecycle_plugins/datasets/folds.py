@@ -10,7 +10,9 @@ from sklearn.model_selection import BaseCrossValidator
 from facecycle.errors import DataError
 
 
-def folds_by_group(splitter: BaseCrossValidator, targets: np.ndarray, groups: np.ndarray, path: Path) -> np.ndarray:
+def folds_by_group(
+    splitter: BaseCrossValidator, targets: np.ndarray, groups: np.ndarray, path: Path, *, hint: str = ""
+) -> np.ndarray:
     """Return the fold (n,) in which each sample is tested.
 
     Args:
@@ -18,13 +20,16 @@ def folds_by_group(splitter: BaseCrossValidator, targets: np.ndarray, groups: np
         targets: (n, ...) of the samples, which a stratified splitter balances.
         groups: (n,) whom each sample shows.
         path: of the data, for the error.
+        hint: what else may help where there are too few groups.
 
     Raises:
         DataError: there are fewer groups than folds.
     """
     count, wanted = len(set(groups.tolist())), splitter.get_n_splits()
     if count < wanted:
-        raise DataError(f"{path} shows {count} people, fewer than {wanted} folds", hint="Lower the option folds.")
+        raise DataError(
+            f"{path} shows {count} people, fewer than {wanted} folds", hint=f"Lower the option folds{hint}."
+        )
     folds = np.zeros(len(groups), dtype=int)
     for number, (_, test) in enumerate(splitter.split(groups, targets, groups)):
         folds[test] = number
