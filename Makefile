@@ -46,8 +46,8 @@ fuzz: $(STAMP)
 MADE = runs/weights/default.safetensors
 weights: $(STAMP)
 	@test -n "$(DATA)" || { echo "say where the faces are: make weights DATA=FOLDER"; exit 2; }
-	$(BIN)/python weights/make.py $(DATA) runs/weights
-	$(BIN)/python weights/measure.py $(DATA) $(MADE)
+	$(BIN)/python recipes/default_weights/make.py $(DATA) runs/weights
+	$(BIN)/python recipes/default_weights/measure.py $(DATA) $(MADE)
 	$(BIN)/facecycle probe --task pose --data $(DATA)/tracks/pose.csv --checkpoint $(MADE) --out runs/weights/pose
 	$(BIN)/facecycle probe --task emotion --data $(DATA)/emotions --checkpoint $(MADE) --out runs/weights/emotion
 	$(BIN)/facecycle probe --task verify --data $(DATA)/people --checkpoint $(MADE) --out runs/weights/verify

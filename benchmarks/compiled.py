@@ -9,10 +9,10 @@ import torch
 from common import interleave, ratio, seconds
 
 from facecycle.api import Pairs
-from facecycle.config import preset_layers, resolve
-from facecycle.engine.allocator import keep_pages
-from facecycle.engine.build import build_method, choose_device
-from facecycle.engine.objective import Objective
+from facecycle.config.layers import preset_layers, resolve
+from facecycle.device import choose_device, keep_pages
+from facecycle.networks import build_method
+from facecycle.pretraining.objective import Objective
 
 ROUNDS = 5
 

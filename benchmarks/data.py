@@ -20,12 +20,13 @@ from PIL import Image
 from torchvision import transforms
 from torchvision.transforms.functional import hflip
 
-from facecycle.config import RunConfig, preset_layers, resolve
+from facecycle.config.layers import preset_layers, resolve
+from facecycle.config.settings import RunConfig
 from facecycle.data.batches import Batches
 from facecycle.data.frame_cache import limit
+from facecycle.data.joined import build_tracks
 from facecycle.data.normalise import MEAN, STD
-from facecycle.engine.build import build_tracks
-from facecycle.engine.shard import shard
+from facecycle.data.shards.write import shard
 from facecycle.registry import build
 
 FRAMES = 6

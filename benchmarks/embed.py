@@ -15,11 +15,10 @@ from PIL import Image
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from facecycle import checkpoint
-from facecycle.config import preset_layers, resolve
-from facecycle.engine.build import build_method
-from facecycle.engine.embed import embed
-from facecycle.engine.load import Loaded, load
+from facecycle.checkpoints import model_file
+from facecycle.config.layers import preset_layers, resolve
+from facecycle.networks import Loaded, build_method, load
+from facecycle.probing.embed import embed
 
 ROUNDS = 3
 
@@ -28,7 +27,7 @@ def make_checkpoint(path: Path, preset: str) -> Loaded:
     """Return an untrained checkpoint of a preset: speed does not depend on the weights."""
     config = resolve(preset_layers(preset))
     header = {"config": config.model_dump_json(), "trained": '["expression", "identity"]'}
-    checkpoint.save_model(path, build_method(config, weights_follow=True), header)
+    model_file.save_model(path, build_method(config, weights_follow=True), header)
     return load(path)
 
 

@@ -17,8 +17,8 @@ from common import Result, interleave, ratio, seconds
 from torch import nn
 
 from facecycle.data.normalise import from_uint8
-from facecycle.engine.features import extract_all, feature_row
-from facecycle.engine.protocols.linear import linear
+from facecycle.probing.features import extract_all, feature_row
+from facecycle.probing.protocols.linear import linear
 from facecycle.registry import build
 
 SIZE = 100

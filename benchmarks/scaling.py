@@ -19,10 +19,10 @@ from data import write_tracks
 from matplotlib.figure import Figure
 
 from facecycle.api import Pairs
-from facecycle.config import preset_layers, resolve, set_layer
-from facecycle.engine.allocator import keep_pages
-from facecycle.engine.build import build_method
-from facecycle.engine.objective import Objective
+from facecycle.config.layers import preset_layers, resolve, set_layer
+from facecycle.device import keep_pages
+from facecycle.networks import build_method
+from facecycle.pretraining.objective import Objective
 
 PER_TRACK = 10
 MOST_CACHED = 100_000
@@ -32,7 +32,7 @@ INDEX = """
 import sys, time
 from common import peak_bytes
 from facecycle.registry import build
-import facecycle_plugins.datasets.tracks
+import facecycle_plugins.datasets.unlabelled.tracks
 before, start = peak_bytes(), time.perf_counter()
 dataset = build("dataset", "tracks", {"path": sys.argv[1]})
 count = sum(len(track.frames) for track in dataset.tracks())

@@ -22,12 +22,13 @@ from embed import peak
 from torch.utils.flop_counter import FlopCounterMode
 
 from facecycle.api import Pairs
-from facecycle.config import RunConfig, preset_layers, resolve, set_layer
-from facecycle.engine.allocator import keep_pages
-from facecycle.engine.build import build_method
-from facecycle.engine.objective import Objective
-from facecycle.engine.pretrain import Pretraining
-from facecycle.engine.run_folder import METRICS, RunFolder
+from facecycle.config.layers import preset_layers, resolve, set_layer
+from facecycle.config.settings import RunConfig
+from facecycle.device import keep_pages
+from facecycle.networks import build_method
+from facecycle.pretraining.objective import Objective
+from facecycle.pretraining.run import Pretraining
+from facecycle.pretraining.run_folder import METRICS, RunFolder
 
 WIDTHS = (8, 12, 16, 32)
 STEP_SECONDS = 0.7

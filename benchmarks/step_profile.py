@@ -15,10 +15,10 @@ from torch.profiler import ProfilerActivity, profile
 from torch.utils.flop_counter import FlopCounterMode
 
 from facecycle.api import Pairs
-from facecycle.config import preset_layers, resolve, set_layer
-from facecycle.engine.allocator import keep_pages
-from facecycle.engine.build import build_method
-from facecycle.engine.objective import Objective
+from facecycle.config.layers import preset_layers, resolve, set_layer
+from facecycle.device import keep_pages
+from facecycle.networks import build_method
+from facecycle.pretraining.objective import Objective
 
 LEAST = 0.005
 """Share of the time below which an operation is not printed."""

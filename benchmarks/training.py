@@ -23,10 +23,10 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from facecycle.api import Pairs
-from facecycle.config import preset_layers, resolve, set_layer
-from facecycle.engine.allocator import keep_pages
-from facecycle.engine.build import build_method, computes_bfloat16
-from facecycle.engine.objective import Objective
+from facecycle.config.layers import preset_layers, resolve, set_layer
+from facecycle.device import computes_bfloat16, keep_pages
+from facecycle.networks import build_method
+from facecycle.pretraining.objective import Objective
 
 PAIRS = 16
 FEWEST = 4

@@ -18,10 +18,10 @@ import torchvision
 from common import Result, interleave, ratio, seconds
 from PIL import Image
 
-from facecycle import checkpoint
-from facecycle.config import preset_layers, resolve
-from facecycle.engine.build import build_method
-from facecycle.method.released import released_name
+from facecycle.checkpoints import model_file
+from facecycle.checkpoints.released_names import released_name
+from facecycle.config.layers import preset_layers, resolve
+from facecycle.networks import build_method
 
 ROUNDS = 3
 OURS = """
@@ -43,7 +43,7 @@ from facecycle.data.normalise import from_uint8, to_uint8
 from facecycle.data.pairs import seeded
 from facecycle.method.encoder import FaceCycleEncoder
 from facecycle.method.facecycle import FaceCycle, FaceCycleOptions
-from facecycle.method.released import released_name
+from facecycle.checkpoints.released_names import released_name
 
 for _ in range(2):
     vgg = torchvision.models.vgg19(init_weights=False)
@@ -68,7 +68,7 @@ def measure(count: int = 1000) -> list[Result]:
         config = resolve(preset_layers("paper"))
         method = build_method(config, weights_follow=True)
         header = {"config": config.model_dump_json(), "trained": '["expression", "identity"]'}
-        checkpoint.save_model(folder / "model.safetensors", method, header)
+        model_file.save_model(folder / "model.safetensors", method, header)
         networks: dict[str, dict[str, torch.Tensor]] = {}
         for key, tensor in method.state_dict().items():
             network, _, inner = released_name(key).partition(".")

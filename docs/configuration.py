@@ -10,14 +10,21 @@ from pathlib import Path
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
-from facecycle import config
-from facecycle.config import RunConfig
+from facecycle.config.layers import preset_names
+from facecycle.config.settings import (
+    AugmentationConfig,
+    Component,
+    LossConfig,
+    OptimizerConfig,
+    RunConfig,
+    StageConfig,
+)
 
 PAGE = Path(__file__).with_suffix(".md")
 HEAD = """\
 # Configuration
 
-Written by `make docs` from the models in `facecycle/config.py`; a test compares the two.
+Written by `make docs` from the models in `facecycle/config/settings.py`; a test compares the two.
 
 A run's configuration is layered: defaults, then the preset, then `--config FILE`, then flags, then `--set key=value`.
 The preset (`{presets}`) is that of `--preset`, or of the key `preset` in a `.toml` file, or else `small`, and without
@@ -94,13 +101,13 @@ def page() -> str:
     """Return the whole page."""
     models = [
         RunConfig,
-        config.StageConfig,
-        config.LossConfig,
-        config.OptimizerConfig,
-        config.AugmentationConfig,
-        config.Component,
+        StageConfig,
+        LossConfig,
+        OptimizerConfig,
+        AugmentationConfig,
+        Component,
     ]
-    head = HEAD.format(presets="`, `".join(config.preset_names()))
+    head = HEAD.format(presets="`, `".join(preset_names()))
     return "\n".join([head, *(section(model) for model in models), FOOT])
 
 

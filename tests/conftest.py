@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 # Tests run side by side, a process a core: each, and what it starts, has one thread. Read when torch is imported.
@@ -14,15 +14,13 @@ os.environ["OMP_NUM_THREADS"] = "1"
 os.environ.setdefault("GPUS_OF_THE_PROOF", os.environ.get("CUDA_VISIBLE_DEVICES", "all"))
 os.environ["CUDA_VISIBLE_DEVICES"] = ""
 
-import numpy as np
 import pytest
+from helpers.common import Command
 from hypothesis import settings
-from PIL import Image
 
 # No example is too slow for a busy machine, and a test that passes once passes again.
 settings.register_profile("facecycle", deadline=None, derandomize=True, database=None)
 settings.load_profile("facecycle")
-ROOT = Path(__file__).parent.parent
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -34,9 +32,6 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         del os.environ["XDG_CACHE_HOME"]
     else:
         os.environ["XDG_CACHE_HOME"] = before
-
-
-Command = Callable[..., subprocess.CompletedProcess[str]]
 
 
 @pytest.fixture
@@ -56,21 +51,3 @@ def command(tmp_path: Path) -> Command:
         )
 
     return run
-
-
-def picture(path: Path, seed: int = 0, size: tuple[int, int] = (24, 24)) -> Path:
-    """Write a small picture of smooth random colours."""
-    rng = np.random.default_rng(seed)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    coarse = Image.fromarray(rng.integers(0, 256, (4, 4, 3), dtype=np.uint8))
-    coarse.resize(size, Image.Resampling.BICUBIC).save(path)
-    return path
-
-
-def refused(result: subprocess.CompletedProcess[str], *expected: str) -> None:
-    """A mistake ends with exit code 2 and one message, without a traceback."""
-    assert result.returncode == 2, result.stdout + result.stderr
-    assert "Traceback" not in result.stderr
-    for text in expected:
-        assert text in result.stderr
-    assert result.stderr.count("error:") <= 1

@@ -16,12 +16,12 @@ from facecycle_cli.main import run as command
 from kill import TINY
 from PIL import Image
 
-from facecycle import checkpoint
-from facecycle.config import preset_layers, resolve
-from facecycle.engine.pictures import write_png
-from facecycle.engine.resume import newest_whole
-from facecycle.engine.run_folder import RunFolder
+from facecycle.checkpoints import model_file
+from facecycle.config.layers import preset_layers, resolve
 from facecycle.errors import RunError
+from facecycle.pictures import write_png
+from facecycle.pretraining.resume import newest_whole
+from facecycle.pretraining.run_folder import RunFolder
 
 
 def train(out: Path) -> int:
@@ -79,7 +79,7 @@ def main(disk: Path) -> None:
     said["samples"] = refusal(lambda: write_png(disk / "run" / "samples" / "x.png", Image.new("RGB", (500, 500))))
     said["bad frames"] = refusal(lambda: logs.list_bad_frames({"a.jpg": "not an image" * 9999}))
     print(json.dumps({"status": status, "newest": whole.name, "notes": notes, "said": said}))
-    assert checkpoint.read(whole).trained
+    assert model_file.read(whole).trained
 
 
 if __name__ == "__main__":

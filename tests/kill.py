@@ -25,11 +25,12 @@ from facecycle_cli.main import run as command
 from safetensors.torch import load_file
 from torch import nn
 
-from facecycle import checkpoint, checkpoint_folders, files
-from facecycle.checkpoint_folders import MODEL, all_folders
-from facecycle.engine.resume import newest_whole
+from facecycle import atomic
+from facecycle.checkpoints import folders, model_file
+from facecycle.checkpoints.folders import MODEL, all_folders
+from facecycle.pretraining.resume import newest_whole
 
-WRITING = {module.__file__ for module in (checkpoint, checkpoint_folders, files, shutil)}
+WRITING = {module.__file__ for module in (model_file, folders, atomic, shutil)}
 KEEP = 2
 CROWD = 10
 """Folders that killed writers may leave before one is let live to remove them."""
@@ -108,7 +109,7 @@ def write(run: Path, first: int, acknowledged: Path) -> None:
     for step in range(first, first + 3):
         folder = run / "checkpoints" / f"step-{step:06d}"
         tensors = {"step": torch.full((1000,), float(step))}
-        checkpoint.save(folder, Numbers(step), tensors, {"step": step}, {}, KEEP)
+        model_file.save(folder, Numbers(step), tensors, {"step": step}, {}, KEEP)
         with acknowledged.open("a") as file:
             file.write(f"{step}\n")
 
@@ -118,7 +119,7 @@ def found(run: Path, damage: list[str]) -> int:
     folder = newest_whole(run, damage.append)
     if folder is None:
         return -1
-    tensors, state = checkpoint.read_resume(folder)
+    tensors, state = model_file.read_resume(folder)
     steps = {state["step"], *tensors["step"].tolist(), *load_file(folder / MODEL)["numbers"].tolist()}
     return int(steps.pop()) if len(steps) == 1 else -2
 
@@ -174,7 +175,7 @@ def run_row(work: Path, runs: int) -> tuple[str, int, int]:
     started = time.monotonic()
     assert in_child(lambda: pretrain(work / "whole", False), spare) == 0
     seconds = time.monotonic() - started
-    whole = load_file(checkpoint.find(work / "whole"))
+    whole = load_file(model_file.find(work / "whole"))
     killed, lost = 0, 0
     for number in range(runs):
         out, status, kills = work / f"run-{number}", -1, 0
@@ -188,7 +189,7 @@ def run_row(work: Path, runs: int) -> tuple[str, int, int]:
             status = in_child(lambda out=out, again=again: pretrain(out, again), doom)
             kills += status < 0
         killed += kills
-        ended = load_file(checkpoint.find(out)) if status == 0 else {}
+        ended = load_file(model_file.find(out)) if status == 0 else {}
         lost += whole.keys() != ended.keys() or any(not torch.equal(whole[name], ended[name]) for name in whole)
         shutil.rmtree(out)
     return ("facecycle pretrain, then --resume", killed, lost)

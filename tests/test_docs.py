@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import ROOT, picture
 from facecycle_cli.main import app
+from helpers.common import ROOT, picture
 from typer.main import get_command
 
 from facecycle.method.facecycle import FaceCycle

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import timm
 from facecycle_plugins.encoders.timm_names import names
-from sites import API, GOOD, distribution
+from helpers.sites import API, GOOD, distribution
 
 from facecycle import registry
 from facecycle.discovery import scan

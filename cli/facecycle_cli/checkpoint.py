@@ -20,7 +20,7 @@ def import_(
 
     Example: facecycle checkpoint import finalmodel.tar --out model.safetensors
     """
-    from facecycle.engine.import_released import LICENCE, import_released
+    from facecycle.checkpoints.import_released import LICENCE, import_released
     from facecycle_cli.console import say
 
     target = out or Path(f"{source.stem or 'model'}.safetensors")
@@ -39,7 +39,7 @@ def export(
 
     Example: facecycle checkpoint export runs/small-resnet18-001 -o faces.safetensors --half
     """
-    from facecycle.engine.export import export as run
+    from facecycle.checkpoints.export import export as run
     from facecycle_cli.console import say
 
     run(source, out, half=half, licence=licence)
@@ -52,23 +52,23 @@ def list_() -> None:
 
     Example: facecycle checkpoint list
     """
-    from facecycle import checkpoint
-    from facecycle.checkpoint_folders import runs_below
-    from facecycle.engine.load import RUNS, SHIPPED, origin
+    from facecycle.checkpoints import model_file
+    from facecycle.checkpoints.folders import runs_below
     from facecycle.errors import CheckpointError
+    from facecycle.networks import RUNS, SHIPPED, origin
     from facecycle_cli.console import say, show_table
 
     named = {"default": SHIPPED, **{str(run): run for run in runs_below(RUNS)}}
     rows = []
     for name, path in named.items():
         try:
-            found = checkpoint.read(path)
+            found = model_file.read(path)
         except CheckpointError as error:
             say(f"{name} cannot be used: {error.message}")
             continue
         rows.append([name, found.config.encoder.name, ", ".join(sorted(found.trained)), found.metadata.get("step", "")])
     show_table("checkpoints", ["name", "encoder", "trained", "steps"], rows, text=3)
-    say(f"default is {origin(checkpoint.read(SHIPPED))}")
+    say(f"default is {origin(model_file.read(SHIPPED))}")
 
 
 @app.command()
@@ -83,7 +83,7 @@ def show(
     """
     from json import dumps
 
-    from facecycle.engine.checkpoint_check import describe
+    from facecycle.checkpoints.inspect import describe
     from facecycle_cli.console import say
 
     facts = describe(path)
@@ -119,7 +119,7 @@ def verify(path: Given) -> None:
 
     Example: facecycle checkpoint verify model.safetensors
     """
-    from facecycle.engine.checkpoint_check import verify as run
+    from facecycle.checkpoints.inspect import verify as run
     from facecycle_cli.console import say
 
     run(path, say)

@@ -117,7 +117,7 @@ class Progress:
 
 
 def _metrics(metrics: dict[str, float], rate: float) -> str:
-    from facecycle.engine.run_folder import NO_LOSSES
+    from facecycle.pretraining.run_folder import NO_LOSSES
 
     shown = [f"{k} {v:.3f}" for k, v in metrics.items() if k not in NO_LOSSES and "/" not in k]
     return " ".join(shown) + f"  {rate:.0f} images/s"

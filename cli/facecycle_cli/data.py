@@ -66,7 +66,7 @@ def build(components: list[dict[str, Any]], options: dict[str, Any]) -> list[Any
 
 def parse_options(assignments: Iterable[str], allow_missing: bool) -> dict[str, Any]:
     """Turn `--option key=value` and `--allow-missing` into options of a data set."""
-    from facecycle.config import set_layer
+    from facecycle.config.layers import set_layer
 
     given = set_layer(assignments, "--option", "min_frames=4")[1]
     return {**given, **({"allow_missing": True} if allow_missing else {})}
@@ -88,8 +88,8 @@ def check(
 
     Example: facecycle data check raf-db RAF-DB/basic
     """
+    from facecycle.data.check import check as run
     from facecycle.data.frame_cache import limit
-    from facecycle.engine.data_check import check as run
     from facecycle.errors import MalformedError
     from facecycle_cli.console import say
 
@@ -129,7 +129,7 @@ def shard(
     Example: facecycle data shard faces/ -o shards/ --size 64
     """
     from facecycle.data.frame_cache import limit
-    from facecycle.engine.shard import shard as run
+    from facecycle.data.shards.write import shard as run
     from facecycle_cli.console import occasionally, say
 
     (dataset,) = build([parse(data, "tracks", "DATA")], parse_options(option or (), allow_missing))

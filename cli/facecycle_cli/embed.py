@@ -21,13 +21,13 @@ def embed(
     """
     import time
 
-    from facecycle.engine import processes
-    from facecycle.engine.embed import embed as run
-    from facecycle.engine.load import load, origin
-    from facecycle.engine.translate import expand
+    from facecycle import distributed
+    from facecycle.networks import load, origin
+    from facecycle.probing.embed import embed as run
+    from facecycle.translation.files import expand
     from facecycle_cli.console import occasionally, say
 
-    processes.join()
+    distributed.join()
     paths = expand(images)
     loaded = load(checkpoint)
     say(f"checkpoint: {origin(loaded.checkpoint)}")

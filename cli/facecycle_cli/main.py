@@ -73,7 +73,7 @@ def _for_reader(error: Exception) -> str | None:
     if isinstance(error, OSError) and error.filename is not None and error.errno in UNREACHABLE:
         return f"{error.filename}: {error.strerror}"
     if isinstance(error, RuntimeError):
-        from facecycle.engine.processes import ended_elsewhere
+        from facecycle.distributed import ended_elsewhere
 
         if ended_elsewhere(error):
             first = str(error).partition("\n")[0]

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from facecycle.atomic import write_text
 from facecycle.discovery import canonical
 from facecycle.errors import ConfigError, RunError
-from facecycle.files import write_text
 
 PYPROJECT = """\
 [build-system]

@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from facecycle.config import Layer, RunConfig, file_layer, preset_layers, preset_names, resolve, set_layer
-from facecycle.engine.resume import continued, newest_run, own_layers
+from facecycle.config.layers import Layer, file_layer, preset_layers, preset_names, resolve, set_layer
+from facecycle.config.settings import RunConfig
 from facecycle.errors import ConfigError, shown
+from facecycle.pretraining.resume import continued, newest_run, own_layers
 
 if TYPE_CHECKING:
-    from facecycle.engine.pretrain import Outcome
-    from facecycle.engine.run_folder import RunFolder
+    from facecycle.pretraining.run import Outcome
+    from facecycle.pretraining.run_folder import RunFolder
 
 SHOWN = 20
 """Bad frames that are named at the end; the run folder has a list of all."""
@@ -78,12 +79,12 @@ def pretrain(
         raise ConfigError("--set preset: a name set last starts from no preset", hint="Use --preset NAME.")
     changes, removals = _late_flags(resolve([*layers, settings]), stage, steps, perceptual)
     resolved = resolve([*layers, *changes, settings, *removals])
+    from facecycle import distributed
     from facecycle.data.frame_cache import limit
-    from facecycle.engine import processes
-    from facecycle.engine.allocator import keep_pages
+    from facecycle.device import keep_pages
 
     keep_pages()
-    processes.join()
+    distributed.join()
     with limit(cache_gb):
         if kept is None:
             _start(resolved, stage, start, out)
@@ -108,7 +109,7 @@ def _below(preset: str | None, data: list[str] | None, file: list[Layer]) -> lis
 
 
 def _run_to_resume(out: Path | None, start: Path | None) -> Path:
-    from facecycle.engine.load import RUNS
+    from facecycle.networks import RUNS
 
     if start is not None:
         raise ConfigError("--resume and --from exclude each other: a resumed run has its own weights")
@@ -173,9 +174,9 @@ def _perceptual(network: str) -> dict[str, Any] | None:
 
 
 def _start(config: RunConfig, stage: Stage, start: Path | None, out: Path | None) -> None:
-    from facecycle.engine import processes
-    from facecycle.engine.load import RUNS
-    from facecycle.engine.pretrain import Pretraining
+    from facecycle import distributed
+    from facecycle.networks import RUNS
+    from facecycle.pretraining.run import Pretraining
     from facecycle_cli.console import Progress
 
     if stage is Stage.identity and start is None:
@@ -183,7 +184,7 @@ def _start(config: RunConfig, stage: Stage, start: Path | None, out: Path | None
             "--stage identity needs trained expression networks",
             hint="Add --from RUN, a run of the expression stage.",
         )
-    folder = _open(processes.from_first(lambda: out or _new_folder(RUNS, config)))
+    folder = _open(distributed.from_first(lambda: out or _new_folder(RUNS, config)))
     folder.refuse_taken()  # before data are indexed and networks made
     _introduce(config)
     try:
@@ -201,8 +202,8 @@ def _start(config: RunConfig, stage: Stage, start: Path | None, out: Path | None
 
 
 def _resume(asked: RunConfig, path: Path) -> None:
-    from facecycle.checkpoint_folders import all_folders
-    from facecycle.engine.pretrain import Pretraining
+    from facecycle.checkpoints.folders import all_folders
+    from facecycle.pretraining.run import Pretraining
     from facecycle_cli.console import Progress
 
     folder = _open(path)
@@ -218,10 +219,10 @@ def _resume(asked: RunConfig, path: Path) -> None:
 
 def _open(path: Path) -> RunFolder:
     """Return the folder of a run, which the first of several processes writes."""
-    from facecycle.engine import processes
-    from facecycle.engine.run_folder import OthersFolder, RunFolder
+    from facecycle import distributed
+    from facecycle.pretraining.run_folder import OthersFolder, RunFolder
 
-    return RunFolder(path) if processes.first() else OthersFolder(path)
+    return RunFolder(path) if distributed.first() else OthersFolder(path)
 
 
 def _introduce(config: RunConfig) -> None:
@@ -233,7 +234,7 @@ def _introduce(config: RunConfig) -> None:
 
 
 def _conclude(outcome: Outcome, folder: RunFolder) -> None:
-    from facecycle.engine.run_folder import BAD_FRAMES
+    from facecycle.pretraining.run_folder import BAD_FRAMES
     from facecycle_cli.console import say
 
     for name, reason in list(outcome.bad_frames.items())[:SHOWN]:
@@ -250,7 +251,7 @@ def _conclude(outcome: Outcome, folder: RunFolder) -> None:
 
 def _new_folder(runs: Path, config: RunConfig) -> Path:
     """Create the first unused `<preset>-<encoder>-NNN` below `runs`, before another command does."""
-    from facecycle.files import explained
+    from facecycle.atomic import explained
 
     stem = f"{config.preset}-{config.encoder.name}".replace(":", "-").replace("/", "-")
     number = 1

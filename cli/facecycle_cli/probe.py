@@ -12,9 +12,9 @@ from facecycle.errors import ConfigError, did_you_mean
 from facecycle_cli.data import MISSING_HELP, OPTION_HELP, build, parse, parse_options
 
 if TYPE_CHECKING:
-    from facecycle.engine.features import FeatureRow
-    from facecycle.engine.load import Loaded
-    from facecycle.engine.protocols import Protocol
+    from facecycle.networks import Loaded
+    from facecycle.probing.features import FeatureRow
+    from facecycle.probing.protocols import Protocol
 
 
 class Task(StrEnum):
@@ -70,11 +70,11 @@ def probe(
 
     Example: facecycle probe --task pose --data tracks/pose.csv
     """
-    from facecycle.engine import processes
-    from facecycle.engine.protocols import PROTOCOLS
+    from facecycle import distributed
+    from facecycle.probing.protocols import PROTOCOLS
 
     name = _protocol(task, protocol)
-    processes.join()
+    distributed.join()
     chosen = PROTOCOLS.get(name)
     kind = chosen.task if chosen else Task.neutral.value
     components = [parse(data or "synthetic", DEFAULT_KIND[kind])]
@@ -91,7 +91,7 @@ def probe(
     dataset: Any
     dataset, *others = build(components, given)
     if others:
-        from facecycle.data.split import TrainAndTest
+        from facecycle.data.labels.train_and_test import TrainAndTest
 
         dataset = TrainAndTest(dataset, others[0])
     facts = {
@@ -104,7 +104,7 @@ def probe(
     limit = SYNTHETIC_LIMIT if components[0]["name"] == "synthetic" else None
     folder = out or Path("probes") / kind
     if chosen is None:
-        if processes.first():
+        if distributed.first():
             _measure_neutral(dataset, checkpoint, facts, limit, folder)
         return
     rows, whose = _rows(chosen, checkpoint, encoder, pretrained, feature or [], size)
@@ -113,7 +113,7 @@ def probe(
 
 def _protocol(task: Task | None, protocol: str | None) -> str:
     """Return the protocol's name, the task's usual one where none is given; `neutral` is a procedure of its own."""
-    from facecycle.engine.protocols import DEFAULTS, PROTOCOLS
+    from facecycle.probing.protocols import DEFAULTS, PROTOCOLS
 
     if protocol is None:
         if task is None:
@@ -141,8 +141,8 @@ def _rows(
     size: int | None,
 ) -> tuple[list[FeatureRow], dict[str, str]]:
     """Return the features to look at, and the facts that identify them."""
-    from facecycle.engine.load import load, origin
-    from facecycle.engine.rows import baseline_rows, checkpoint_rows, encoder_rows
+    from facecycle.networks import load, origin
+    from facecycle.probing.rows import baseline_rows, checkpoint_rows, encoder_rows
     from facecycle_cli.console import say
 
     if size is not None and protocol.size not in {None, size}:
@@ -168,13 +168,13 @@ def _rows(
 
 
 def _identify(loaded: Loaded) -> dict[str, str]:
-    from facecycle.engine.load import origin
+    from facecycle.networks import origin
 
     return {"checkpoint": origin(loaded.checkpoint), "sha256": loaded.checkpoint.sha256()}
 
 
 def _versions() -> dict[str, str]:
-    from facecycle.checkpoint import environment
+    from facecycle.checkpoints.model_file import environment
 
     return {key: value for key, value in environment().items() if key != "platform"}
 
@@ -182,13 +182,13 @@ def _versions() -> dict[str, str]:
 def _run(
     protocol: str, dataset: Any, rows: list[FeatureRow], facts: dict[str, str], limit: int | None, out: Path
 ) -> None:
-    from facecycle.engine import processes
-    from facecycle.engine.probe import run_probe
-    from facecycle.engine.probe_report import saved, table, write_report
+    from facecycle import distributed
+    from facecycle.probing.probe import run_probe
+    from facecycle.probing.report import saved, table, write_report
     from facecycle_cli.console import occasionally, say, show_table
 
     result = run_probe(protocol, dataset, rows, facts, limit, occasionally())
-    if not processes.first():
+    if not distributed.first():
         return
     show_table(f"{result.task}: {result.protocol}, 95 % intervals", *table(saved(result)))
     say(f"split: {result.note}")
@@ -202,10 +202,10 @@ def _run(
 def _measure_neutral(
     dataset: Any, checkpoint: Path | None, facts: dict[str, str], limit: int | None, out: Path
 ) -> None:
-    from facecycle.engine.load import load, origin
-    from facecycle.engine.neutral import evaluate_neutral
-    from facecycle.engine.pictures import contact_sheet, write_png
-    from facecycle.engine.probe_report import saved, table, write_report
+    from facecycle.networks import load, origin
+    from facecycle.pictures import contact_sheet, write_png
+    from facecycle.probing.protocols.neutral import evaluate_neutral
+    from facecycle.probing.report import saved, table, write_report
     from facecycle_cli.console import say, show_table
 
     loaded = load(checkpoint)

@@ -16,7 +16,7 @@ def report(
 
     Example: facecycle report runs/paper-001 probes
     """
-    from facecycle.engine.report import write_report
+    from facecycle.reporting.report import write_report
     from facecycle_cli.console import say
 
     for page in write_report(folders, out):

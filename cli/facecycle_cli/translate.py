@@ -26,9 +26,9 @@ def translate(
     Example: facecycle translate img.jpg --driver other.jpg
     """
     from facecycle.data.images import parse_crop
-    from facecycle.engine.load import load, origin
-    from facecycle.engine.translate import expand
-    from facecycle.engine.translate import translate as run
+    from facecycle.networks import load, origin
+    from facecycle.translation.files import expand
+    from facecycle.translation.files import translate as run
     from facecycle_cli.console import say
 
     region = parse_crop(crop) if crop is not None else None

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from facecycle.config import AugmentationConfig
+from facecycle.config.settings import AugmentationConfig
 
 TRIES = 10
 CROP_DRAWS = 2 * TRIES + 2

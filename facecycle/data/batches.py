@@ -14,19 +14,13 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from facecycle.api import BadFrame, Pairs
-from facecycle.config import RunConfig, StageConfig
+from facecycle.config.settings import RunConfig, StageConfig
 from facecycle.data.augment import DRAWS, augment
 from facecycle.data.joined import JoinedTracks
 from facecycle.data.normalise import normalise
-from facecycle.data.pairs import (
-    PAIR_DRAWS,
-    PairIndex,
-    Visits,
-    sample_pairs,
-    seeded,
-    steps_per_epoch,
-)
+from facecycle.data.pairs import PAIR_DRAWS, PairIndex, Visits, sample_pairs, steps_per_epoch
 from facecycle.errors import DataError, FacecycleError
+from facecycle.seeds import seeded
 
 ATTEMPTS = 10
 """Draws of a batch before it is given up that not one of its frames can be read."""

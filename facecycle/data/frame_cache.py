@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from facecycle.files import cache_home
+from facecycle.cache import cache_home
 
 log = logging.getLogger("facecycle")
 CHUNK = 1 << 24

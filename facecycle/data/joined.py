@@ -9,7 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from facecycle import registry
 from facecycle.api import BadFrame, Dataset, Prefetches, Track
+from facecycle.config.settings import RunConfig
 from facecycle.data.frames import FileDataset
 from facecycle.data.pairs import group_by_shard
 from facecycle.errors import DataError
@@ -81,3 +83,8 @@ class JoinedTracks:
         if isinstance(dataset, FileDataset):
             return dataset.files.name(self._frames[track][place])
         return f"{self.tracks[track].name}[{place}]"
+
+
+def build_tracks(config: RunConfig) -> JoinedTracks:
+    """Build the data sets of a run and join their tracks."""
+    return JoinedTracks([registry.build("dataset", c.name, c.options) for c in config.data])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -14,17 +13,12 @@ from torch import Tensor
 
 from facecycle.api import Track
 from facecycle.errors import ConfigError
+from facecycle.seeds import seeded
 
 PAIR_DRAWS = 4
 """Uniform numbers that the drawing of a pair takes."""
 POOL_SHARDS = 8
 """Shards whose tracks are mixed with each other. These and the next ones are in memory: twice this number."""
-
-
-def seeded(*parts: object) -> torch.Generator:
-    """Return a generator seeded by its arguments, so that no state has to be kept to resume a run."""
-    digest = hashlib.sha256(repr(parts).encode()).digest()
-    return torch.Generator().manual_seed(int.from_bytes(digest[:8], "little") >> 1)
 
 
 @dataclass(frozen=True)

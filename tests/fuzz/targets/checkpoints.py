@@ -15,12 +15,11 @@ from hypothesis import strategies as st
 from safetensors.torch import save
 from torch import nn
 
-from facecycle import checkpoint, checkpoint_folders
-from facecycle.config import preset_layers, resolve, set_layer
-from facecycle.engine.build import build_method
-from facecycle.engine.checkpoint_check import describe, verify
-from facecycle.engine.load import load
+from facecycle.checkpoints import folders, model_file
+from facecycle.checkpoints.inspect import describe, verify
+from facecycle.config.layers import preset_layers, resolve, set_layer
 from facecycle.errors import CheckpointError
+from facecycle.networks import build_method, load
 
 CONFIG = resolve(
     [
@@ -78,8 +77,8 @@ def _parts() -> tuple[dict[str, Any], bytes]:
     with torch.no_grad():
         linear.weight.fill_(0.5), linear.bias.zero_()
     tensors = dict(linear.state_dict())
-    header = {"format": checkpoint.FORMAT, **ENTRIES}
-    whole = save(tensors, {**header, checkpoint.CONTENT: checkpoint.content_sha256(header, tensors)})
+    header = {"format": model_file.FORMAT, **ENTRIES}
+    whole = save(tensors, {**header, model_file.CONTENT: model_file.content_sha256(header, tensors)})
     length = int.from_bytes(whole[:8], "little")
     return json.loads(whole[8 : 8 + length]), whole[8 + length :]
 
@@ -110,7 +109,7 @@ def _entries(draw: st.DrawFn) -> dict[str, Any]:
             deep = nested(draw(DEPTHS), draw(st.sampled_from(("list", "table"))))
             entries[key] = draw(ODD_TEXT) if kind == "text" else deep if kind == "deep" else draw(ODD_VALUES)
     if draw(st.booleans()):
-        entries.pop(checkpoint.CONTENT, None)  # so that what follows the digest is reached
+        entries.pop(model_file.CONTENT, None)  # so that what follows the digest is reached
     return entries
 
 
@@ -126,7 +125,7 @@ def _files(draw: st.DrawFn) -> bytes:
     if kind == "entries":
         header["__metadata__"] = draw(_entries())
     elif kind == "tensor":
-        header["__metadata__"].pop(checkpoint.CONTENT)
+        header["__metadata__"].pop(model_file.CONTENT)
         tensor = header["weight"]
         side = st.sampled_from([*EDGES, -1, 2.5, "3", None])
         tensor[draw(st.sampled_from(("dtype", "shape", "data_offsets")))] = draw(
@@ -173,9 +172,9 @@ def _read(content: bytes, folder: Path) -> None:
     path.write_bytes(content)
     lines: list[str] = []
     try:
-        found = checkpoint.read(path)
+        found = model_file.read(path)
         json.dumps(describe(path))
-        checkpoint.read_tensors(found)
+        model_file.read_tensors(found)
     finally:
         try:
             verify(path, lines.append)
@@ -191,7 +190,7 @@ def _read(content: bytes, folder: Path) -> None:
 @cache
 def _networks() -> bytes:
     tensors = build_method(CONFIG).state_dict()
-    header = {"format": checkpoint.FORMAT, **ENTRIES}
+    header = {"format": model_file.FORMAT, **ENTRIES}
     return save({k: v.contiguous() for k, v in tensors.items()}, header)
 
 
@@ -251,17 +250,17 @@ def _resume(value: tuple[bytes, bytes, bytes], folder: Path) -> None:
     pointer, state, optimizer = value
     step = folder / "run" / "checkpoints" / "step-1"
     step.mkdir(parents=True)
-    (step.parent / checkpoint_folders.LATEST).write_bytes(pointer)
-    (step / checkpoint.STATE).write_bytes(state)
-    (step / checkpoint.OPTIMIZER).write_bytes(optimizer)
-    (step / checkpoint.MODEL).write_bytes(WHOLE)
-    (folder / checkpoint.MODEL).write_bytes(WHOLE)  # what a pointer out of the run would find
+    (step.parent / folders.LATEST).write_bytes(pointer)
+    (step / model_file.STATE).write_bytes(state)
+    (step / model_file.OPTIMIZER).write_bytes(optimizer)
+    (step / model_file.MODEL).write_bytes(WHOLE)
+    (folder / model_file.MODEL).write_bytes(WHOLE)  # what a pointer out of the run would find
     try:
-        tensors, state_read = checkpoint.read_resume(step)
+        tensors, state_read = model_file.read_resume(step)
         assert isinstance(state_read, dict)
         assert all(isinstance(tensor, torch.Tensor) for tensor in tensors.values())
     finally:
-        assert checkpoint_folders.latest_folder(folder / "run").resolve() == step.resolve()
+        assert folders.latest_folder(folder / "run").resolve() == step.resolve()
 
 
 STATE = {"position": {"stage": "direct", "step": 3}, "bad_frames": {}}

@@ -11,10 +11,11 @@ from fuzz.damage import DEPTHS, HUGE, ODD_TEXT, damaged, damaged_json, damaged_t
 from fuzz.harness import Target
 from hypothesis import strategies as st
 
-from facecycle.config import RunConfig, file_layer, preset_layers, resolve, set_layer
+from facecycle.config.layers import file_layer, preset_layers, resolve, set_layer
+from facecycle.config.settings import RunConfig
 from facecycle.data.images import parse_crop
-from facecycle.engine.run_folder import CONFIG, RunFolder
 from facecycle.errors import ConfigError, did_you_mean
+from facecycle.pretraining.run_folder import CONFIG, RunFolder
 
 TOML = """\
 preset = "small"

@@ -7,9 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from conftest import picture
 from fuzz.damage import ODD_TEXT, damaged_json, damaged_text
 from fuzz.harness import Target
+from helpers.common import picture
 from hypothesis import strategies as st
 
 from facecycle import registry

@@ -13,12 +13,11 @@ from fuzz.targets.pages import check_page
 from hypothesis import strategies as st
 
 from facecycle import registry
-from facecycle.checkpoint import Checkpoint
-from facecycle.engine.build import build_method
-from facecycle.engine.data_check import check
-from facecycle.engine.embed import embed
-from facecycle.engine.load import Loaded
-from facecycle.engine.translate import translate
+from facecycle.checkpoints.model_file import Checkpoint
+from facecycle.data.check import check
+from facecycle.networks import Loaded, build_method
+from facecycle.probing.embed import embed
+from facecycle.translation.files import translate
 
 STEMS = st.sampled_from(
     [

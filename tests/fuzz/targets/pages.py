@@ -8,16 +8,16 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
-from conftest import picture
 from fuzz.damage import ODD_TEXT, damaged, damaged_json, damaged_value
 from fuzz.harness import Target
+from helpers.common import picture
 from hypothesis import strategies as st
 
-from facecycle.config import preset_layers, resolve
-from facecycle.engine.pages import fill, plain
-from facecycle.engine.probe_report import RESULT
-from facecycle.engine.report import write_report
-from facecycle.engine.run_folder import CONFIG, METRICS
+from facecycle.config.layers import preset_layers, resolve
+from facecycle.pages import fill, plain
+from facecycle.pretraining.run_folder import CONFIG, METRICS
+from facecycle.probing.report import RESULT
+from facecycle.reporting.report import write_report
 
 ROW = {
     "feature": "code",

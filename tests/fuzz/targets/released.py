@@ -15,7 +15,7 @@ from fuzz.damage import damaged
 from fuzz.harness import Target
 from hypothesis import strategies as st
 
-from facecycle.engine.import_released import _read, _refuse_prefix, import_released
+from facecycle.checkpoints.import_released import _read, _refuse_prefix, import_released
 from facecycle.errors import CheckpointError
 
 SMALL = {"codegeneration": {"a.weight": torch.ones(2, 3), "a.bias": torch.zeros(2)}, "exptoflow": {"b": torch.ones(1)}}

@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 
 from facecycle.api import Track
 from facecycle.data.frames import FileDataset, FrameArrays
-from facecycle.data.shards import INDEX, encode_frame, member_name
-from facecycle.engine.shard import JOURNAL, shard
+from facecycle.data.shards.format import INDEX, encode_frame, member_name
+from facecycle.data.shards.write import JOURNAL, shard
 from facecycle.registry import build
 
 SIZE = 8

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from facecycle.api import BadFrame, Labelled, Task, Track, Verification
 from facecycle.api import Options as BaseOptions
-from facecycle.data.verification import pairs_by_identity
+from facecycle.data.labels.verification import pairs_by_identity
 from facecycle_plugins.datasets.synthetic.faces import (
     EXPRESSIONS,
     Faces,

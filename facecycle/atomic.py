@@ -1,0 +1,131 @@
+"""Files that are never half written, and their digests."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from facecycle.errors import RunError
+
+
+def file_sha256(path: Path) -> str:
+    """Return the hex SHA-256 of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file atomically; see `write_atomically`."""
+    write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+
+
+def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
+    """Call `write` on a temporary name beside `path`, flush the file to the disk, and rename it to `path`.
+
+    Raises:
+        RunError: the disk refuses, for example because it is full; `path` is then untouched.
+    """
+    with _temporary(path) as temporary:
+        write(temporary)
+        _flush(temporary)
+        os.replace(temporary, path)
+        _flush(path.parent)
+
+
+def write_folder(path: Path, write: Callable[[Path], object]) -> None:
+    """Call `write` on an empty temporary folder beside `path`, flush its files, and rename it to `path`.
+
+    A folder that stands at `path` already is moved aside first: for a moment there is none. Who relies on
+    one must have it under another name.
+
+    Raises:
+        RunError: the disk refuses, for example because it is full; `path` is then untouched.
+    """
+    with _temporary(path) as temporary:
+        temporary.mkdir()
+        write(temporary)
+        for file in temporary.iterdir():
+            _flush(file)
+        _flush(temporary)
+        remove_folder(path)
+        os.rename(temporary, path)
+        _flush(path.parent)
+
+
+def remove_folder(path: Path) -> None:
+    """Remove a folder if there is one, so that a kill leaves either all of it or nothing under its name.
+
+    Raises:
+        RunError: it cannot be removed.
+    """
+    if path.is_dir():
+        with _temporary(path, ending=".old.tmp") as aside:
+            os.rename(path, aside)
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove the temporary files and folders of writers that were killed; none may be at work in `folder`."""
+    for path in folder.glob(".*.tmp"):
+        _remove(path)
+
+
+@contextlib.contextmanager
+def explained(path: Path) -> Iterator[None]:
+    """Turn what the system says about writing `path` into an error for the reader.
+
+    Raises:
+        RunError: an `OSError` was raised within; it says so when the disk is full.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+            raise RunError(
+                f"the disk is full: cannot write {path} ({error.strerror})",
+                hint="Free some space. `facecycle pretrain --resume` continues a run from its last checkpoint; "
+                "--keep N makes it keep no more than N of them.",
+            ) from error
+        raise RunError(f"cannot write {path}: {error}", hint="Is the disk read-only, or the folder gone?") from error
+
+
+@contextlib.contextmanager
+def _temporary(path: Path, ending: str = ".tmp") -> Iterator[Path]:
+    """Lend a name beside `path` that is free, and free again afterwards; explain what the system refuses."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}{ending}")
+    with explained(path):
+        _make_folder(path.parent)
+        _remove(temporary)
+        try:
+            yield temporary
+        finally:
+            _remove(temporary)
+
+
+def _make_folder(path: Path) -> None:
+    """Create a folder and those above it, each on the disk before anything is written below it."""
+    missing = [p for p in (path, *path.parents) if not p.exists()]
+    path.mkdir(parents=True, exist_ok=True)
+    for created in missing:
+        _flush(created.parent)
+
+
+def _flush(path: Path) -> None:
+    """Make sure that a file's contents, or a folder's list of names, are on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _remove(path: Path) -> None:
+    with contextlib.suppress(FileNotFoundError):
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink()

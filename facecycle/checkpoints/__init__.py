@@ -1,0 +1,1 @@
+"""Weights on disk: written, found, read, inspected, exported, and the authors' imported."""

@@ -1,0 +1,54 @@
+"""A run to one file that can be given away: smaller, and silent about where its data lay."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from facecycle.checkpoints import model_file
+from facecycle.config.settings import Component
+from facecycle.errors import CheckpointError
+from facecycle.networks import load
+
+LARGEST_ROUNDING = 1e-3
+"""Half precision keeps 11 bits: what it moves further lies outside its range."""
+
+
+def export(source: Path, out: Path, *, half: bool, licence: str | None) -> None:
+    """Write the weights of a checkpoint, with its configuration but for the options of its data.
+
+    Args:
+        source: run folder, checkpoint folder or model file.
+        out: the file to write.
+        half: keep numbers in half precision, in half the room; they are computed with in single precision.
+        licence: the terms it is given under; None keeps what the data sets state.
+
+    Raises:
+        CheckpointError: the source cannot be read, has numbers that half precision cannot hold, or `out` exists.
+        RunError: it cannot be written.
+    """
+    if out.exists():
+        raise CheckpointError(f"{out} exists already", hint="Name another file.")
+    found = model_file.read(source)
+    method = load(source).method
+    if half:
+        _check_range(found.path, method.state_dict())
+        method.half()
+    # Paths say where a machine keeps what; whoever trains again names their own.
+    config = found.config.model_copy(update={"data": [Component(name=data.name) for data in found.config.data]})
+    changed = {"config": config.model_dump_json(), "parent": found.sha256()}
+    if licence is not None:
+        changed["licence"] = licence
+    own = {key: value for key, value in found.metadata.items() if key not in {"format", model_file.CONTENT}}
+    model_file.save_model(out, method, {**own, **changed})
+
+
+def _check_range(path: Path, tensors: dict[str, torch.Tensor]) -> None:
+    for name, tensor in tensors.items():
+        if tensor.is_floating_point():
+            lost = (tensor.half().float() - tensor.float()).abs()
+            if not bool((lost <= LARGEST_ROUNDING * tensor.abs().clamp(min=LARGEST_ROUNDING)).all()):
+                raise CheckpointError(
+                    f"{path}: {name} holds numbers that half precision cannot", hint="Export it without --half."
+                )

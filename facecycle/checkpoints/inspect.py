@@ -1,0 +1,164 @@
+"""A look at a checkpoint: what it says of itself, and whether every byte of it can be relied on."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import safe_open
+
+from facecycle import registry
+from facecycle.api import GROUPS
+from facecycle.checkpoints import model_file
+from facecycle.checkpoints.folders import SUMS, damage
+from facecycle.checkpoints.model_file import CONTENT, Checkpoint, check_header, content_sha256, read_tensors
+from facecycle.errors import CheckpointError, PluginError
+from facecycle.networks import load
+
+RUNNING = ("running_mean", "running_var", "num_batches_tracked")
+"""Last parts of the names of what batch norm measures; no parameters."""
+
+
+def describe(path: Path) -> dict[str, Any]:
+    """Return what a checkpoint says of itself, ready for JSON; no tensor is loaded.
+
+    Raises:
+        CheckpointError: it cannot be read.
+    """
+    found = model_file.read(path)
+    config = found.config
+    networks, frozen, kinds = _networks(found)
+    return {
+        "file": str(found.path),
+        "format": found.metadata["format"],
+        "bytes": found.path.stat().st_size,
+        "sha256": found.sha256(),
+        "content": found.metadata.get(CONTENT, ""),
+        "trained": sorted(found.trained),
+        "steps": found.metadata.get("step", ""),
+        "preset": config.preset,
+        "method": config.method.name,
+        "encoder": config.encoder.name,
+        "warper": config.warper.name,
+        "data": [component.name for component in config.data],
+        "parameters": networks,
+        "frozen": frozen,
+        "numbers": ", ".join(sorted(kinds)),
+        "components": _components(found),
+        "environment": _table(found, "environment"),
+        "parent": found.metadata.get("parent", ""),
+        "source": _table(found, "source"),
+        "licence": found.metadata.get("licence", ""),
+        "config": config.model_dump(mode="json"),
+    }
+
+
+def _networks(found: Checkpoint) -> tuple[dict[str, int], dict[str, int], set[str]]:
+    """Return the parameters of each network, those of them in a frozen stem, and the types of numbers.
+
+    A network is the first part of a tensor's name. A method with an option `stem` other than `trained`
+    freezes what lies below that name.
+    """
+    stem_is_frozen = found.config.method.options.get("stem", "trained") != "trained"
+    networks: dict[str, int] = {}
+    frozen: dict[str, int] = {}
+    kinds = set()
+    with safe_open(found.path, framework="pt") as file:
+        for name in file.keys():  # noqa: SIM118 - not a dict
+            tensor = file.get_slice(name)
+            kinds.add(str(tensor.get_dtype()))
+            network, *parts = name.split(".")
+            if parts and parts[-1] in RUNNING:
+                continue
+            count = math.prod(tensor.get_shape())
+            networks[network] = networks.get(network, 0) + count
+            if stem_is_frozen and parts and parts[0] == "stem":
+                frozen[network] = frozen.get(network, 0) + count
+    return networks, frozen, kinds
+
+
+def _table(found: Checkpoint, entry: str) -> dict[str, Any]:
+    try:
+        table = json.loads(found.metadata.get(entry, "{}"))
+    except ValueError:
+        return {}
+    return table if isinstance(table, dict) else {}
+
+
+def _components(found: Checkpoint) -> dict[str, dict[str, str]]:
+    """Return where each component came from, by `kind:name`."""
+    return {
+        component: {key: str(value) for key, value in origin.items()}
+        for component, origin in _table(found, "components").items()
+        if isinstance(origin, dict)
+    }
+
+
+def verify(path: Path, say: Callable[[str], None]) -> None:
+    """Read every byte of a checkpoint and build its networks.
+
+    Args:
+        path: a model file, checkpoint folder or run folder.
+        say: told what held, a line each.
+
+    Raises:
+        CheckpointError: names what is wrong.
+    """
+    found = model_file.read(path)
+    check_header(found)
+    say(f"header      format {found.metadata['format']}, trained {', '.join(sorted(found.trained)) or 'nothing'}")
+    tensors = read_tensors(found)
+    stated = found.metadata.get(CONTENT)
+    if stated is None:
+        say("content     no digest in the header: written before there was one")
+    elif stated != content_sha256(found.metadata, tensors):
+        raise CheckpointError(
+            f"{found.path} is not what was written: its content does not have the digest in its header",
+            hint="A byte changed on the disk or on the way. Take another copy, or an earlier checkpoint of the run.",
+        )
+    else:
+        say(f"content     {len(tensors)} tensors, sha256 {stated}")
+    _check_folder(found.path.parent, say)
+    bad = [name for name, tensor in tensors.items() if not bool(torch.isfinite(tensor).all())]
+    if bad:
+        raise CheckpointError(f"{found.path} holds numbers that are not finite: {', '.join(bad[:5])}")
+    say("numbers     all finite")
+    load(found.path)
+    say("networks    built, and the tensors fit")
+    for component, origin in _components(found).items():
+        say(f"component   {component}: {_installed(component, origin)}")
+
+
+def _check_folder(folder: Path, say: Callable[[str], None]) -> None:
+    """Check what lies beside a model file that is still in the checkpoint folder it was written to."""
+    if not (folder / SUMS).exists():
+        return
+    problems = damage(folder)
+    if problems:
+        raise CheckpointError(
+            f"{folder} is damaged: {', '.join(problems)}",
+            hint="`facecycle pretrain --resume` continues the run from its newest checkpoint that is whole.",
+        )
+    say(f"folder      every file has the sha256 in {SUMS}")
+
+
+def _installed(component: str, origin: dict[str, str]) -> str:
+    """Say whether a component is installed as the checkpoint was made with it.
+
+    The networks are built by now, so what is missing is a data set or a loss, needed only to train on.
+    """
+    made_with = f"{origin.get('distribution')} {origin.get('version')}"
+    kind, _, name = component.partition(":")
+    for each in GROUPS:
+        if each == kind:
+            try:
+                here = registry.find(each, name)
+            except PluginError:
+                break
+            installed = f"{here.distribution} {here.version}"
+            return made_with if installed == made_with else f"{made_with}; {installed} is installed here"
+    return f"{made_with}; not installed here, needed only to train on"

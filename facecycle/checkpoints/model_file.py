@@ -1,0 +1,287 @@
+"""Checkpoints: safetensors in and out, with the configuration and provenance inside, written atomically.
+
+A checkpoint is a folder with `model.safetensors`, which stands alone, and beside it what only resuming
+needs: `optimizer.safetensors` and `state.json`; `SHA256SUMS` has the digests of the three.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from pydantic import TypeAdapter, ValidationError
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from facecycle.atomic import file_sha256, remove_leftovers, write_atomically, write_folder
+from facecycle.checkpoints.folders import (
+    MODEL,
+    OPTIMIZER,
+    STATE,
+    free_folder,
+    latest_folder,
+    point_latest,
+    prune,
+    write_sums,
+)
+from facecycle.config.settings import RunConfig
+from facecycle.errors import CheckpointError
+
+FORMAT = "facecycle/1"
+CONTENT = "content_sha256"
+"""Header entry with the digest of all other entries and all tensors; see `content_sha256`."""
+ENTRIES_BEFORE_CONTENT = frozenset(
+    {"format", "config", "trained", "components", "environment", "parent", "step", "licence"}
+)
+"""What the header held in files written before they had a digest."""
+_STRINGS = TypeAdapter(list[str])
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """What a `model.safetensors` says of itself.
+
+    Attributes:
+        path: the file.
+        config: the resolved configuration of the run.
+        trained: the cycles that were trained at least one step.
+        metadata: all entries of the header, as strings.
+    """
+
+    path: Path
+    config: RunConfig
+    trained: frozenset[str]
+    metadata: Mapping[str, str]
+
+    def sha256(self) -> str:
+        """Return the digest of the file."""
+        return file_sha256(self.path)
+
+
+def environment() -> dict[str, str]:
+    """Return the versions a checkpoint was made with."""
+    return {
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "platform": platform.platform(),
+    }
+
+
+# --- writing ------------------------------------------------------------------------------------
+
+
+def save(
+    folder: Path,
+    method: nn.Module,
+    optimizer: Mapping[str, Tensor],
+    state: Mapping[str, Any],
+    metadata: Mapping[str, str],
+    keep: int | None = None,
+) -> Path:
+    """Write the checkpoint folder `folder`, point `latest` beside it to it, and only then remove old ones.
+
+    Args:
+        folder: `<run>/checkpoints/step-<number>`; another name is found while `latest` names this one.
+        method: its state dict is what `model.safetensors` holds.
+        optimizer: tensors that only resuming needs.
+        state: counters, as JSON.
+        metadata: entries of the model file's header beside the format.
+        keep: how many checkpoints may stay, this one included; None keeps all.
+
+    Returns:
+        The path of the model file.
+
+    Raises:
+        RunError: it cannot be written; earlier checkpoints are untouched.
+    """
+
+    def write(temporary: Path) -> None:
+        _write_model(temporary / MODEL, method, metadata)
+        _save_file(optimizer, temporary / OPTIMIZER)
+        (temporary / STATE).write_text(json.dumps(dict(state), indent=1))
+        write_sums(temporary)
+
+    folder = free_folder(folder)
+    remove_leftovers(folder.parent)
+    write_folder(folder, write)
+    point_latest(folder)
+    if keep is not None:
+        prune(folder.parent.parent, keep)
+    return folder / MODEL
+
+
+def save_model(path: Path, method: nn.Module, metadata: Mapping[str, str]) -> None:
+    """Write a model file alone, atomically; `metadata` is as in `save`.
+
+    Raises:
+        RunError: it cannot be written.
+    """
+    write_atomically(path, lambda temporary: _write_model(temporary, method, metadata))
+
+
+def _write_model(path: Path, method: nn.Module, metadata: Mapping[str, str]) -> None:
+    weights = {k: v.detach().cpu().contiguous() for k, v in method.state_dict().items()}
+    header = {"format": FORMAT, **metadata}
+    _save_file(weights, path, {**header, CONTENT: content_sha256(header, weights)})
+
+
+def save_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    """Write tensors to a safetensors file, atomically.
+
+    Raises:
+        RunError: it cannot be written.
+    """
+    write_atomically(path, lambda temporary: _save_file(tensors, temporary))
+
+
+def _save_file(tensors: Mapping[str, Tensor], path: Path, header: dict[str, str] | None = None) -> None:
+    try:
+        save_file(dict(tensors), path, header)
+    except SafetensorError as error:
+        # safetensors reports what the system refused as its own error: "… (os error 28)" is a full disk.
+        number = re.search(r"os error (\d+)", str(error))
+        raise OSError(*((int(number[1]), os.strerror(int(number[1]))) if number else (str(error),))) from error
+
+
+def content_sha256(header: Mapping[str, str], tensors: Mapping[str, Tensor]) -> str:
+    """Return the digest of a header's entries, but `content_sha256` itself, and of tensors by name."""
+    entries = {key: value for key, value in header.items() if key != CONTENT}
+    digest = hashlib.sha256(json.dumps(entries, sort_keys=True).encode())
+    for name, tensor in sorted(tensors.items()):
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        digest.update(np.ascontiguousarray(tensor.contiguous().view(-1).view(torch.uint8).numpy()).data)
+    return digest.hexdigest()
+
+
+# --- finding and reading ------------------------------------------------------------------------
+
+
+def find(path: Path) -> Path:
+    """Return the model file that a run folder, a checkpoint folder or a file name stands for.
+
+    Raises:
+        CheckpointError: nothing there is a checkpoint.
+    """
+    if path.is_file():
+        return path
+    if not path.exists():
+        raise CheckpointError(f"there is no checkpoint at {path}", hint="Give a run folder or a .safetensors file.")
+    if (path / MODEL).is_file():
+        return path / MODEL
+    return latest_folder(path) / MODEL
+
+
+def read(path: Path) -> Checkpoint:
+    """Read the header of a checkpoint; no tensor is loaded.
+
+    Raises:
+        CheckpointError: not a safetensors file, not ours, of another format version, or damaged.
+    """
+    path = find(path)
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(
+            f"{path} is not a safetensors checkpoint: {error}",
+            hint="Expected the model.safetensors of a run; `facecycle checkpoint import` reads the authors' .tar.",
+        ) from error
+    if metadata.get("format") != FORMAT:
+        raise CheckpointError(
+            f"{path} has the format {metadata.get('format')!r}; this version of facecycle reads {FORMAT!r}",
+            hint="It was written by another version of facecycle, or by another program.",
+        )
+    try:
+        config = RunConfig.model_validate_json(metadata["config"])
+        trained = frozenset(_STRINGS.validate_json(metadata["trained"]))
+    except (KeyError, ValueError, ValidationError) as error:
+        raise CheckpointError(f"the header of {path} is damaged: {error}") from error
+    return Checkpoint(path, config, trained, metadata)
+
+
+def check_header(checkpoint: Checkpoint) -> None:
+    """Check those bytes of a header that its digest says nothing about: the digest's own name, and the padding.
+
+    Raises:
+        CheckpointError: one of them was changed.
+    """
+    unknown = sorted(checkpoint.metadata.keys() - ENTRIES_BEFORE_CONTENT)
+    if CONTENT not in checkpoint.metadata and unknown:
+        # A file is either older than the digest, or the digest's name is no longer readable.
+        raise CheckpointError(
+            f"the header of {checkpoint.path} is damaged: no {CONTENT}, but the unknown {', '.join(unknown)}"
+        )
+    with checkpoint.path.open("rb") as file:
+        header = file.read(int.from_bytes(file.read(8), "little"))
+    if not header.rstrip(b" ").endswith(b"}"):
+        raise CheckpointError(f"the header of {checkpoint.path} is damaged: it ends in something else than spaces")
+
+
+def read_tensors(checkpoint: Checkpoint) -> dict[str, Tensor]:
+    """Read all tensors of a checkpoint.
+
+    Raises:
+        CheckpointError: the file cannot be read.
+    """
+    try:
+        return load_file(checkpoint.path)
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(f"{checkpoint.path} cannot be read: {error}") from error
+
+
+def load_weights(method: nn.Module, checkpoint: Checkpoint, *, assign: bool = False) -> None:
+    """Load a checkpoint's tensors into networks of the same shape.
+
+    With `assign` they take the place of the networks' own, mapped from the file instead of copied. Halves become
+    single precision, which every processor computes in.
+
+    Raises:
+        CheckpointError: lists the tensors that are missing, too many or of another shape.
+    """
+    found = read_tensors(checkpoint)
+    problems = misfits(found, {name: tuple(tensor.shape) for name, tensor in method.state_dict().items()})
+    if problems:
+        more = f" (+{len(problems) - 5} more)" if len(problems) > 5 else ""
+        raise CheckpointError(
+            f"{checkpoint.path} does not fit these networks: {'; '.join(problems[:5])}{more}",
+            hint="Use the configuration it was trained with (it is in its header).",
+        )
+    whole = {name: tensor.float() if tensor.dtype == torch.float16 else tensor for name, tensor in found.items()}
+    method.load_state_dict(whole, assign=assign)
+
+
+def misfits(found: Mapping[str, Tensor], wanted: Mapping[str, tuple[int, ...]]) -> list[str]:
+    """Return what is wrong with tensors that should have the given names and shapes."""
+    problems = [f"missing {name}" for name in wanted if name not in found]
+    problems += [f"unknown {name}" for name in found if name not in wanted]
+    problems += [
+        f"{name} is {tuple(found[name].shape)}, the network has {shape}"
+        for name, shape in wanted.items()
+        if name in found and tuple(found[name].shape) != shape
+    ]
+    return problems
+
+
+def read_resume(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Read the optimizer tensors and the state that stand beside a checkpoint's model.
+
+    Raises:
+        CheckpointError: one of them is missing or damaged.
+    """
+    try:
+        tensors, state = load_file(folder / OPTIMIZER), json.loads((folder / STATE).read_text())
+    except (SafetensorError, OSError, ValueError, RecursionError) as error:
+        raise CheckpointError(f"{folder} cannot be resumed from: {error}") from error
+    if not isinstance(state, dict):
+        raise CheckpointError(f"{folder} cannot be resumed from: {STATE} holds a {type(state).__name__}, not a table")
+    return tensors, state

@@ -1,0 +1,1 @@
+"""What a run is: its settings, and the layers that they come from."""

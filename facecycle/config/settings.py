@@ -1,0 +1,164 @@
+"""The settings of a run, as models that refuse what cannot be right."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+
+class _Model(BaseModel):
+    # JSON, which a run keeps its configuration in, has no infinity.
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True)
+
+
+class Component(_Model):
+    """A plugin by name, and its options."""
+
+    name: str
+    """Registry name: `resnet18`, `timm:vgg19`, `dist/name`."""
+    options: dict[str, Any] = {}
+    """Options of that plugin; `facecycle plugins show NAME --kind KIND` lists them."""
+
+
+class LossConfig(_Model):
+    """One loss of a stage, and the views it looks at."""
+
+    name: str
+    """Registry name of the loss."""
+    weight: float = 1.0
+    """Weight of the sum over the views."""
+    views: dict[str, float]
+    """View name to its weight within this loss."""
+    options: dict[str, Any] = {}
+    """Options of the loss plugin."""
+
+
+class OptimizerConfig(_Model):
+    """Optimizer and learning rate of a stage."""
+
+    name: Literal["adam", "adamw"] = "adamw"
+    """`adamw` decouples the weight decay."""
+    lr: float | list[tuple[int, float]] = 2e-4
+    """Peak of a one-cycle schedule, or steps by epoch: [[0, 1e-5], [1, 5e-5], [20, 1e-5]]."""
+    betas: tuple[float, float] = (0.9, 0.999)
+    """Decay of the two moments."""
+    weight_decay: float = Field(0.0, ge=0)
+    """Weight decay."""
+
+    @field_validator("lr")
+    @classmethod
+    def _is_a_schedule(cls, lr: float | list[tuple[int, float]]) -> float | list[tuple[int, float]]:
+        steps = lr if isinstance(lr, list) else [(0, lr)]
+        epochs = [epoch for epoch, _ in steps]
+        if not epochs or epochs[0] != 0 or any(a >= b for a, b in itertools.pairwise(epochs)):
+            raise ValueError("the epochs of a list must begin with 0 and rise")
+        if min(rate for _, rate in steps) < 0:
+            raise ValueError("a learning rate must not be negative")
+        return lr
+
+    @field_validator("betas")
+    @classmethod
+    def _decay(cls, betas: tuple[float, float]) -> tuple[float, float]:
+        if not all(0 <= beta < 1 for beta in betas):
+            raise ValueError("both must be at least 0 and less than 1")
+        return betas
+
+
+class StageConfig(_Model):
+    """One stage of training: which cycle, on which pairs, how long, with which losses."""
+
+    cycle: str
+    """The method's cycle that is trained: `expression` or `identity`."""
+    pairing: Literal["same-track", "other-track"] = "same-track"
+    """The second image: another frame of the track, or a frame of another track."""
+    mirror_pair: float = Field(0.5, ge=0, le=1)
+    """Probability that a same-track pair is a frame and its mirror image instead."""
+    epochs: int | None = Field(None, ge=1)
+    """Length in epochs of one pair per track."""
+    steps: int | None = Field(None, ge=1)
+    """Length in steps; beats `epochs`."""
+    pairs: int | None = Field(None, ge=1)
+    """The run's `pairs`, for this stage alone."""
+    optimizer: OptimizerConfig = OptimizerConfig()
+    """Optimizer of this stage."""
+    losses: dict[str, LossConfig]
+    """Losses of this stage, by a name of your choice."""
+
+    @model_validator(mode="after")
+    def _has_a_length(self) -> StageConfig:
+        if self.steps is None and self.epochs is None:
+            raise ValueError("set steps or epochs")
+        return self
+
+
+class AugmentationConfig(_Model):
+    """Random changes, drawn independently for the two images of a pair."""
+
+    crop_scale: tuple[float, float] = (0.95, 1.05)
+    """Area of the crop relative to the image; a crop never exceeds the image."""
+    crop_ratio: tuple[float, float] = (0.95, 1.05)
+    """Width over height of the crop."""
+    jitter: tuple[float, float, float, float] = (0.05, 0.05, 0.05, 0.01)
+    """Brightness, contrast, saturation (relative) and hue (in turns)."""
+    jitter_probability: float = Field(0.8, ge=0, le=1)
+    """Probability that an image's colours are jittered."""
+    mirror_probability: float = Field(0.5, ge=0, le=1)
+    """Probability that an image is mirrored."""
+
+    @field_validator("crop_scale", "crop_ratio")
+    @classmethod
+    def _is_a_range(cls, bounds: tuple[float, float]) -> tuple[float, float]:
+        if not 0 < bounds[0] <= bounds[1]:
+            raise ValueError("must be two positive numbers, the smaller one first")
+        return bounds
+
+
+class RunConfig(_Model):
+    """Everything a run depends on; written to the run folder and into every checkpoint."""
+
+    preset: str = "small"
+    """The preset this configuration started from; in a `.toml` file, the one to start from."""
+    seed: int = Field(0, ge=-(2**62), le=2**62)
+    """Seed of initialisation, sampling, augmentation and noise."""
+    size: int = Field(64, ge=16, le=4096, multiple_of=16)
+    """Side of the training images, in pixels."""
+    pairs: int = Field(16, ge=1)
+    """Pairs in a batch of all processes together; a batch holds twice as many images."""
+    accumulate: int = Field(1, ge=1)
+    """Passes that a process computes its pairs of a batch in, one after the other, to need less memory."""
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    """`auto` is bfloat16 autocast on a GPU and float32 elsewhere. bfloat16 is approximate, by some percent."""
+    compile: Literal["auto"] | bool = "auto"
+    """Compile the networks with torch.compile; `auto` does so on a GPU alone: on a CPU a step takes longer."""
+    method: Component = Component(name="facecycle")
+    """The method that is trained."""
+    encoder: Component = Component(name="resnet18")
+    """The backbone of the method's code encoders."""
+    warper: Component = Component(name="auto")
+    """The implementation of flow warp and re-normalization."""
+    data: list[Component] = [Component(name="synthetic")]
+    """Data sets whose tracks are joined."""
+    augmentation: AugmentationConfig = AugmentationConfig()
+    """Augmentation of the training images."""
+    stages: dict[str, StageConfig] = Field(min_length=1)
+    """Stages in the order they run."""
+    log_every: int = Field(10, ge=1)
+    """Steps between two lines of metrics."""
+    sample_every: int = Field(200, ge=1)
+    """Steps between two sample grids."""
+    checkpoint_every: int = Field(500, ge=1)
+    """Steps between two checkpoints; the end of a stage always writes one."""
+    keep: int | None = Field(None, ge=1)
+    """Newest checkpoints that are kept, ends of stages included; none keeps all."""
+    workers: int = Field(0, ge=0)
+    """Processes that prepare batches ahead, 0 for a thread of the run's own; the batches do not depend on it."""
+    bad_share: float = Field(0.5, ge=0, le=1)
+    """Share of the frames read that may be unreadable before the run stops."""
+    non_finite_limit: int = Field(10, ge=1)
+    """Steps in a row whose loss may be non-finite before the run stops; each is skipped."""
+
+    def of_stage(self, stage: StageConfig) -> RunConfig:
+        """Return this configuration with the number of pairs that a stage trains on."""
+        return self.model_copy(update={"pairs": stage.pairs or self.pairs})

@@ -1,0 +1,1 @@
+"""What label files of many data sets share."""

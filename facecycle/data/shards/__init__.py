@@ -1,0 +1,1 @@
+"""Tracks in tar files, for storage that is larger or slower than a disk."""

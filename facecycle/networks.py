@@ -1,0 +1,160 @@
+"""A configuration or a checkpoint to networks, through the registry."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from torch.overrides import TorchFunctionMode
+
+from facecycle import registry
+from facecycle.api import Kind, Method, Parts
+from facecycle.checkpoints import model_file
+from facecycle.checkpoints.model_file import Checkpoint
+from facecycle.config.settings import Component, RunConfig
+from facecycle.errors import CheckpointError, ConfigError, PluginError, did_you_mean
+
+
+def build_method(config: RunConfig, *, weights_follow: bool = False, device: str = "cpu") -> Any:
+    """Build the method's networks with freshly initialised weights, seeded by the configuration.
+
+    Args:
+        config: names the components.
+        weights_follow: a checkpoint's weights will be loaded, so no pretrained ones are fetched.
+        device: `meta` builds networks without numbers, at no cost, for all of their tensors to be assigned.
+
+    Raises:
+        PluginError, ConfigError: a component cannot be found, loaded or configured.
+    """
+
+    def encoder() -> nn.Module:
+        options = config.encoder.options
+        if weights_follow and "pretrained" in options:
+            options = {**options, "pretrained": False}
+        return registry.build("encoder", config.encoder.name, options)
+
+    def pretrained_encoder(name: str) -> nn.Module:
+        return registry.build("encoder", name, {"pretrained": True})
+
+    method = registry.build("method", config.method.name, config.method.options)
+    _check_cycles(config, method)
+    warper = registry.build("warper", config.warper.name, config.warper.options)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.seed)
+        with torch.device(device), _Undrawn() if device == "meta" else contextlib.nullcontext():
+            method.assemble(Parts(encoder, warper, config.size, None if weights_follow else pretrained_encoder))
+    return method
+
+
+def _check_cycles(config: RunConfig, method: Method) -> None:
+    """Raise `ConfigError` when a stage names a cycle that the method does not have."""
+    for name, stage in config.stages.items():
+        if stage.cycle not in method.view_names:
+            raise ConfigError(
+                f"stages.{name}.cycle = {stage.cycle!r}: the method has {', '.join(method.view_names)}",
+                hint=did_you_mean(stage.cycle, method.view_names) or None,
+            )
+
+
+class _Undrawn(TorchFunctionMode):
+    """Skips drawing initial weights: tensors without numbers do it in Python, behind seconds of imports."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if getattr(func, "__name__", "") in {"normal_", "uniform_", "trunc_normal_"}:
+            return args[0] if args else kwargs["tensor"]
+        return func(*args, **(kwargs or {}))
+
+
+def provenance(config: RunConfig) -> dict[str, dict[str, str]]:
+    """Return which distribution and version each component of a run came from, by kind and name."""
+    named: list[tuple[Kind, Component]] = [
+        ("method", config.method),
+        ("encoder", config.encoder),
+        ("warper", config.warper),
+        *[("dataset", c) for c in config.data],
+    ]
+    losses = {loss.name for stage in config.stages.values() for loss in stage.losses.values()}
+    named += [("loss", Component(name=name)) for name in sorted(losses)]
+    found = {}
+    for kind, component in named:
+        plugin = registry.find(kind, component.name)
+        found[f"{kind}:{component.name}"] = {
+            "distribution": plugin.distribution,
+            "version": plugin.version,
+            "entry_point": plugin.entry_point,
+        }
+    return found
+
+
+RUNS = Path("runs")
+SHIPPED = Path(__file__).parent / "weights" / "default.safetensors"
+"""The weights that come with the package; `README.md` beside them is their model card."""
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """Networks in evaluation mode, without gradients, and the checkpoint they came from.
+
+    The checkpoint's configuration is the one the networks were built with here.
+    """
+
+    method: Any
+    checkpoint: Checkpoint
+
+
+def origin(found: Checkpoint) -> str:
+    """Say where weights come from, and under which terms where they came with the package."""
+    if found.path != SHIPPED:
+        return str(found.path)
+    return f"the one that comes with facecycle ({found.metadata.get('licence', 'no terms stated')})"
+
+
+def load(path: Path | None) -> Loaded:
+    """Load a checkpoint; None takes the one that comes with the package.
+
+    Raises:
+        CheckpointError: it cannot be read, does not fit, or needs a plugin that is not installed.
+    """
+    found = model_file.read(path or SHIPPED)
+    config = found.config
+    if config.warper.name == "fused":
+        # Trained where Triton runs, used anywhere: the demand for it belongs to that run, not to its weights.
+        config = config.model_copy(update={"warper": Component(name="auto")})
+    try:
+        method = _with_weights(config, found)
+    except PluginError as error:
+        raise CheckpointError(
+            f"{found.path} needs a plugin that cannot be used here. {error.message}",
+            hint=_needs(found) or error.hint,
+        ) from error
+    return Loaded(method.requires_grad_(False).eval(), replace(found, config=config))
+
+
+def _with_weights(config: RunConfig, found: Checkpoint) -> Any:
+    """Build networks without numbers and assign the checkpoint's; drawing numbers to replace them takes longer."""
+    try:
+        method = build_method(config, weights_follow=True, device="meta")
+    except (NotImplementedError, RuntimeError):
+        method = None  # a plugin that computes with its tensors while it is built
+    if method is not None:
+        model_file.load_weights(method, found, assign=True)
+    if method is None or any(t.is_meta for t in [*method.parameters(), *method.buffers()]):
+        # Buffers that no checkpoint holds have to be made as their network makes them.
+        method = build_method(config, weights_follow=True)
+        model_file.load_weights(method, found)
+    return method
+
+
+def _needs(found: Checkpoint) -> str:
+    """Name the distributions beside our own that a checkpoint was made with."""
+    try:
+        components = json.loads(found.metadata.get("components", "{}"))
+        needed = sorted({f"{c['distribution']} {c['version']}" for c in components.values()})
+    except (ValueError, TypeError, KeyError, AttributeError):
+        return ""
+    return f"It was made with {', '.join(needed)}; install what is missing."

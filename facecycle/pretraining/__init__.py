@@ -1,0 +1,1 @@
+"""Learning: stages of steps over pairs, with checkpoints, metrics and samples."""

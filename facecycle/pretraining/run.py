@@ -1,0 +1,305 @@
+"""Pretraining: stages of steps over pairs, with checkpoints, metrics and sample grids along the way."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from facecycle import distributed
+from facecycle.api import Pairs
+from facecycle.checkpoints import model_file
+from facecycle.config.settings import RunConfig, StageConfig
+from facecycle.data.batches import Batches, FrameTally, sum_of
+from facecycle.data.joined import JoinedTracks, build_tracks
+from facecycle.data.pairs import steps_per_epoch
+from facecycle.device import choose_device, computes_bfloat16
+from facecycle.errors import ConfigError, FacecycleError
+from facecycle.networks import build_method, provenance
+from facecycle.pictures import contact_sheet, panel_pixels, write_png
+from facecycle.pretraining import non_finite
+from facecycle.pretraining.monitor import Listener, Watch, deviations
+from facecycle.pretraining.objective import Objective, check_losses
+from facecycle.pretraining.resume import newest_whole
+from facecycle.pretraining.run_folder import RunFolder
+from facecycle.pretraining.schedule import (
+    learning_rate,
+    make_optimizer,
+    optimizer_tensors,
+    restore_optimizer,
+    stage_steps,
+)
+from facecycle.pretraining.signals import stop_requests
+from facecycle.pretraining.step import backward
+from facecycle.seeds import seeded
+
+SAMPLES = 8
+
+
+@dataclasses.dataclass
+class Position:
+    """How far a run has come; with the seed it determines everything that follows."""
+
+    stage: int = 0
+    step: int = 0
+    total_steps: int = 0
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """How a run ended: its last checkpoint, what it could not use, the signal that stopped it."""
+
+    model: Path
+    bad_frames: dict[str, str]
+    skipped_steps: int
+    stopped_by: int | None
+
+
+class Pretraining:
+    """One run over its stages; `weights_follow` says that `resume` or `start_from` comes next."""
+
+    def __init__(
+        self, config: RunConfig, folder: RunFolder, listener: Listener, *, weights_follow: bool = False
+    ) -> None:
+        self.config = config
+        self.folder = folder
+        self.listener = listener
+        self.device = choose_device()
+        _check_shares(config)
+        self.data: JoinedTracks = build_tracks(config)
+        method = build_method(config, weights_follow=weights_follow)
+        for name, stage in config.stages.items():  # a mistake in the last one is not found hours later
+            check_losses(name, stage, method)
+        # Convolutions over channels-last tensors are faster on CPUs and GPUs alike.
+        placed = distributed.synchronised(method).to(self.device)
+        self.method: Any = placed.to(memory_format=torch.channels_last)
+        self.approximate = config.precision == "bfloat16" or (config.precision == "auto" and self.device.type == "cuda")
+        if self.approximate:
+            slow = "" if computes_bfloat16() else ", and this CPU has no instructions for it, which makes it slow"
+            listener.note(f"precision: bfloat16 autocast, approximate{slow}; --set precision=float32 is exact")
+        self.compiled = config.compile is True or (config.compile == "auto" and self.device.type == "cuda")
+        if self.compiled:
+            listener.note("networks are compiled, which takes a while; --set compile=false leaves them as they are")
+            self.method.compile(mode="reduce-overhead")
+        self.position = Position()
+        self.trained: set[str] = set()
+        self.parent = ""
+        self.licence = "; ".join(sorted({d.licence for d in self.data.datasets}))
+        self.frames = FrameTally()
+        self.skipped_steps = 0
+        self._stopped_by = 0
+        self._optimizer_state: dict[str, torch.Tensor] = {}
+
+    def start_from(self, path: Path) -> None:
+        """Start with the weights of another run's checkpoint; they become this run's first one.
+
+        Raises:
+            ConfigError: the folder holds a run already.
+            CheckpointError, RunError: the checkpoint cannot be read or written.
+        """
+        found = model_file.read(path)
+        model_file.load_weights(self.method, found)
+        self.trained |= found.trained
+        self.parent = found.sha256()
+        # What was learned keeps its terms.
+        terms = found.metadata.get("licence") or self.licence
+        self.licence = terms if self.licence in terms else f"{terms}; {self.licence}"
+        self.folder.lock()
+        self.folder.refuse_taken()
+        self._save(None)
+
+    def resume(self) -> None:
+        """Continue from the newest whole checkpoint of the run folder, or from the start where there is none.
+
+        Raises:
+            CheckpointError: there are only damaged ones, or one does not fit.
+            RunError: another process is writing to the run.
+        """
+        self.folder.lock()
+        try:
+            self._restore(distributed.from_first(lambda: newest_whole(self.folder.path, self.listener.note)))
+        except FacecycleError:
+            self.folder.close()
+            raise
+
+    def _restore(self, folder: Path | None) -> None:
+        if folder is None:
+            self.listener.note("the run has no checkpoint yet: it starts again")
+            return
+        found = model_file.read(folder)
+        model_file.load_weights(self.method, found)
+        self._optimizer_state, state = model_file.read_resume(folder)
+        self.position = Position(**state["position"])
+        if distributed.first():  # the others count on from nothing: a checkpoint holds the sum
+            self.frames = FrameTally(**state.get("frames", {}), names=dict(state["bad_frames"]))
+        had, has = (state.get("processes", 1), found.config.accumulate), (distributed.count(), self.config.accumulate)
+        if had != has:
+            before, now = (f"{count} processes of {passes} passes" for count, passes in (had, has))
+            self.listener.note(f"the run had {before} and goes on with {now}: it will not be the same to the last bit")
+        self.skipped_steps = state.get("skipped_steps", 0)
+        self.trained = set(found.trained)
+        self.parent = found.metadata.get("parent", "")
+        self.licence = found.metadata.get("licence", self.licence)
+
+    def run(self) -> Outcome:
+        """Run what is left of every stage.
+
+        Raises:
+            RunError: the loss stayed non-finite, or the disk refuses.
+            DataError: too many frames cannot be read.
+        """
+        stages = list(self.config.stages.items())
+        try:
+            self.folder.open_logs(self.position.total_steps)
+            with stop_requests(insist=distributed.count() == 1) as received:
+                while self.position.stage < len(stages) and not self._stopped_by:
+                    name, stage = stages[self.position.stage]
+                    self._run_stage(name, stage, received)
+                if self._stopped_by:
+                    saved = f"saved after step {self.position.total_steps}"
+                    self.listener.note(f"stopped by signal {self._stopped_by}, {saved}")
+        finally:
+            self.folder.close()
+        model = distributed.from_first(lambda: model_file.find(self.folder.path))
+        return Outcome(model, self._all_frames().names, self.skipped_steps, self._stopped_by or None)
+
+    def _run_stage(self, name: str, stage: StageConfig, received: list[int]) -> None:
+        config = self.config.of_stage(stage)
+        epoch = steps_per_epoch(len(self.data.tracks), config.pairs)
+        total = stage_steps(stage, epoch)
+        objective = Objective(stage, name, self.method, self.device, self.config.seed)
+        optimizer = make_optimizer(stage.optimizer, self._select_trainable(stage))
+        model = distributed.in_step(self.method)
+        buffers = non_finite.KeptBuffers(self.method.trainable(stage.cycle))
+        if self._optimizer_state:
+            restore_optimizer(optimizer, self._optimizer_state)
+            self._optimizer_state = {}
+        rank, world = distributed.rank(), distributed.count()
+        batches = Batches(self.data, config, name, stage, self.frames, rank, world)
+        self.listener.stage(name, self.position.step, total)
+        watch = Watch(name, config, self.folder, self.listener)
+        for step, pairs in batches.iterate(self.position.step, total):
+            if step % self.config.log_every == 0:
+                watch.judge(self._all_frames())
+            optimizer.param_groups[0]["lr"] = learning_rate(stage.optimizer, step, total, epoch)
+            buffers.keep()
+            metrics = self._step(step, model, objective, optimizer, pairs)
+            if metrics is None:
+                buffers.restore()
+                self.skipped_steps += 1
+            else:
+                self.trained.add(stage.cycle)
+            watch.after_step(step, self.position.total_steps, metrics, self.skipped_steps, batches.waited)
+            if watch.stuck:
+                record = {"stage": name, "step": step, "seed": self.config.seed, "bfloat16": self.approximate}
+                record["process"] = rank
+                record["images"] = batches.names(step)
+                raise non_finite.stop(self.folder.path, self.method, self._metadata(), pairs, record, watch.non_finite)
+            self.position = Position(self.position.stage, step + 1, self.position.total_steps + 1)
+            last = step + 1 == total
+            # All stop after the same step, whichever of them was told to.
+            self._stopped_by = distributed.largest(received[0] if received else 0)
+            if distributed.first() and ((step + 1) % self.config.sample_every == 0 or last):
+                self._write_samples(name, batches, objective.wanted)
+            if not last and (self._stopped_by or (step + 1) % self.config.checkpoint_every == 0):
+                self._save(optimizer)
+            if self._stopped_by and not last:
+                return
+        self.position = Position(self.position.stage + 1, 0, self.position.total_steps)
+        self._save(None)
+
+    def _select_trainable(self, stage: StageConfig) -> list[nn.Parameter]:
+        """Let gradients and running statistics move in the cycle's networks only."""
+        self.method.requires_grad_(False).eval()
+        chosen: dict[int, nn.Parameter] = {}
+        for module in self.method.trainable(stage.cycle):
+            module.requires_grad_(True).train()
+            chosen.update((id(p), p) for p in module.parameters())
+        return list(chosen.values())
+
+    def _step(
+        self, step: int, model: nn.Module, objective: Objective, optimizer: torch.optim.Optimizer, pairs: Pairs
+    ) -> dict[str, float] | None:
+        """Take one step; returns its metrics, or None where the loss was not finite and nothing moved."""
+        optimizer.zero_grad(set_to_none=True)
+        losses, views = backward(model, objective, pairs, self.config, step, distributed.rank(), self.approximate)
+        norm = nn.utils.get_total_norm(
+            p.grad for g in optimizer.param_groups for p in g["params"] if p.grad is not None
+        )
+        values = dict(zip(losses, distributed.mean(torch.stack(list(losses.values()))).tolist(), strict=True))
+        if not (math.isfinite(values["total"]) and math.isfinite(norm.item())):
+            return None
+        optimizer.step()
+        return {**values, "gradient_norm": norm.item(), "lr": optimizer.param_groups[0]["lr"], **deviations(views)}
+
+    def _write_samples(self, name: str, batches: Batches, wanted: frozenset[str]) -> None:
+        """Write a grid of the first faces of the stage's first batch, so that grids can be compared.
+
+        Panels of cycles not trained yet, and views that this stage does not train, are left out.
+        """
+        pairs = batches.batch(0)
+        images = pairs.first[:SAMPLES].to(self.device)
+        left_out = self.method.view_names[batches.stage.cycle] - wanted
+        names = [k for k, v in self.method.panels_from.items() if v in self.trained and k not in left_out]
+        was_training = [m for m in self.method.modules() if m.training]
+        self.method.eval()
+        with torch.inference_mode():
+            panels = self.method.translate(images, None, seeded("samples", self.config.seed), frozenset(names))
+        for module in was_training:
+            module.training = True
+        shown = {"input": images, **panels}
+        size = self.config.size
+        columns = [(k, panel_pixels(k, v.cpu(), size)) for k, v in shown.items()]
+        path = self.folder.path / "samples" / f"{self.position.total_steps:06d}-{name}.png"
+        write_png(path, contact_sheet(columns, cell=96))
+
+    def _metadata(self) -> dict[str, str]:
+        return {
+            "config": self.config.model_dump_json(),
+            "trained": json.dumps(sorted(self.trained)),
+            "components": json.dumps(provenance(self.config)),
+            "environment": json.dumps(model_file.environment()),
+            "parent": self.parent,
+            "step": str(self.position.total_steps),
+            "licence": self.licence,
+        }
+
+    def _all_frames(self) -> FrameTally:
+        return sum_of(distributed.gathered(self.frames))
+
+    def _save(self, optimizer: torch.optim.Optimizer | None) -> None:
+        frames = self._all_frames()
+        if not distributed.first():
+            return
+        state = {
+            "position": dataclasses.asdict(self.position),
+            "frames": {"read": frames.read, "bad": frames.bad},
+            "bad_frames": frames.names,
+            "skipped_steps": self.skipped_steps,
+            "processes": distributed.count(),
+        }
+        tensors = optimizer_tensors(optimizer) if optimizer is not None else {}
+        folder = self.folder.path / "checkpoints" / f"step-{self.position.total_steps:06d}"
+        model_file.save(folder, self.method, tensors, state, self._metadata(), self.config.keep)
+        self.folder.list_bad_frames(frames.names)
+
+
+def _check_shares(config: RunConfig) -> None:
+    """Raise `ConfigError` where the pairs of a batch cannot be dealt to the processes, and to their passes."""
+    shares = distributed.count() * config.accumulate
+    of_stages = {f"stages.{name}.pairs": stage.pairs for name, stage in config.stages.items()}
+    used = {key: pairs for key, pairs in of_stages.items() if pairs is not None}
+    if len(used) < len(of_stages):
+        used["pairs"] = config.pairs
+    for key, pairs in used.items():
+        if pairs % shares:
+            raise ConfigError(
+                f"{key} = {pairs} cannot be shared out evenly: {distributed.count()} processes of "
+                f"{config.accumulate} passes each (accumulate)",
+                hint=f"Set {key} to a multiple of {shares}.",
+            )

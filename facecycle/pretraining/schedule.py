@@ -1,0 +1,65 @@
+"""Learning rate as a function of the step, and an optimizer's state as named tensors."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor, nn
+
+from facecycle.config.settings import OptimizerConfig, StageConfig
+
+WARM_UP = 0.1
+FINAL = 0.01
+
+
+def stage_steps(stage: StageConfig, epoch_length: int) -> int:
+    """Return the steps of a stage: as configured, or its epochs times the epoch's length."""
+    if stage.steps is not None:
+        return stage.steps
+    assert stage.epochs is not None  # validated by the configuration
+    return stage.epochs * epoch_length
+
+
+def learning_rate(config: OptimizerConfig, step: int, total: int, epoch_length: int) -> float:
+    """Return the learning rate of a step.
+
+    A single rate is the peak of one cycle: a linear rise over the first tenth of the stage, then half a
+    cosine down to a hundredth. A list of (epoch, rate) holds each rate from its epoch on.
+    """
+    if isinstance(config.lr, list):
+        epoch = step // epoch_length
+        return next(rate for first, rate in reversed(config.lr) if epoch >= first)
+    rise = max(1, round(WARM_UP * total))
+    if step < rise:
+        return config.lr * (step + 1) / rise
+    done = (step - rise) / max(1, total - rise)
+    return config.lr * (FINAL + (1 - FINAL) * (1 + math.cos(math.pi * done)) / 2)
+
+
+def make_optimizer(config: OptimizerConfig, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
+    """Create the optimizer of a stage; the learning rate is set before every step."""
+    kind = torch.optim.Adam if config.name == "adam" else torch.optim.AdamW
+    trained = list(parameters)
+    on_gpu = all(p.is_cuda for p in trained)  # one kernel for all parameters
+    return kind(trained, lr=0.0, betas=config.betas, weight_decay=config.weight_decay, fused=on_gpu)
+
+
+def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """Return the optimizer's state as `<parameter number>.<entry>` tensors."""
+    state = optimizer.state_dict()["state"]
+    return {
+        f"{number}.{entry}": value.detach().cpu().contiguous()
+        for number, entries in state.items()
+        for entry, value in entries.items()
+    }
+
+
+def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
+    """Put back what `optimizer_tensors` returned."""
+    state: dict[int, dict[str, Tensor]] = {}
+    for name, value in tensors.items():
+        number, _, entry = name.partition(".")
+        state.setdefault(int(number), {})[entry] = value
+    optimizer.load_state_dict({**optimizer.state_dict(), "state": state})

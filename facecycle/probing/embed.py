@@ -1,0 +1,148 @@
+"""Embedding: a folder of images to a table of codes, in constant memory."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from facecycle import distributed
+from facecycle.atomic import write_atomically
+from facecycle.data.images import printable, read_square, reason
+from facecycle.errors import ConfigError, DataError
+from facecycle.networks import Loaded
+from facecycle.probing.features import CPU_BATCH, GPU_BATCH, FeatureRow, extract_all, feature_row
+
+CODES = ("expression", "identity")
+THREADS = 4
+OK = "ok"
+
+
+def embed(
+    loaded: Loaded, paths: Sequence[Path], out: Path, tell: Callable[[int], None] = lambda done: None
+) -> dict[str, str]:
+    """Write the codes of images as a parquet file: path, status, and a list of numbers a code.
+
+    A row's status is `ok`, or why the image could not be read; its codes are then null. The file's metadata
+    names the checkpoint. It appears under its name when it is whole. Of several processes each computes a part
+    of the images, and the first one joins the parts.
+
+    Args:
+        loaded: networks and their checkpoint.
+        paths: image files.
+        out: the parquet file.
+        tell: told how many images are done.
+
+    Returns:
+        The images that could not be read, with the reason.
+
+    Raises:
+        ConfigError: the checkpoint trained no code.
+        RunError: the file cannot be written.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    rows = code_rows(loaded)
+    size = {row.label: row.extract(torch.zeros(1, 3, row.size, row.size)).shape[1] for row in rows}
+    fields = [pa.field("path", pa.string()), pa.field("status", pa.string())]
+    fields += [pa.field(row.label, pa.list_(pa.float32(), size[row.label])) for row in rows]
+    about = {"checkpoint": str(loaded.checkpoint.path), "sha256": loaded.checkpoint.sha256()}
+    schema = pa.schema(fields, {"facecycle": json.dumps(about)})
+    bad: dict[str, str] = {}
+    mine = paths[distributed.share(len(paths))]
+
+    def write(temporary: Path) -> None:
+        with pq.ParquetWriter(temporary, schema) as writer:
+            done = 0
+            for part, pixels, reasons in _read(mine, rows[0].size, GPU_BATCH if rows[0].accelerated else CPU_BATCH):
+                writer.write_table(pa.table(_columns(rows, part, pixels, reasons), schema))
+                bad.update({printable(path): r for path, r in zip(part, reasons, strict=True) if r != OK})
+                done += len(part)
+                tell(done * distributed.count())  # the others are about as far
+
+    if distributed.count() == 1:
+        write_atomically(out, write)
+        return bad
+    write_atomically(_part(out, distributed.rank()), write)
+    found = distributed.gathered(bad)  # when every part is there
+    if distributed.first():
+        _join(out, schema)
+    return {path: reason for each in found for path, reason in each.items()}
+
+
+def _part(out: Path, rank: int) -> Path:
+    return out.with_name(f"{out.name}.part-{rank}")
+
+
+def _join(out: Path, schema: Any) -> None:
+    """Write the parts of all processes as one file, and remove them."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    parts = [_part(out, rank) for rank in range(distributed.count())]
+
+    def write(temporary: Path) -> None:
+        with pq.ParquetWriter(temporary, schema) as writer:
+            for part in parts:
+                for batch in pq.ParquetFile(part).iter_batches():
+                    writer.write_table(pa.Table.from_batches([batch], schema))
+
+    write_atomically(out, write)
+    for part in parts:
+        part.unlink()
+
+
+def code_rows(loaded: Loaded) -> list[FeatureRow]:
+    """Return the codes that a checkpoint trained."""
+    method, checkpoint = loaded.method, loaded.checkpoint
+    names = [name for name in CODES if method.features_from.get(name) in checkpoint.trained]
+    if not names:
+        raise ConfigError(f"{checkpoint.path} trained none of the codes {', '.join(CODES)}")
+    return [_row(method, name, checkpoint.config.size) for name in names]
+
+
+def _row(method: Any, name: str, size: int) -> FeatureRow:
+    return feature_row(name, "", method, lambda images: method.features(images, name), size)
+
+
+def _columns(rows: Sequence[FeatureRow], paths: Sequence[Path], pixels: Tensor, reasons: list[str]) -> dict[str, Any]:
+    """Return the columns of a batch; what could not be read has no codes."""
+    import pyarrow as pa
+
+    columns: dict[str, Any] = {"path": [printable(path) for path in paths], "status": reasons}
+    unreadable = pa.array([reason != OK for reason in reasons])
+    for row in rows:
+        codes = extract_all(row, pixels)
+        values = pa.array(codes.flatten().numpy())
+        columns[row.label] = pa.FixedSizeListArray.from_arrays(values, codes.shape[1], mask=unreadable)
+    return columns
+
+
+def _read(paths: Sequence[Path], size: int, batch: int) -> Iterator[tuple[Sequence[Path], Tensor, list[str]]]:
+    """Yield paths, uint8 images (n, 3, S, S) and reasons; a batch is decoded while the one before is computed."""
+
+    def read_one(path: Path) -> tuple[Tensor, str]:
+        try:
+            return read_square(path, size), OK
+        except DataError as error:
+            return torch.zeros(3, size, size, dtype=torch.uint8), reason(path, error)
+
+    with ThreadPoolExecutor(THREADS) as decoders, ThreadPoolExecutor(1) as ahead:
+
+        def read(start: int) -> tuple[Sequence[Path], Tensor, list[str]]:
+            part = paths[start : start + batch]
+            images, reasons = zip(*decoders.map(read_one, part), strict=True)
+            return part, torch.stack(images), list(reasons)
+
+        upcoming = ahead.submit(read, 0) if paths else None
+        for start in range(0, len(paths), batch):
+            assert upcoming is not None
+            ready = upcoming.result()
+            upcoming = ahead.submit(read, start + batch) if start + batch < len(paths) else None
+            yield ready

@@ -1,0 +1,1 @@
+"""One page of many results, measured and published side by side."""

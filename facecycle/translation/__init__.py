@@ -1,0 +1,1 @@
+"""Faces moved: neutral, frontal, mean and swapped."""

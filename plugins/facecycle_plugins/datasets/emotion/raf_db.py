@@ -1,0 +1,130 @@
+"""The data set `raf-db`: the seven basic emotions of RAF-DB, in the split of its authors."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+import numpy as np
+
+from facecycle.api import Labelled, Task, Track, Verification
+from facecycle.api import Options as BaseOptions
+from facecycle.data.frames import FileDataset, FrameFiles
+from facecycle.data.images import list_images, natural_key
+from facecycle.data.labels.lines import missing_images, numbered_lines, problem
+from facecycle.errors import DataError, MalformedError
+
+CLASSES = ("Surprise", "Fear", "Disgust", "Happiness", "Sadness", "Anger", "Neutral")
+FOLDS = {"train": -1, "test": 0}
+PUBLISHED = {"train": 12271, "test": 3068}
+LIST = "list_patition_label.txt"  # the authors' own spelling
+ROW = re.compile(r"((train|test)_\w+)\.\w+\s+([1-7])")
+LAYOUTS = (
+    f"Expected EmoLabel/{LIST} and Image/aligned/train_00001_aligned.jpg, or {LIST} and aligned/, "
+    "or the folders train/1 to train/7 and test/1 to test/7."
+)
+
+Row = tuple[Path, str, int]
+"""An image, its split and its label, 1 to 7."""
+
+
+class RafDbOptions(BaseOptions):
+    """Options of the data set `raf-db`."""
+
+    path: Path
+    """Folder with EmoLabel/ and Image/, or with list_patition_label.txt and aligned/, or with train/ and test/."""
+    allow_missing: bool = False
+    """Leave out the images that the list names and that do not exist; otherwise they are an error."""
+
+
+class RafDb(FileDataset):
+    """The aligned images; the test split is tested, the other one is for training only."""
+
+    facecycle_api = (1, 0)
+    Options = RafDbOptions
+    kind = "raf-db"
+    licence = "RAF-DB: for research only, not commercial; the images, found on the web, belong to their owners"
+
+    def __init__(self, options: RafDbOptions) -> None:
+        root = options.path
+        if not root.is_dir():
+            raise DataError(f"there is no folder {root}", hint=LAYOUTS)
+        if (root / "EmoLabel" / LIST).is_file():
+            rows = _from_list(root / "EmoLabel" / LIST, root / "Image" / "aligned", options.allow_missing)
+        elif (root / LIST).is_file():
+            rows = _from_list(root / LIST, root / "aligned", options.allow_missing)
+        else:
+            rows = _from_folders(root)
+        if not rows:
+            raise DataError(f"there are no images of RAF-DB in {root}", hint=LAYOUTS)
+        self.files = FrameFiles([path for path, _, _ in rows], root)
+        self._folds = np.array([FOLDS[split] for _, split, _ in rows])
+        self._targets = np.array([label - 1 for _, _, label in rows])
+
+    def tracks(self) -> list[Track]:
+        """Every training image is a track of one frame; test images are not there to be trained on."""
+        training = np.flatnonzero(self._folds < 0).tolist()
+        return [Track(self.files.name(f), self.files.name(f), (f,)) for f in training]
+
+    def labelled(self, task: Task) -> Labelled | Verification:
+        """Return all images with their emotion.
+
+        Raises:
+            DataError: another task than emotion.
+        """
+        if task != "emotion":
+            raise self.refuse(f"labels for {task}")
+        frames = np.arange(len(self._folds))
+        counts = {split: int((self._folds == fold).sum()) for split, fold in FOLDS.items()}
+        note = "the authors' training and test splits; each image taken for a person of its own"
+        return Labelled(frames, self._targets, self._folds, frames, CLASSES, note, counts, PUBLISHED)
+
+
+def _from_list(path: Path, images: Path, allow_missing: bool) -> list[Row]:
+    """Read the list of labels.
+
+    Raises:
+        MalformedError: lines that are no label, or images that do not exist.
+    """
+    rows: list[Row] = []
+    problems: list[str] = []
+    absent: list[tuple[int, Path]] = []
+    seen: set[str] = set()
+    for number, line in numbered_lines(path):
+        match = ROW.fullmatch(line)
+        if match is None:
+            problems.append(problem(path, number, "train_ or test_ in front of a file name, and a label 1 to 7", line))
+            continue
+        stem, split, label = match.groups()
+        if stem in seen:
+            problems.append(problem(path, number, "each image once", line))
+        seen.add(stem)
+        image = images / f"{stem}_aligned.jpg"
+        if os.path.isfile(image):  # a line may hold a longer name than a file can have
+            rows.append((image, split, int(label)))
+        else:
+            absent.append((number, image))
+    if problems:
+        raise MalformedError(f"{path} is malformed", problems, hint="Expected lines such as: train_00001.jpg 5")
+    if absent and not allow_missing:
+        raise missing_images(path, absent)
+    return rows
+
+
+def _from_folders(root: Path) -> list[Row]:
+    """Read the folders `train/1` to `test/7`.
+
+    Raises:
+        MalformedError: a folder of another name in `train` or `test`.
+    """
+    folders = [folder for split in FOLDS for folder in (root / split).glob("[!.]*") if folder.is_dir()]
+    wrong = [folder for folder in folders if folder.name not in {str(label) for label in range(1, len(CLASSES) + 1)}]
+    if wrong:
+        raise MalformedError(
+            f"{root} is malformed",
+            [f"{folder}: expected a folder 1 to 7, got {folder.name!r}" for folder in wrong],
+            hint=LAYOUTS,
+        )
+    folders.sort(key=lambda folder: natural_key(str(folder)))
+    return [(image, folder.parent.name, int(folder.name)) for folder in folders for image in list_images(folder)]

@@ -1,0 +1,1 @@
+"""Faces with a head pose."""

@@ -1,0 +1,1 @@
+"""Tracks and stills without labels, to pretrain on."""

@@ -1,0 +1,1 @@
+"""Pairs of faces of one person or two."""

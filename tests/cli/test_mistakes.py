@@ -1,0 +1,76 @@
+"""One clear message and exit code 2 for each mistake; a traceback for whoever asks."""
+
+from __future__ import annotations
+
+import errno
+from pathlib import Path
+
+import pytest
+from facecycle_cli.main import _for_reader
+from helpers.common import Command, picture, refused
+
+MISTAKES = {
+    "missing data": (["pretrain", "--data", "gone"], ["no file or folder"]),
+    "empty folder": (["pretrain", "--data", "empty"], ["no images below empty"]),
+    "unknown encoder": (
+        ["pretrain", "--encoder", "resnt18"],
+        ["no encoder 'resnt18'", "Did you mean resnet18"],
+    ),
+    "unknown preset": (["pretrain", "--preset", "smal"], ["Did you mean small"]),
+    "wrong key": (["pretrain", "--set", "pears=3"], ["pears: unknown key", "Did you mean pairs"]),
+    "wrong type": (["pretrain", "--set", "pairs=many"], ["pairs = 'many'"]),
+    "no value": (["pretrain", "--set", "pairs"], ["key=value"]),
+    "preset set last": (["pretrain", "--set", "preset=paper"], ["Use --preset NAME"]),
+    "no option's value": (["probe", "--task", "pose", "--data", "a.png", "--option", "folds"], ["--option 'folds'"]),
+    "unknown warper": (["pretrain", "--warper", "referense"], ["Did you mean reference"]),
+    "identity alone": (["pretrain", "--stage", "identity"], ["--from"]),
+    "no stage of the cycle": (
+        ["pretrain", "--stage", "identity", "--from", "x", "--set=stages.identity=none"],
+        ["no stage trains that cycle", "direct (expression)"],
+    ),
+    "folder in use": (
+        ["pretrain", "--out", "used", "--set=data=[{name='tracks', options={path='gone'}}]"],
+        ["used already holds a run"],
+    ),
+    "resume nothing": (["pretrain", "--resume"], ["no run below"]),
+    "weights from nowhere": (["pretrain", "--from", "gone"], ["no checkpoint at gone"]),
+    "no checkpoint": (["translate", "a.png", "--checkpoint", "runs/one"], ["no checkpoint at runs/one"]),
+    "export twice": (["checkpoint", "export", "runs/one", "-o", "a.png"], ["a.png exists already"]),
+    "no image": (["translate", "gone.png"], ["no file or folder gone.png"]),
+    "no number": (["translate", "a.png", "--crop", "1,2"], ["x,y,w,h"]),
+    "not a checkpoint": (
+        ["translate", "a.png", "--checkpoint", "text.safetensors"],
+        ["not a safetensors checkpoint"],
+    ),
+    "no place to test on": (
+        ["probe", "--task", "pose", "--data", "a.png", "--test", "gone.csv"],
+        ["--test gone.csv: there is no file or folder"],
+    ),
+    "no path at all": (["pretrain", "--data", f"shards:pipe:cat {'x' * 300}"], ["where a file's name goes"]),
+    "no labels": (["probe", "--task", "pose", "--data", "gone.csv"], ["no file or folder"]),
+    "unknown kind": (["plugins", "check", "--kind", "losses"], ["no plugin of the kind 'losses'", "loss, dataset"]),
+    "unknown plugin": (["plugins", "show", "resnt18"], ["Did you mean resnet18"]),
+    "package name": (["plugins", "new", "Not A Name"], ["cannot name a package"]),
+}
+
+
+@pytest.mark.parametrize("case", MISTAKES)
+def test_a_mistake_gets_one_clear_message(command: Command, tmp_path: Path, case: str) -> None:
+    arguments, expected = MISTAKES[case]
+    (tmp_path / "empty").mkdir()
+    picture(tmp_path / "a.png")
+    (tmp_path / "text.safetensors").write_text("no checkpoint at all")
+    (tmp_path / "used").mkdir()
+    (tmp_path / "used" / "config.json").write_text("{}")
+    refused(command(*arguments), *expected)
+
+
+def test_a_path_that_cannot_be_reached_is_the_readers_to_mend() -> None:
+    assert _for_reader(PermissionError(errno.EACCES, "Permission denied", "home/x")) == "home/x: Permission denied"
+    assert _for_reader(OSError(errno.EIO, "Input/output error", "x")) is None
+    assert _for_reader(KeyError("x")) is None
+
+
+def test_a_traceback_is_shown_on_request(command: Command) -> None:
+    result = command("pretrain", "--data", "gone", env={"FACECYCLE_DEBUG": "1"})
+    assert "Traceback" in result.stderr

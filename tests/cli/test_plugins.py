@@ -1,0 +1,69 @@
+"""`facecycle plugins` as a process: listed, shown, checked, and new packages that pass their own tests."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from helpers.common import ROOT, Command, refused
+from helpers.sites import GOOD, distribution, install_source
+
+
+def test_plugins_are_listed_shown_and_checked(command: Command) -> None:
+    listed = json.loads(command("plugins", "list", "--json").stdout)
+    assert ("encoder", "timm") in {(entry["kind"], entry["name"]) for entry in listed}
+    assert "class-folders" in command("plugins", "list").stdout
+    shown = command("plugins", "show", "resnet18").stdout
+    assert "timm:resnet18" in shown
+    assert "max_stride" in shown
+    assert "Start from timm's weights" in " ".join(shown.split())
+    checked = command("plugins", "check")
+    assert checked.returncode == 0, checked.stdout
+    assert "broken" not in checked.stdout
+
+
+def test_a_broken_namespace_answers_to_nothing_and_is_named_by_the_check(command: Command, tmp_path: Path) -> None:
+    points = {
+        "facecycle.encoders": {"zoo": "zoo:Thing", "an:odd/name.pt": "zoo:Thing"},
+        "facecycle.namespaces": {"encoder.zoo": "zoo:names"},
+    }
+    source = GOOD.replace("needs_target = True", "channels = stride = 1")
+    env = {"PYTHONPATH": str(distribution(tmp_path / "site", "zoo", points, zoo=source))}
+    assert "timm:resnet18" in command("plugins", "show", "resnet18", env=env).stdout
+    checked = command("plugins", "check", env=env)
+    assert checked.returncode == 2
+    assert "ok      encoder an:odd/name.pt (zoo)" in checked.stdout
+    assert command("plugins", "check", "--kind", "loss", env=env).returncode == 0
+    assert "broken  namespace encoder.zoo: the namespace 'encoder.zoo' of zoo 1.0 (zoo:names)" in checked.stdout
+
+
+def test_a_new_package_installs_and_passes_its_own_test(command: Command, tmp_path: Path) -> None:
+    assert command("plugins", "new", "my-encoder").returncode == 0
+    refused(command("plugins", "new", "my-encoder"), "exists and is not empty")
+    subprocess.run(
+        [
+            *(sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation"),
+            *("--target", str(tmp_path / "site"), str(tmp_path / "my-encoder")),
+        ],
+        check=True,
+        capture_output=True,
+    )
+    env = {**os.environ, "PYTHONPATH": str(tmp_path / "site")}
+    tests = [sys.executable, "-m", "pytest", "-q", str(tmp_path / "my-encoder")]
+    result = subprocess.run(tests, capture_output=True, text=True, env=env, cwd=tmp_path)
+    assert result.returncode == 0, result.stdout
+    assert "my-encoder" in command("plugins", "list", env={"PYTHONPATH": str(tmp_path / "site")}).stdout
+
+
+def test_the_example_package_passes_its_own_tests(tmp_path: Path) -> None:
+    package = ROOT / "plugins" / "facecycle-plugin-example"
+    site = tmp_path / "site"
+    site.mkdir()
+    install_source(site, package)
+    env = {**os.environ, "PYTHONPATH": str(site)}
+    tests = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(package)]
+    result = subprocess.run(tests, capture_output=True, text=True, env=env, cwd=tmp_path)
+    assert result.returncode == 0, result.stdout

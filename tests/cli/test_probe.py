@@ -1,0 +1,263 @@
+"""`data check`, `probe` and `report` over every data set's real layout; test_cli.py runs the commands as processes."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from facecycle_cli import main
+from helpers.common import Command, picture, refused
+from helpers.layouts import LAYOUTS
+from PIL import Image
+
+from facecycle.data.images import read_square
+from facecycle.data.normalise import from_uint8
+from facecycle.networks import load
+
+
+@pytest.fixture
+def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
+    """Run `facecycle` in this process, which has imported everything already, in the test's folder."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments: object) -> subprocess.CompletedProcess[str]:
+        monkeypatch.setattr(sys, "argv", ["facecycle", *map(str, arguments)])
+        with pytest.raises(SystemExit) as ended:
+            main.run()
+        out, err = capsys.readouterr()
+        code = ended.value.code
+        return subprocess.CompletedProcess(sys.argv, code if isinstance(code, int) else 0, out, err)
+
+    return run
+
+
+LABELLED = {
+    "class-folders": "emotion",
+    "raf-db": "emotion",
+    "fer2013": "emotion",
+    "pose-csv": "pose",
+    "biwi": "pose",
+    "identity-folders": "verify",
+    "lfw": "verify",
+    "cplfw": "verify",
+}
+ENCODER = ("--encoder", "hog")
+
+
+@pytest.mark.parametrize("kind", LAYOUTS)
+def test_a_data_set_is_counted_and_shown(command: Command, tmp_path: Path, kind: str) -> None:
+    path = LAYOUTS[kind](tmp_path / "data")
+    result = command("data", "check", kind, path)
+    assert result.returncode == 0, result.stderr
+    published = {"raf-db": "12,271", "fer2013": "28,709", "300w-lp": "122,450", "aflw2000": "2,000", "biwi": "15,678"}
+    if kind in published:
+        assert published[kind] in result.stdout
+        assert "warning: " in result.stdout
+    assert Image.open(tmp_path / "data-check" / f"{kind}.png").height > 100
+
+
+@pytest.mark.parametrize("kind", LABELLED)
+def test_every_labelled_set_is_probed(command: Command, tmp_path: Path, kind: str) -> None:
+    path = LAYOUTS[kind](tmp_path / "data")
+    result = command("probe", "--task", LABELLED[kind], "--data", f"{kind}:{path}", *ENCODER, "--out", "out")
+    assert result.returncode == 0, result.stderr
+    written = json.loads((tmp_path / "out" / "result.json").read_text())
+    assert written["facts"]["data set"] == kind
+    assert {row["feature"] for row in written["rows"]} >= {"hog", "lbp uniform", "lbp nri_uniform", "pixels"}
+    assert any(row["intervals"] for row in written["rows"])
+
+
+def test_pose_is_trained_on_one_set_and_tested_on_another(command: Command, tmp_path: Path) -> None:
+    train, test = LAYOUTS["300w-lp"](tmp_path / "train"), LAYOUTS["aflw2000"](tmp_path / "test")
+    arguments = ["probe", "--task", "pose", "--data", f"300w-lp:{train}", *ENCODER]
+    refused(command(*arguments), "no fold is tested", "--test")
+    result = command(*arguments, "--test", f"aflw2000:{test}", "--out", "out")
+    assert result.returncode == 0, result.stderr
+    assert "6 of 2,000 images of the tested data" in result.stdout
+    written = json.loads((tmp_path / "out" / "result.json").read_text())
+    assert written["counts"] == {"samples": 12, "tested": 6, "training only": 6}
+    result = command("report", "out")
+    assert result.returncode == 0, result.stderr
+    page = (tmp_path / "report" / "report.html").read_text()
+    assert "hog (hog, not trained by facecycle, linear-pose, 64 px, trained on 300w-lp)" in page
+    assert "11.70" in page
+
+
+def test_rows_of_two_protocols_stay_apart_in_the_report(command: Command, tmp_path: Path) -> None:
+    path = LAYOUTS["raf-db"](tmp_path / "data")
+    for protocol in ("linear", "facecycle-raf"):
+        arguments = ["--protocol", protocol, "--data", f"raf-db:{path}", *ENCODER, "--out", f"out/{protocol}"]
+        assert command("probe", *arguments).returncode == 0
+    assert command("report", "out").returncode == 0
+    page = (tmp_path / "report" / "report.md").read_text()
+    for protocol, size in (("linear", 64), ("facecycle-raf", 100)):
+        assert f"hog (hog, not trained by facecycle, {protocol}, {size} px)" in page
+
+
+def test_results_on_one_data_set_stand_below_each_other_in_the_report(command: Command, tmp_path: Path) -> None:
+    path = LAYOUTS["raf-db"](tmp_path / "data")
+    for out in ("one", "two"):
+        result = command("probe", "--task", "emotion", "--data", f"raf-db:{path}", *ENCODER, "--out", f"out/{out}")
+        assert result.returncode == 0, result.stderr
+    shutil.copy(tmp_path / "out" / "one" / "emotion.png", tmp_path / "out" / "one" / "pose.png")  # an earlier probe's
+    assert command("report", "out").returncode == 0
+    page = (tmp_path / "report" / "report.html").read_text()
+    assert page.count("hog (hog, not trained by facecycle, linear, 64 px)") == 2 * 2  # RAF-DB is in two of the tables
+    assert "one/emotion.png" in page
+    assert "one/pose.png" not in page
+
+
+def test_missing_images_are_refused_or_counted(command: Command, tmp_path: Path) -> None:
+    path = LAYOUTS["cplfw"](tmp_path / "data")
+    (path / "3_2.jpg").unlink()
+    arguments = ["probe", "--task", "verify", "--data", f"cplfw:{path}", *ENCODER]
+    refused(command(*arguments), "3_2.jpg", "--allow-missing")
+    result = command(*arguments, "--allow-missing")
+    assert result.returncode == 0, result.stderr
+    assert "19 of 6,000 pairs" in result.stdout
+    refused(command("probe", "--task", "pose", "--data", "synthetic", *ENCODER, "--allow-missing"), "no option")
+
+
+def test_a_pose_file_that_names_missing_images_is_refused(command: Command, tmp_path: Path) -> None:
+    path = LAYOUTS["pose-csv"](tmp_path / "data")
+    (tmp_path / "data" / "p3" / "0.jpg").unlink()
+    arguments = ["probe", "--task", "pose", "--data", path, *ENCODER]
+    refused(command(*arguments), "line 5", "--allow-missing")
+    result = command(*arguments, "--allow-missing")
+    assert result.returncode == 0, result.stderr
+    assert "1 of the file's rows left out" in (tmp_path / "probes" / "pose" / "report.md").read_text()
+
+
+def test_names_that_are_no_text_are_shown_and_escaped(command: Command, tmp_path: Path) -> None:
+    root = LAYOUTS["class-folders"](tmp_path / "data")
+    (root / "happy" / "S099_0|<b>\n#.png").write_text("no image")
+    (Path(os.fsdecode(os.fsencode(root / "happy") + b"/S098_caf\xe9.png"))).write_text("no image")
+    result = command("probe", "--task", "emotion", "--data", root, *ENCODER, "--out", "out")
+    assert result.returncode == 0, result.stderr
+    page = (tmp_path / "out" / "report.md").read_text()
+    assert "<b>" not in page.replace("\\<b\\>", "")
+    assert "caf\\\\xe9.png" in page
+
+
+def test_every_malformed_row_is_named(command: Command, tmp_path: Path) -> None:
+    path = LAYOUTS["raf-db"](tmp_path / "data")
+    listing = path / "EmoLabel" / "list_patition_label.txt"
+    wrong = {3: "train_00002.jpg 9", 5: "what", 9: "valid_1.jpg 1"} | dict.fromkeys(range(11, 15), "x")
+    lines = listing.read_text().splitlines()
+    listing.write_text("\n".join(wrong.get(n, line) for n, line in enumerate(lines, 1)))
+    result = command("data", "check", "raf-db", path)
+    refused(result, "7 rows are malformed")
+    assert all(f"line {number}" in result.stdout for number in wrong)
+
+
+def test_the_papers_protocol_runs_on_its_own_data(command: Command, tmp_path: Path) -> None:
+    path = LAYOUTS["raf-db"](tmp_path / "data")
+    result = command("probe", "--protocol", "facecycle-raf", "--data", f"raf-db:{path}", *ENCODER, "--out", "out")
+    assert result.returncode == 0, result.stderr
+    written = json.loads((tmp_path / "out" / "result.json").read_text())
+    assert written["facts"]["image size"] == "100 px"
+    assert [row["feature"] for row in written["rows"]] == ["majority class", "hog"]
+
+
+def test_neutral_faces_are_measured_where_the_truth_is_known(command: Command, tmp_path: Path) -> None:
+    tiny = "--set=method.options={width=4, motion_width=16, generator_blocks=1, renormalizer_blocks=1}"
+    trained = command("pretrain", "--stage", "expression", "--steps", 1, "--set=pairs=2", tiny, "--out", "run")
+    assert trained.returncode == 0, trained.stderr
+    few = ["--option", "identities=20", "--option", "test_identities=20"]
+    result = command("probe", "--task", "neutral", "--checkpoint", "run", "--out", "out", *few)
+    assert result.returncode == 0, result.stderr
+    written = json.loads((tmp_path / "out" / "result.json").read_text())
+    inputs, frontal, neutral = written["rows"]
+    assert set(neutral["metrics"]) == {"l1", "ssim", "emotion", "verification", "yaw"}
+    # A single step has hardly moved the flow: the warped face is the input still.
+    assert frontal["metrics"]["l1"] == pytest.approx(inputs["metrics"]["l1"], rel=0.1)
+    assert neutral["metrics"]["ssim"] < inputs["metrics"]["ssim"]
+    assert Image.open(tmp_path / "out" / "neutral.png").width > 300
+    for number in range(8):
+        picture(tmp_path / "people" / f"s{number // 2}" / f"{number}.png", number)
+    (tmp_path / "people" / "s3" / "7.png").write_text("no image")
+    arguments = ["--task", "neutral", "--checkpoint", "run", "--data", "identity-folders:people", "--option", "folds=2"]
+    result = command("probe", *arguments)
+    assert result.returncode == 0, result.stderr
+    assert "skipped s3/7.png: not an image" in result.stdout
+
+
+def test_codes_are_written_as_parquet(command: Command, tmp_path: Path) -> None:
+    import pyarrow.parquet as pq
+
+    tiny = "--set=method.options={width=4, motion_width=16, generator_blocks=1, renormalizer_blocks=1}"
+    command("pretrain", "--stage", "expression", "--steps", 1, "--set=pairs=2", tiny, "--out", "run")
+    for number in range(70):
+        picture(tmp_path / "faces" / f"{number}.png", number)
+    (tmp_path / "faces" / "9.png").write_text("no image")
+    result = command("embed", "faces", "--checkpoint", "run", "-o", "codes.parquet")
+    assert result.returncode == 0, result.stderr
+    assert "69 of 70 images" in result.stdout
+    table = pq.read_table(tmp_path / "codes.parquet")
+    assert table.column_names == ["path", "status", "expression"]
+    rows = table.to_pylist()
+    assert [Path(row["path"]).stem for row in rows] == [str(number) for number in range(70)]
+    assert rows[9]["expression"] is None
+    assert "not an image" in rows[9]["status"]
+    method = load(tmp_path / "run").method
+    image = from_uint8(read_square(tmp_path / "faces" / "33.png", 64)[None])
+    with torch.inference_mode():
+        assert rows[33]["expression"] == pytest.approx(method.features(image, "code")[0].tolist(), abs=1e-5)
+    assert json.loads(table.schema.metadata[b"facecycle"])["sha256"]
+    refused(command("embed", "gone", "--checkpoint", "run"), "no file or folder gone")
+
+
+def test_a_folder_is_shown_as_a_gallery_that_escapes_names(command: Command, tmp_path: Path) -> None:
+    tiny = "--set=method.options={width=4, motion_width=16, generator_blocks=1, renormalizer_blocks=1}"
+    command("pretrain", "--stage", "expression", "--steps", 1, "--set=pairs=2", tiny, "--out", "run")
+    for name in ("a&b", "<i>", "c d#1", 'q"'):
+        picture(tmp_path / "faces" / f"{name}.png")
+    result = command("translate", "faces", "--checkpoint", "run", "--out", "out")
+    assert result.returncode == 0, result.stderr
+    page = (tmp_path / "out" / "index.html").read_text()
+    assert page.count('loading="lazy"') == 4 * len(list((tmp_path / "out").glob("a&b-*.png")))
+    assert "<i>" not in page
+    assert "c%20d%231-neutral.png" in page
+    result = command("report", "run", "out")
+    assert result.returncode == 0, result.stderr
+    assert "data:image/png;base64" in (tmp_path / "report" / "report.html").read_text()
+
+
+MISTAKES = {
+    "no task": (["probe"], ["name a task or a protocol"]),
+    "unknown protocol": (["probe", "--protocol", "liner"], ["Did you mean linear"]),
+    "wrong task": (["probe", "--task", "pose", "--protocol", "linear"], ["is for --task emotion"]),
+    "two sources": (["probe", "--task", "pose", *ENCODER, "--feature", "code"], ["--encoder has no checkpoint"]),
+    "weights of nothing": (["probe", "--task", "pose", "--pretrained"], ["--pretrained goes with --encoder"]),
+    "handcrafted weights": (["probe", "--task", "pose", *ENCODER, "--pretrained"], ["option 'pretrained'"]),
+    "neutral has no feature": (["probe", "--task", "neutral", "--feature", "code"], ["has no encoder, feature"]),
+    "size of no encoder": (
+        ["probe", "--task", "pose", "--encoder", "timm:vit_tiny_patch16_224", "--size", "50"],
+        ["does not read images of 50 x 50"],
+    ),
+    "options of the protocol": (
+        ["probe", "--protocol", "facecycle-pose", *ENCODER, "--option", "channels=rgb"],
+        ["facecycle-pose sets it itself"],
+    ),
+    "size of the protocol": (["probe", "--protocol", "facecycle-raf", *ENCODER, "--size", "64"], ["of 100 px"]),
+    "pairs are not trained": (
+        ["probe", "--task", "verify", "--data", "synthetic", "--test", "synthetic", *ENCODER],
+        ["nothing to train"],
+    ),
+    "unknown data": (["data", "check", "raf-bd", "."], ["Did you mean raf-db"]),
+    "no path": (["data", "check", "raf-db"], ["'path'", "required"]),
+    "nothing to report": (["report", "."], ["nothing to report"]),
+    "no folder": (["report", "gone"], ["no folder gone"]),
+}
+
+
+@pytest.mark.parametrize("case", MISTAKES)
+def test_a_mistake_gets_one_clear_message(command: Command, case: str) -> None:
+    arguments, expected = MISTAKES[case]
+    refused(command(*arguments), *expected)

@@ -1,0 +1,102 @@
+"""Configuration layers: what beats what, what is removed, and how a mistake is explained."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from facecycle.config.layers import file_layer, preset_layers, preset_names, resolve, set_layer
+from facecycle.errors import ConfigError
+
+
+@pytest.mark.parametrize("name", preset_names())
+def test_every_preset_resolves_and_survives_json(name: str, tmp_path: Path) -> None:
+    config = resolve(preset_layers(name))
+    assert config.preset == name
+    (tmp_path / "config.json").write_text(config.model_dump_json())
+    assert resolve([file_layer(tmp_path / "config.json")]) == config
+
+
+def test_later_layers_beat_earlier_ones_key_by_key() -> None:
+    config = resolve([*preset_layers("small"), set_layer(["stages.direct.optimizer.lr=0.5", "pairs=4"])])
+    assert config.stages["direct"].optimizer.lr == 0.5
+    assert config.stages["direct"].optimizer.name == "adamw"
+    assert config.pairs == 4
+
+
+def test_a_renamed_component_loses_the_options_of_the_old_one() -> None:
+    layers = [*preset_layers("small"), set_layer(["stages.identity.losses.margin.options.margin=0.2"])]
+    assert resolve(layers).stages["identity"].losses["margin"].options == {"margin": 0.2}
+    renamed = resolve([*layers, set_layer(["stages.identity.losses.margin.name=l1"])])
+    assert renamed.stages["identity"].losses["margin"].options == {}
+    assert renamed.stages["identity"].losses["margin"].views == {"mean_face": 2.0}
+
+
+def test_none_removes_a_stage_a_loss_or_a_view() -> None:
+    removed = ["stages.direct=none", "stages.identity.losses.ssim=none"]
+    removed.append("stages.expression.losses.photometric.views.direct=none")
+    config = resolve([*preset_layers("small"), set_layer(removed)])
+    assert "direct" not in config.stages
+    assert "ssim" not in config.stages["identity"].losses
+    assert "direct" not in config.stages["expression"].losses["photometric"].views
+
+
+def test_all_mistakes_are_reported_with_origin_and_suggestion() -> None:
+    with pytest.raises(ConfigError) as caught:
+        resolve([*preset_layers("small"), set_layer(["pears=3", "seed=banana", "stages.direct.stepz=3"])])
+    message = str(caught.value)
+    assert "pears: unknown key (from --set). Did you mean pairs?" in message
+    assert "seed = 'banana'" in message
+    assert "stages.direct.stepz: unknown key" in message
+    assert "Did you mean steps?" in message
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("stages.direct.optimizer.lr=[]", "begin with 0"),
+        ("stages.direct.optimizer.lr=[[1, 1e-4]]", "begin with 0"),
+        ("stages.direct.optimizer.lr=[[0, 1e-4], [20, 1e-5], [10, 1e-6]]", "rise"),
+        ("stages.direct.optimizer.lr=-1e-4", "must not be negative"),
+        ("stages.direct.optimizer.betas=[1.5, 0.9]", "less than 1"),
+        ("augmentation.crop_ratio=[0, 1]", "two positive numbers"),
+        ("augmentation.crop_scale=[1.1, 0.9]", "the smaller one first"),
+    ],
+)
+def test_a_number_that_no_run_could_use_is_refused(setting: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message) as caught:
+        resolve([*preset_layers("small"), set_layer([setting])])
+    assert setting.partition("=")[0] in str(caught.value)
+
+
+@pytest.mark.parametrize("number", ["inf", "nan"])
+@pytest.mark.parametrize("key", ["stages.direct.losses.photometric.weight", "stages.direct.optimizer.lr"])
+def test_a_number_that_json_does_not_have_is_refused(key: str, number: str) -> None:
+    with pytest.raises(ConfigError, match=re.escape(key)):
+        resolve([*preset_layers("small"), set_layer([f"{key}={number}"])])
+
+
+@pytest.mark.parametrize("bad", ["pairs", "=3", "a..b=1"])
+def test_a_malformed_assignment_is_refused(bad: str) -> None:
+    with pytest.raises(ConfigError, match="key=value"):
+        set_layer([bad])
+
+
+def test_a_run_without_stages_is_refused() -> None:
+    removed = [f"stages.{name}=none" for name in resolve(preset_layers("small")).stages]
+    with pytest.raises(ConfigError, match=r"stages = \{\}: Dictionary should have at least 1 item"):
+        resolve([*preset_layers("small"), set_layer(removed)])
+
+
+def test_an_unknown_preset_suggests_a_known_one() -> None:
+    with pytest.raises(ConfigError, match="Did you mean small"):
+        preset_layers("smal")
+
+
+def test_a_broken_file_names_itself(tmp_path: Path) -> None:
+    path = tmp_path / "run.toml"
+    path.write_text("pairs = = 3")
+    with pytest.raises(ConfigError, match=r"run\.toml is not valid toml"):
+        file_layer(path)

@@ -1,0 +1,192 @@
+"""Every registered first-party component keeps the promises of its kind."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+from helpers.layouts import LAYOUTS
+
+from facecycle.api import GROUPS
+from facecycle.discovery import FIRST_PARTY, scan
+from facecycle.testing import DatasetContract, EncoderContract, LossContract, MethodContract, WarperContract
+
+
+class TestResnet(EncoderContract):
+    name = "resnet18"
+
+
+class TestMobileNet(EncoderContract):
+    name = "timm:mobilenetv3_small_050"
+
+
+class TestConvNext(EncoderContract):
+    name = "timm:convnext_atto"
+
+
+class TestVit(EncoderContract):
+    name = "timm:vit_tiny_patch16_224"
+
+
+class TestPaperEncoder(EncoderContract):
+    name = "facecycle"
+
+
+class TestHog(EncoderContract):
+    name = "hog"
+    trainable = False
+
+
+class TestLbp(EncoderContract):
+    name = "lbp"
+    trainable = False
+
+
+class TestPixels(EncoderContract):
+    name = "pixels"
+    trainable = False
+
+
+class TestReferenceWarper(WarperContract):
+    name = "reference"
+
+
+class TestAutoWarper(WarperContract):
+    name = "auto"
+
+
+class TestL1(LossContract):
+    name = "l1"
+
+
+class TestSsim(LossContract):
+    name = "ssim"
+
+
+class TestSymmetry(LossContract):
+    name = "symmetry"
+
+
+class TestSmoothness(LossContract):
+    name = "smoothness"
+
+
+class TestFolding(LossContract):
+    name = "folding"
+
+
+class TestMargin(LossContract):
+    name = "margin"
+
+
+class TestPerceptual(LossContract):
+    name = "perceptual"
+    options: ClassVar[dict[str, Any]] = {"network": "resnet18", "pretrained": False}
+
+
+class TestFaceCycle(MethodContract):
+    name = "facecycle"
+    options: ClassVar[dict[str, Any]] = {
+        "width": 8,
+        "motion_width": 16,
+        "generator_blocks": 1,
+        "renormalizer_blocks": 1,
+    }
+
+
+class TestSynthetic(DatasetContract):
+    name = "synthetic"
+    tasks = ("emotion", "pose", "verify")
+    options: ClassVar[dict[str, Any]] = {"identities": 5, "test_identities": 20, "takes": 2, "frames": 2}
+
+
+class FileContract(DatasetContract):
+    """A data set over files that the test writes, in the layout of its name."""
+
+    @pytest.fixture(autouse=True)
+    def _files(self, tmp_path: Path) -> None:
+        type(self).options = {"path": str(LAYOUTS[self.name](tmp_path))}
+
+
+class TestTracks(FileContract):
+    name = "tracks"
+
+
+class TestTurned(FileContract):
+    name = "turned"
+
+
+class TestVoxCeleb(FileContract):
+    name = "voxceleb"
+
+
+class TestClassFolders(FileContract):
+    name = "class-folders"
+    tasks = ("emotion",)
+
+
+class TestRafDb(FileContract):
+    name = "raf-db"
+    tasks = ("emotion",)
+
+
+class TestFer2013(FileContract):
+    name = "fer2013"
+    tasks = ("emotion",)
+
+
+class TestPoseCsv(FileContract):
+    name = "pose-csv"
+    tasks = ("pose",)
+
+
+class TestThreeHundredWLp(FileContract):
+    name = "300w-lp"
+    tasks = ("pose",)
+
+
+class TestAflw2000(FileContract):
+    name = "aflw2000"
+    tasks = ("pose",)
+
+
+class TestBiwi(FileContract):
+    name = "biwi"
+    tasks = ("pose",)
+
+
+class TestIdentityFolders(FileContract):
+    name = "identity-folders"
+    tasks = ("verify",)
+
+
+class TestLfw(FileContract):
+    name = "lfw"
+    tasks = ("verify",)
+
+
+class TestCplfw(FileContract):
+    name = "cplfw"
+    tasks = ("verify",)
+
+
+class TestShards(FileContract):
+    name = "shards"
+
+
+def test_every_first_party_component_is_under_contract() -> None:
+    contracts = (DatasetContract, EncoderContract, LossContract, MethodContract, WarperContract)
+    covered = {
+        (value.kind, value.name.partition(":")[0].replace("resnet18", "timm"))
+        for value in globals().values()
+        if isinstance(value, type) and issubclass(value, contracts) and hasattr(value, "name")
+    }
+    inventory = scan()
+    registered = {
+        (kind, entry.name)
+        for kind, group in GROUPS.items()
+        for entry in inventory.in_group(group)
+        if entry.distribution == FIRST_PARTY
+    }
+    assert covered | {("warper", "fused")} == registered  # which kernels/proof/gpu.py tries on a GPU

@@ -1,0 +1,286 @@
+"""Probing: features are extracted once and kept, bad frames are left out and named, tables hold the numbers."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from helpers.common import picture
+from torch import Tensor
+
+from facecycle.data.labels.train_and_test import TrainAndTest
+from facecycle.errors import ConfigError, DataError
+from facecycle.networks import load
+from facecycle.pages import plain
+from facecycle.probing import protocols
+from facecycle.probing.features import FeatureRow
+from facecycle.probing.probe import ProbeResult, run_probe
+from facecycle.probing.protocols import PROTOCOLS
+from facecycle.probing.protocols.facecycle_raf import facecycle_raf
+from facecycle.probing.report import read_result, saved, table, write_report
+from facecycle.probing.rows import BASELINES, baseline_rows, checkpoint_rows, encoder_rows
+from facecycle.registry import build
+
+FACTS = {"checkpoint": "none", "sha256": "0", "data": "here", "image size": "32 px"}
+
+
+def class_folders(root: Path) -> Path:
+    for number in range(20):
+        picture(root / ("happy", "sad")[number % 2] / f"S{number // 2:03d}_{number % 2}.png", number)
+    return root
+
+
+def emotion(root: Path, *rows: FeatureRow) -> ProbeResult:
+    dataset = build("dataset", "class-folders", {"path": str(root)})
+    return run_probe("linear", dataset, rows, FACTS)
+
+
+def test_features_are_extracted_once(tmp_path: Path) -> None:
+    seen: list[int] = []
+
+    def extract(images: Tensor) -> Tensor:
+        seen.append(len(images))
+        return images.mean(dim=(2, 3))
+
+    root = class_folders(tmp_path)
+    first = emotion(root, FeatureRow("mean", "once", extract, 32))
+    again = emotion(root, FeatureRow("mean", "once", extract, 32))
+    assert seen == [20]
+    assert first.rows[1].scores.metrics == again.rows[1].scores.metrics
+    emotion(root, FeatureRow("mean", "other weights", extract, 32))
+    assert seen == [20, 20]
+    picture(root / "happy" / "S000_0.png", 99)
+    emotion(root, FeatureRow("mean", "once", extract, 32))
+    assert seen == [20, 20, 20]
+
+
+def test_features_are_extracted_without_gradients(tmp_path: Path) -> None:
+    weight = torch.ones(3, requires_grad=True)
+
+    def extract(images: Tensor) -> Tensor:
+        found = images.mean(dim=(2, 3)) * weight
+        assert not found.requires_grad
+        return found
+
+    emotion(class_folders(tmp_path), FeatureRow("mean", "gradient", extract, 32))
+
+
+def test_bad_frames_are_left_out_and_named(tmp_path: Path) -> None:
+    root = class_folders(tmp_path)
+    (root / "sad" / "S003_1.png").write_text("no image")
+    result = emotion(root, *encoder_rows("pixels", False, 32))
+    assert result.counts["samples"] == 19
+    assert list(result.bad_frames) == ["sad/S003_1.png"]
+    assert saved(result).unreadable == result.bad_frames
+
+
+def test_pairs_with_a_bad_frame_are_left_out(tmp_path: Path) -> None:
+    for person in range(20):
+        for number in range(2):
+            picture(tmp_path / f"s{person}" / f"{number}.png", 2 * person + number)
+    (tmp_path / "s4" / "1.png").write_text("no image")
+    dataset = build("dataset", "identity-folders", {"path": str(tmp_path)})
+    whole = dataset.labelled("verify")
+    frame = dataset.files.paths.index(tmp_path / "s4" / "1.png")
+    lost = int(((whole.first == frame) | (whole.second == frame)).sum())
+    result = run_probe("cosine-10fold", dataset, encoder_rows("pixels", False, 32), FACTS)
+    assert lost > 0
+    assert result.counts["pairs"] == len(whole.first) - lost
+
+
+def test_features_of_an_image_that_could_not_be_read_are_not_used_when_it_can(tmp_path: Path) -> None:
+    for person in range(20):
+        for number in range(2):
+            picture(tmp_path / "data" / f"s{person}" / f"{number}.png", 2 * person + number)
+    path = tmp_path / "data" / "s4" / "1.png"
+    whole, status = path.read_bytes(), path.stat()
+
+    def similarities(bytes_: bytes, label: str) -> np.ndarray:
+        path.write_bytes(bytes_)
+        os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+        dataset = build("dataset", "identity-folders", {"path": str(tmp_path / "data")})
+        (row,) = encoder_rows("pixels", False, 32)
+        return run_probe("cosine-10fold", dataset, [replace(row, key=label)], FACTS).rows[0].scores.predictions
+
+    damaged = similarities(bytes(len(whole)), "one")
+    mended = similarities(whole, "one")
+    assert len(damaged) < len(mended)
+    assert np.array_equal(mended, similarities(whole, "another"))
+
+
+def test_the_table_shows_what_was_scored() -> None:
+    dataset = build("dataset", "synthetic", {"identities": 30, "test_identities": 20})
+    result = run_probe("linear-pose", dataset, encoder_rows("hog", False, 64), FACTS, limit=200)
+    assert result.counts == {"samples": 440, "tested": 240, "training only": 200}
+    titles, rows = table(saved(result))
+    assert titles[2:] == ["pitch MAE (deg)", "yaw MAE (deg)", "roll MAE (deg)", "mean (deg)"]
+    constant, hog = rows
+    assert constant[0] == "mean pose"
+    assert float(hog[-1].split()[0]) < 0.7 * float(constant[-1].split()[0])
+    tested = result.rows[1].scores
+    errors = np.abs(tested.predictions - result.targets[tested.tested]).mean(axis=0)
+    assert [cell.split()[0] for cell in hog[2:5]] == [f"{error:.2f}" for error in errors]
+
+
+def test_the_report_holds_the_numbers_and_their_protocol(tmp_path: Path) -> None:
+    result = emotion(class_folders(tmp_path / "data"), *encoder_rows("pixels", False, 32))
+    page = write_report(result, tmp_path / "out")
+    written = json.loads((tmp_path / "out" / "result.json").read_text())
+    assert read_result(tmp_path / "out" / "result.json") == saved(result)
+    for row, stored in zip(result.rows, written["rows"], strict=True):
+        assert stored["metrics"] == row.scores.metrics
+        assert stored["chosen"] == {str(fold): value for fold, value in row.scores.chosen.items()}
+    text = page.read_text()
+    for fact in (result.selection, result.note, *FACTS.values(), *table(saved(result))[1][1]):
+        assert plain(fact) in text
+    assert (tmp_path / "out" / "emotion.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_baselines_are_the_papers_and_the_better_ones() -> None:
+    sizes = {row.label: row.extract(torch.zeros(1, 3, row.size, row.size)).shape[1] for row in baseline_rows()}
+    assert sizes == {"hog": 2304, "lbp uniform": 928, "lbp nri_uniform": 944, "pixels": 3072}
+    assert len(BASELINES) == len(sizes)
+
+
+def test_any_encoder_can_be_probed_without_a_checkpoint(tmp_path: Path) -> None:
+    (row,) = encoder_rows("timm:mobilenetv3_small_050", False, 32)
+    assert "untrained" in row.label
+    (again,) = encoder_rows("timm:mobilenetv3_small_050", False, 32)
+    images = torch.rand(2, 3, 32, 32)
+    with torch.inference_mode():
+        assert torch.equal(row.extract(images), again.extract(images))
+    assert row.key == again.key
+
+
+def test_a_checkpoint_that_trained_nothing_has_no_features() -> None:
+    loaded = load(None)
+    untrained = replace(loaded.checkpoint, trained=frozenset())
+    with pytest.raises(ConfigError, match="trained no feature that exists at 64 px"):
+        checkpoint_rows(replace(loaded, checkpoint=untrained), PROTOCOLS["linear"], [], 64)
+
+
+def two_sets(root: Path) -> TrainAndTest:
+    for number in range(12):
+        picture(root / "a" / ("happy", "sad")[number % 2] / f"{number}.png", number)
+        picture(root / "b" / ("Sad", "happy")[number % 2] / f"{number}.png", 50 + number)
+    sets = [build("dataset", "class-folders", {"path": str(root / name), "folds": 2}) for name in "ab"]
+    return TrainAndTest(*sets)
+
+
+def test_one_data_set_trains_and_another_is_tested_with_classes_matched_by_name(tmp_path: Path) -> None:
+    joined = two_sets(tmp_path)
+    labels = joined.labelled("emotion")
+    assert labels.folds.tolist() == [-1] * 12 + [0] * 12
+    assert labels.classes == ("happy", "sad")
+    pixels, bad = joined.images(labels.frames.tolist(), 16)
+    assert bad == [None] * 24
+    # In the second set Sad comes first, by its capital; the names decide.
+    names = [joined.parts[1].files.name(frame) for frame in range(12)]
+    assert [labels.classes[t] for t in labels.targets[12:]] == [name.split("/")[0].lower() for name in names]
+    assert torch.equal(pixels[12:], joined.parts[1].images(range(12), 16)[0])
+    (tmp_path / "b" / "happy").rename(tmp_path / "b" / "awe")
+    renamed = build("dataset", "class-folders", {"path": str(tmp_path / "b"), "folds": 2})
+    with pytest.raises(DataError, match="has the classes awe"):
+        TrainAndTest(joined.parts[0], renamed).labelled("emotion")
+
+
+def test_two_test_splits_do_not_share_features(tmp_path: Path) -> None:
+    joined = two_sets(tmp_path)
+    joined.labelled("emotion")
+    before = joined.fingerprint()
+    third = build("dataset", "class-folders", {"path": str(tmp_path / "b"), "folds": 3, "subject": "(.)"})
+    other = TrainAndTest(joined.parts[0], third)
+    other.labelled("emotion")
+    assert before == other.fingerprint(), "the same images are the same features"
+    picture(tmp_path / "b" / "Sad" / "99.png", 99)
+    more = TrainAndTest(joined.parts[0], build("dataset", "class-folders", {"path": str(tmp_path / "b"), "folds": 2}))
+    more.labelled("emotion")
+    assert more.fingerprint() != before
+
+
+def test_test_splits_of_one_folder_do_not_share_features(tmp_path: Path) -> None:
+    names = ("Angry", "Disgust", "Fear", "Happy", "Sad", "Surprise", "Neutral")
+    for number, name in enumerate(names):
+        for frame in range(2):
+            picture(tmp_path / "train" / name / f"{frame}.png", 2 * number + frame)
+        for split in ("validation", "test"):
+            picture(tmp_path / "fer" / split / name / "0.png", 20 + number)
+    train = build("dataset", "class-folders", {"path": str(tmp_path / "train"), "folds": 2})
+    marks = []
+    for split in ("private", "public"):
+        joined = TrainAndTest(train, build("dataset", "fer2013", {"path": str(tmp_path / "fer"), "test": split}))
+        assert len(joined.labelled("emotion").frames) == 21
+        marks.append(joined.fingerprint())
+    assert marks[0] != marks[1]
+
+
+def test_training_and_tested_data_may_not_be_the_same_images(tmp_path: Path) -> None:
+    train = two_sets(tmp_path).parts[0]
+    with pytest.raises(DataError, match="share images"):
+        TrainAndTest(train, train).labelled("emotion")
+
+
+def raf(epochs: int, kept: str, extract: object, turned: bool = False) -> protocols.scores.Scores:
+    """Bright against dark images of 100 px; turned round, dark against bright."""
+    levels = torch.tensor([40, 200] * 20, dtype=torch.uint8).view(-1, 1, 1, 1)
+    pixels = levels.expand(-1, 3, 100, 100).contiguous()
+    targets, folds = np.array([turned, not turned] * 20).astype(int), np.array([-1] * 30 + [0] * 10)
+    row = FeatureRow("mean", kept, extract, 100)  # type: ignore[arg-type]
+    return facecycle_raf(row, pixels, "mark", targets, folds, np.arange(40), epochs=epochs)
+
+
+def test_the_papers_classifier_learns_without_gradients_in_the_encoder() -> None:
+    weight = torch.full((3, 2), 0.1, requires_grad=True)
+
+    def extract(images: Tensor) -> Tensor:
+        found = images.mean(dim=(2, 3)) @ weight
+        assert not found.requires_grad
+        return found
+
+    scores = raf(60, "learns", extract)
+    assert scores.metrics["accuracy"] == 1.0
+    assert scores.tested.tolist() == list(range(30, 40))
+    assert weight.grad is None
+
+
+def test_a_classifier_that_learned_other_labels_is_not_taken_up() -> None:
+    weight = torch.full((3, 2), 0.1)
+    extract = lambda images: images.mean(dim=(2, 3)) @ weight  # noqa: E731
+    assert raf(60, "labels", extract).metrics["accuracy"] == 1.0
+    turned, fresh = (raf(60, key, extract, turned=True) for key in ("labels", "never seen"))
+    assert np.array_equal(turned.predictions, fresh.predictions)
+
+
+def test_the_papers_classifier_goes_on_where_it_was_stopped() -> None:
+    class Stopped(Exception):
+        pass
+
+    calls = 0
+
+    def extract(images: Tensor) -> Tensor:
+        nonlocal calls
+        calls += 1
+        if calls == 4:
+            raise Stopped
+        return images.mean(dim=(2, 3))
+
+    with pytest.raises(Stopped):
+        raf(6, "stopped", extract)
+    before = calls
+    resumed = raf(6, "stopped", extract)
+    # One call for the tested images, one an epoch; the two finished epochs are not repeated.
+    assert calls - before == 1 + 4
+    whole = raf(6, "whole", lambda images: images.mean(dim=(2, 3)))
+    assert np.array_equal(resumed.predictions, whole.predictions)
+
+
+def test_a_result_that_no_probe_wrote_is_refused(tmp_path: Path) -> None:
+    for text in ("", "[]", '{"format": "facecycle-probe/9"}', "{"):
+        (tmp_path / "result.json").write_text(text)
+        with pytest.raises(DataError, match=r"result\.json is not the result of a probe"):
+            read_result(tmp_path / "result.json")

@@ -1,0 +1,209 @@
+"""Protocols find what is there, find nothing where nothing is, and never look at the test fold."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from sklearn.linear_model import LogisticRegression, Ridge
+
+from facecycle.errors import DataError
+from facecycle.probing.protocols.cosine import best_threshold, cosine_folds
+from facecycle.probing.protocols.linear import (
+    ALPHA_GRID,
+    constant,
+    inner_splits,
+    linear,
+    linear_pose,
+    rotate,
+    standardise,
+)
+from facecycle.probing.protocols.scores import bootstrap, interval_over_folds
+
+
+def five_folds(n: int) -> tuple[np.ndarray, np.ndarray]:
+    groups = np.arange(n) // 4
+    return groups % 5, groups
+
+
+def test_separable_classes_are_separated() -> None:
+    rng = np.random.default_rng(0)
+    targets = rng.integers(0, 3, 120)
+    features = np.eye(3)[targets] @ rng.normal(size=(3, 300)) + 0.05 * rng.normal(size=(120, 300))
+    scores = linear(features, targets, *five_folds(120))
+    assert scores.metrics["accuracy"] == 1.0
+    assert len(scores.folds) == 5
+    assert sorted(scores.tested.tolist()) == list(range(120))
+
+
+def test_labels_without_a_reason_give_chance() -> None:
+    rng = np.random.default_rng(1)
+    targets = rng.integers(0, 2, 400)
+    scores = linear(rng.normal(size=(400, 20)), targets, *five_folds(400))
+    assert abs(scores.metrics["accuracy"] - 0.5) < 0.1
+
+
+def test_a_linear_map_to_angles_is_recovered() -> None:
+    rng = np.random.default_rng(2)
+    features = rng.normal(size=(200, 10))
+    targets = features @ rng.normal(size=(10, 3)) * 5 + [3, -7, 1]
+    scores = linear_pose(features, targets, *five_folds(200))
+    assert scores.metrics["mean"] < 0.2
+    blind = constant("pose", targets, *five_folds(200))
+    assert blind.metrics["mean"] == pytest.approx(np.abs(targets - targets.mean(0)).mean(), rel=0.1)
+
+
+def test_training_only_samples_are_never_tested() -> None:
+    rng = np.random.default_rng(3)
+    folds = np.r_[np.full(60, -1), np.zeros(20, int)]
+    scores = linear_pose(rng.normal(size=(80, 4)), rng.normal(size=(80, 3)), folds, np.arange(80))
+    assert scores.tested.tolist() == list(range(60, 80))
+    assert list(scores.folds) == [0]
+
+
+@pytest.mark.parametrize("shape", [(40, 15), (30, 200)])
+def test_rotation_changes_no_prediction(shape: tuple[int, int]) -> None:
+    rng = np.random.default_rng(4)
+    train, test = rng.normal(size=shape), rng.normal(size=(10, shape[1]))
+    train -= train.mean(0)
+    small, small_test = (x.astype(float) for x in rotate(train, test))
+    assert small.shape[1] <= min(shape)
+    values, classes = rng.normal(size=(shape[0], 3)), rng.integers(0, 3, shape[0])
+    plain = Ridge(2.0).fit(train, values).predict(test)
+    assert np.allclose(Ridge(2.0).fit(small, values).predict(small_test), plain, atol=1e-4)
+    exact = {"C": 0.1, "tol": 1e-8, "max_iter": 5000}
+    a = LogisticRegression(**exact).fit(train, classes).predict_proba(test)
+    b = LogisticRegression(**exact).fit(small, classes).predict_proba(small_test)
+    assert np.allclose(a, b, atol=1e-3)
+
+
+def test_features_that_never_vary_give_chance() -> None:
+    targets = np.arange(40) % 2
+    scores = linear(np.ones((40, 200)), targets, *five_folds(40))
+    assert scores.metrics["accuracy"] == 0.5
+
+
+def test_standardising_looks_at_the_training_part_alone() -> None:
+    rng = np.random.default_rng(5)
+    train, test = rng.normal(3, 2, (50, 4)), rng.normal(100, 9, (20, 4))
+    scaled, scaled_test = standardise(train, test)
+    # Standardised in single precision.
+    assert np.allclose(scaled.mean(0), 0, atol=1e-6)
+    assert np.allclose(scaled.std(0), 1, atol=1e-6)
+    assert np.allclose(scaled_test, (test - train.mean(0)) / train.std(0), rtol=1e-5)
+
+
+@given(hnp.arrays(float, st.integers(1, 30), elements=st.integers(-5, 5).map(float)), st.randoms())
+def test_the_threshold_is_the_best_there_is(scores: np.ndarray, random: object) -> None:
+    same = np.array([random.random() < 0.5 for _ in scores])  # type: ignore[attr-defined]
+    found = best_threshold(scores, same)
+    accuracy = ((scores >= found) == same).mean()
+    candidates = [*scores, scores.max() + 1]
+    assert accuracy == max(((scores >= c) == same).mean() for c in candidates)
+
+
+def test_verification_finds_persons_and_reports_chance_without_any() -> None:
+    rng = np.random.default_rng(6)
+    people = rng.normal(size=(40, 16)) + 5
+    a, b = np.arange(40).repeat(10), rng.integers(0, 40, 400)
+    b[::2] = a[::2]
+    features = lambda who: people[who] + 0.1 * rng.normal(size=(400, 16))  # noqa: E731
+    folds = np.arange(400) % 10
+    good = cosine_folds(features(a), features(b), a == b, folds)
+    assert good.metrics["accuracy"] > 0.97
+    assert good.metrics["auc"] > 0.99
+    noise = cosine_folds(rng.normal(size=(400, 16)), rng.normal(size=(400, 16)), a == b, folds)
+    assert abs(noise.metrics["auc"] - 0.5) < 0.1
+
+
+def test_a_threshold_never_sees_its_own_fold() -> None:
+    # In fold 0 the order is turned round: a threshold that had seen it would do better than 0 there.
+    same = np.tile([True, False], 20)
+    folds = np.repeat(np.arange(10), 4)
+    angle = np.where(same ^ (folds == 0), 0.1, 2.0)
+    first = np.tile([1.0, 0.0], (40, 1))
+    second = np.c_[np.cos(angle), np.sin(angle)]
+    mirrored = np.r_[first, -first], np.r_[second, -second]  # centred by any subset of whole folds
+    scores = cosine_folds(*mirrored, np.r_[same, same], np.r_[folds, folds])
+    assert scores.folds[0]["accuracy"] == 0.0
+    assert all(scores.folds[fold]["accuracy"] == 1.0 for fold in range(1, 10))
+
+
+@pytest.mark.parametrize(
+    ("folds", "groups", "message"),
+    [
+        (np.full(20, -1), np.arange(20), "no fold is tested"),
+        (np.zeros(20, int), np.arange(20), "nothing to train on"),
+        (np.arange(20) % 2, np.zeros(20, int), "fewer than two people"),
+    ],
+)
+def test_a_split_that_cannot_be_used_says_why(folds: np.ndarray, groups: np.ndarray, message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        linear_pose(np.random.default_rng(7).normal(size=(20, 3)), np.ones((20, 3)), folds, groups)
+
+
+def test_pairs_of_a_single_fold_are_refused() -> None:
+    with pytest.raises(DataError, match="fewer than two folds"):
+        cosine_folds(np.ones((4, 2)), np.ones((4, 2)), np.array([True, False] * 2), np.zeros(4, int))
+
+
+def test_the_bootstrap_covers_the_mean_as_often_as_it_says() -> None:
+    rng = np.random.default_rng(8)
+    covered = 0
+    for _ in range(200):
+        low, high = bootstrap(rng.normal(3, 2, 60), np.arange(60))
+        covered += low <= 3 <= high
+    assert 0.88 < covered / 200 < 0.99
+
+
+def test_the_bootstrap_draws_people_not_images() -> None:
+    values = np.repeat(np.random.default_rng(9).normal(size=20), 50)
+    people = np.arange(20).repeat(50)
+    low, high = bootstrap(values, people)
+    single_low, single_high = bootstrap(values, np.arange(1000))
+    assert high - low > 4 * (single_high - single_low)
+    assert bootstrap(np.ones(10), np.arange(10)) == (1.0, 1.0)
+    assert bootstrap(values, np.zeros(1000)) is None
+
+
+def test_the_interval_over_folds_is_students() -> None:
+    low, high = interval_over_folds(np.array([0.7, 0.72, 0.74, 0.76, 0.78]))
+    # t(0.975, 4) = 2.7764; the deviation of these five is 0.0316.
+    assert (low, high) == pytest.approx(
+        (0.74 - 2.7764 * 0.031623 / 5**0.5, 0.74 + 2.7764 * 0.031623 / 5**0.5), abs=1e-5
+    )
+
+
+def test_the_pose_regression_is_ridge_with_an_intercept_at_the_best_alpha() -> None:
+    rng = np.random.default_rng(10)
+    features = rng.normal(size=(120, 30)).astype(np.float32)
+    targets = features[:, :3] * 8 + rng.normal(size=(120, 3)) * 4 + [5, -3, 1]
+    groups = np.arange(120) // 2
+    folds = np.where(np.arange(120) < 90, -1, 0)
+    scores = linear_pose(features, targets, folds, groups)
+    x, x_test = standardise(features[:90], features[90:])
+    errors = []
+    for alpha in ALPHA_GRID:
+        fits = [(Ridge(alpha).fit(x[a], targets[a]), b) for a, b in inner_splits(targets[:90], groups[:90], False)]
+        errors.append(np.mean([np.abs(model.predict(x[b]) - targets[b]).mean() for model, b in fits]))
+    best = ALPHA_GRID[int(np.argmin(errors))]
+    assert scores.chosen == {0: best}
+    assert np.allclose(scores.predictions, Ridge(best).fit(x, targets[:90]).predict(x_test), atol=1e-3)
+
+
+def test_data_with_nothing_to_train_on_says_so() -> None:
+    with pytest.raises(DataError, match="nothing to train on"):
+        constant("emotion", np.ones(8, int), np.zeros(8, int), np.arange(8))
+
+
+def test_a_single_class_cannot_be_learned_from() -> None:
+    folds = np.r_[np.full(12, -1), np.zeros(4, int)]
+    with pytest.raises(DataError, match="single class"):
+        linear(np.random.default_rng(11).normal(size=(16, 3)), np.zeros(16, int), folds, np.arange(16))
+
+
+def test_pairs_of_one_kind_are_refused() -> None:
+    with pytest.raises(DataError, match="of one kind only"):
+        cosine_folds(np.ones((4, 2)), np.ones((4, 2)), np.ones(4, bool), np.arange(4) % 2)
