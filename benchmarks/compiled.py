@@ -10,8 +10,8 @@ from common import interleave, ratio, seconds
 
 from facecycle.api import Pairs
 from facecycle.config.layers import preset_layers, resolve
-from facecycle.device import choose_device, keep_pages
-from facecycle.networks import build_method
+from facecycle.device import keep_pages
+from facecycle.networks import build_method, choose_device
 from facecycle.pretraining.objective import Objective
 
 ROUNDS = 5

@@ -24,8 +24,8 @@ from facecycle.config.layers import preset_layers, resolve
 from facecycle.config.settings import RunConfig
 from facecycle.data.batches import Batches
 from facecycle.data.frame_cache import limit
+from facecycle.data.images import MEAN, STD
 from facecycle.data.joined import build_tracks
-from facecycle.data.normalise import MEAN, STD
 from facecycle.data.shards.write import shard
 from facecycle.registry import build
 

@@ -16,7 +16,7 @@ import torch
 from common import Result, interleave, ratio, seconds
 from torch import nn
 
-from facecycle.data.normalise import from_uint8
+from facecycle.data.images import from_uint8
 from facecycle.probing.features import extract_all, feature_row
 from facecycle.probing.protocols.linear import linear
 from facecycle.registry import build

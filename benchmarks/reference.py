@@ -71,14 +71,14 @@ def expression_step(method: FaceCycle, vgg: nn.Module, full: Tensor) -> Tensor:
     flow = method.motion(method.expression(full))
     back = -warper.warp(flow, flow).clamp(-1, 1)
     neutral = method.generator(full, flow, warper, None)
-    direct_neutral = warper.warp(full, flow, True)
-    direct = warper.warp(swap_halves(direct_neutral), back, True)
+    frontal = warper.warp(full, flow, True)
+    direct = warper.warp(swap_halves(frontal), back, True)
     swapped_warp = warper.warp(swap_halves(neutral), back, True)
     reconstruction = method.generator(swap_halves(neutral), back, warper, None)
     still = method.generator(full, None, warper, None)
     pixel = sum(F.l1_loss(x, full) for x in (reconstruction, still, swapped_warp)) + 1.5 * F.l1_loss(direct, full)
     similarity = (1 - ssim(full, reconstruction)) + (1 - ssim(full, still)) + 1.5 * (1 - ssim(full, direct))
-    shape = symmetry(neutral) + 0.5 * symmetry(direct_neutral)
+    shape = symmetry(neutral) + 0.5 * symmetry(frontal)
     texture = perceptual(vgg, [neutral, swapped_warp, direct, reconstruction], full)
     return 0.01 * texture + pixel + 1.5 * shape + 5 * similarity
 

@@ -96,7 +96,9 @@ def probes(width: int, data: Path, out: Path) -> str:
     for task, source in (("pose", data / "tracks" / "pose.csv"), ("emotion", data / "emotions")):
         _facecycle("probe", "--task", task, "--data", source, "--checkpoint", run, "--out", out / f"{task}-{width}")
         rows = json.loads((out / f"{task}-{width}" / "result.json").read_text())["rows"]
-        found += [f"{task} {row['feature']} {row['metrics']}" for row in rows if row["feature"] in {"code", "conv"}]
+        found += [
+            f"{task} {row['feature']} {row['metrics']}" for row in rows if row["feature"] in {"expression", "conv"}
+        ]
     return "; ".join(found)
 
 

@@ -39,7 +39,7 @@ import matplotlib.pyplot
 from PIL import Image
 from reference import PlainWarper
 from facecycle.api import Parts
-from facecycle.data.normalise import from_uint8, to_uint8
+from facecycle.data.images import from_uint8, to_uint8
 from facecycle.data.pairs import seeded
 from facecycle.method.encoder import FaceCycleEncoder
 from facecycle.method.facecycle import FaceCycle, FaceCycleOptions

@@ -13,7 +13,7 @@ from pydantic_core import PydanticUndefined
 from facecycle.config.layers import preset_names
 from facecycle.config.settings import (
     AugmentationConfig,
-    Component,
+    Choice,
     LossConfig,
     OptimizerConfig,
     RunConfig,
@@ -42,26 +42,26 @@ FOOT = """\
 
 What losses look at, of the method `facecycle`; `x` and `y` are the two images of a pair. A stage computes the views
 that its losses name, and runs no network that none of them needs. The preset `small` begins with the direct path
-alone: `direct` and `direct_neutral`, which need no generator.
+alone: `direct` and `frontal`, which need no generator.
 
 | view of the cycle `expression` | | is compared with |
 | --- | --- | --- |
-| `direct_neutral` | `x`, its pixels warped to the neutral pose | `x`; for `symmetry`, which has no target |
+| `frontal` | `x`, its pixels warped to the neutral pose | `x`; for `symmetry`, which has no target |
 | `direct` | the same of `y`, warped back by the flow of `x` | `x` |
 | `neutral` | the neutral face of `x`, by the generator | `x`; for `symmetry` |
 | `swapped_warp` | the neutral face of `y`, its pixels warped back by the flow of `x` | `x` |
 | `reconstruction` | the neutral face of `y`, taken back by the generator with the flow of `x` | `x` |
 | `identity_reconstruction` | `x` through the generator without being moved | `x` |
-| `motion` | the flow (2P, 2, 16, 16); for `smoothness` and `folding` | |
+| `flow` | the flow (2P, 2, 16, 16); for `smoothness` and `folding` | |
 
 | view of the cycle `identity` | | is compared with |
 | --- | --- | --- |
 | `mean_face` | the neutral face of `x` without its identity | the neutral face of `x` |
 | `common_mean_face` | the same | the mean of the batch's mean faces |
-| `rec_neutral` | the batch's mean face given the identity of `x` | the neutral face of `x` |
+| `restored_neutral` | the batch's mean face given the identity of `x` | the neutral face of `x` |
 | `swapped_neutral` | the batch's mean face given the identity of `y` | the neutral face of `x` |
-| `direct` | `rec_neutral`, its pixels warped back by the flow of `x` | `x` |
-| `reconstruction` | `rec_neutral`, taken back by the generator | `x` |
+| `direct` | `restored_neutral`, its pixels warped back by the flow of `x` | `x` |
+| `reconstruction` | `restored_neutral`, taken back by the generator | `x` |
 """
 
 
@@ -105,7 +105,7 @@ def page() -> str:
         LossConfig,
         OptimizerConfig,
         AugmentationConfig,
-        Component,
+        Choice,
     ]
     head = HEAD.format(presets="`, `".join(preset_names()))
     return "\n".join([head, *(section(model) for model in models), FOOT])

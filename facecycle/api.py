@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
 from pydantic import BaseModel, ConfigDict
 
@@ -42,15 +42,6 @@ class Options(BaseModel):
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True)
-
-
-class Plugin(Protocol):
-    """What every plugin offers, whatever its kind."""
-
-    facecycle_api: ClassVar[tuple[int, int]]
-    Options: ClassVar[type[BaseModel]]
-
-    def __init__(self, options: Any) -> None: ...
 
 
 # --- encoders, warpers, losses ------------------------------------------------------------------
@@ -104,7 +95,7 @@ class Loss(Protocol):
     def __call__(self, predictions: Tensor, target: Tensor | None) -> Tensor:
         """Map predictions (V, B, 3, H, W) and their common target (B, 3, H, W) to losses (V,), means over the images.
 
-        Of a view that is a flow, such as `motion`, they are (V, B, 2, h, w).
+        Of a view that is a flow, such as `flow`, they are (V, B, 2, h, w).
 
         Of several processes each sees its own images of a batch: the mean of equal shares is the loss of the whole.
         """
@@ -308,7 +299,7 @@ class Method(Protocol):
         """The modules that a cycle trains; all others are frozen and in evaluation mode."""
         ...
 
-    def __call__(self, pairs: Pairs, cycle: str, wanted: frozenset[str], generator: torch.Generator | None) -> Views:
+    def __call__(self, pairs: Pairs, cycle: str, wanted: frozenset[str], noise: torch.Generator | None) -> Views:
         """Compute the `wanted` views of a cycle, and no network that they do not need."""
         ...
 
@@ -317,7 +308,7 @@ class Method(Protocol):
         ...
 
     def translate(
-        self, images: Tensor, drivers: Tensor | None, generator: torch.Generator | None, wanted: frozenset[str]
+        self, images: Tensor, drivers: Tensor | None, noise: torch.Generator | None, wanted: frozenset[str]
     ) -> dict[str, Tensor]:
         """Map normalised images (B, 3, S, S) to the wanted panels, `flow` (B, 2, h, w) among them if asked for.
 

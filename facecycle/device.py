@@ -22,11 +22,6 @@ def keep_pages() -> None:
             mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
 
 
-def choose_device() -> torch.device:
-    """Return the GPU where there is one, else the CPU."""
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-
-
 def computes_bfloat16() -> bool:
     """Tell whether this machine has instructions for bfloat16; without them it takes longer than float32."""
     if torch.cuda.is_available():

@@ -17,8 +17,6 @@ import torch
 from torch import Tensor, distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from facecycle.device import choose_device
-
 
 def join() -> None:
     """Meet the other processes of the launcher, over NCCL where there are GPUs and over gloo elsewhere."""
@@ -39,7 +37,7 @@ def ended_elsewhere(error: RuntimeError) -> bool:
     return _met() and (isinstance(error, distributed.DistError) or "Connection closed by peer" in str(error))
 
 
-def count() -> int:
+def world_size() -> int:
     """Return the number of processes."""
     return distributed.get_world_size() if _met() else 1
 
@@ -49,69 +47,69 @@ def rank() -> int:
     return distributed.get_rank() if _met() else 0
 
 
-def first() -> bool:
+def is_main() -> bool:
     """Tell whether this is the process that writes and speaks."""
     return rank() == 0
 
 
-def from_first(compute: Callable[[], Any]) -> Any:
+def broadcast(compute: Callable[[], Any]) -> Any:
     """Have the first process compute something, and return it in every process."""
     if not _met():
         return compute()
-    found = [compute() if first() else None]
+    found = [compute() if is_main() else None]
     distributed.broadcast_object_list(found)
     return found[0]
 
 
-def gathered(value: Any) -> list[Any]:
+def all_gather(value: Any) -> list[Any]:
     """Return every process's value, in their order."""
     if not _met():
         return [value]
-    found = [None] * count()
+    found = [None] * world_size()
     distributed.all_gather_object(found, value)
     return found
 
 
-def mean(values: Tensor) -> Tensor:
+def reduce_mean(values: Tensor) -> Tensor:
     """Return the mean over the processes, without gradients."""
     if not _met():
         return values
     total = values.clone()
     distributed.all_reduce(total)
-    return total / count()
+    return total / world_size()
 
 
-def largest(value: int) -> int:
+def reduce_max(value: int) -> int:
     """Return the largest of the processes' values."""
     if not _met():
         return value
-    found = torch.tensor(value, device=choose_device())
+    found = torch.tensor(value, device="cuda" if distributed.get_backend() == "nccl" else "cpu")
     distributed.all_reduce(found, distributed.ReduceOp.MAX)
     return int(found)
 
 
 def share(length: int) -> slice:
     """Return this process's part of so many items; the parts follow each other in the order of the processes."""
-    return slice(*(part * length // count() for part in (rank(), rank() + 1)))
+    return slice(*(part * length // world_size() for part in (rank(), rank() + 1)))
 
 
-def synchronised(network: nn.Module) -> nn.Module:
+def sync_batch_norm(network: nn.Module) -> nn.Module:
     """Let batch norm see the batch of all processes, where there are several and torch can: on GPUs.
 
     Subclasses, such as timm's batch norm with an activation, stay as they are: torch would convert a part of them.
     """
     kinds = {type(module) for module in network.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)}
-    if count() > 1 and torch.cuda.is_available() and kinds == {nn.BatchNorm2d}:
+    if world_size() > 1 and torch.cuda.is_available() and kinds == {nn.BatchNorm2d}:
         return nn.SyncBatchNorm.convert_sync_batchnorm(network)
     return network
 
 
-def in_step(network: nn.Module) -> nn.Module:
+def data_parallel(network: nn.Module) -> nn.Module:
     """Return a network whose gradients are averaged over the processes; its parameters become the first one's."""
     # A stage need not use all that its cycle trains. (`static_graph` would allow that too: its gradients were wrong.)
-    return DistributedDataParallel(network, find_unused_parameters=True) if count() > 1 else network
+    return DistributedDataParallel(network, find_unused_parameters=True) if world_size() > 1 else network
 
 
-def unsynchronised(network: nn.Module) -> AbstractContextManager[None]:
-    """Keep the gradients of a network from `in_step` to this process meanwhile; a later pass averages their sum."""
+def no_sync(network: nn.Module) -> AbstractContextManager[None]:
+    """Keep the gradients of a `data_parallel` network to this process meanwhile; a later pass averages their sum."""
     return network.no_sync() if isinstance(network, DistributedDataParallel) else contextlib.nullcontext()

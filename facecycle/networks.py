@@ -16,8 +16,13 @@ from facecycle import registry
 from facecycle.api import Kind, Method, Parts
 from facecycle.checkpoints import model_file
 from facecycle.checkpoints.model_file import Checkpoint
-from facecycle.config.settings import Component, RunConfig
+from facecycle.config.settings import Choice, RunConfig
 from facecycle.errors import CheckpointError, ConfigError, PluginError, did_you_mean
+
+
+def choose_device() -> torch.device:
+    """Return the GPU where there is one, else the CPU."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def build_method(config: RunConfig, *, weights_follow: bool = False, device: str = "cpu") -> Any:
@@ -72,14 +77,14 @@ class _Undrawn(TorchFunctionMode):
 
 def provenance(config: RunConfig) -> dict[str, dict[str, str]]:
     """Return which distribution and version each component of a run came from, by kind and name."""
-    named: list[tuple[Kind, Component]] = [
+    named: list[tuple[Kind, Choice]] = [
         ("method", config.method),
         ("encoder", config.encoder),
         ("warper", config.warper),
         *[("dataset", c) for c in config.data],
     ]
     losses = {loss.name for stage in config.stages.values() for loss in stage.losses.values()}
-    named += [("loss", Component(name=name)) for name in sorted(losses)]
+    named += [("loss", Choice(name=name)) for name in sorted(losses)]
     found = {}
     for kind, component in named:
         plugin = registry.find(kind, component.name)
@@ -124,7 +129,7 @@ def load(path: Path | None) -> Loaded:
     config = found.config
     if config.warper.name == "fused":
         # Trained where Triton runs, used anywhere: the demand for it belongs to that run, not to its weights.
-        config = config.model_copy(update={"warper": Component(name="auto")})
+        config = config.model_copy(update={"warper": Choice(name="auto")})
     try:
         method = _with_weights(config, found)
     except PluginError as error:

@@ -12,7 +12,7 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from facecycle.atomic import write_atomically
-from facecycle.data.normalise import to_uint8
+from facecycle.data.images import to_uint8
 
 BACKGROUND = 255
 GAP = 4

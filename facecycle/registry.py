@@ -37,25 +37,25 @@ REQUIRED: dict[Kind, tuple[str, ...]] = {
 
 
 @dataclass(frozen=True)
-class Component:
+class Plugin:
     """A plugin that a name stands for; `model` is what follows the colon of an open namespace."""
 
     kind: Kind
-    plugin: str
+    entry: str
     model: str | None
     distribution: str
     version: str
     entry_point: str
 
     @classmethod
-    def of_entry(cls, kind: Kind, entry: Found, model: str | None = None) -> Component:
+    def of_entry(cls, kind: Kind, entry: Found, model: str | None = None) -> Plugin:
         """Return the plugin that an entry point registers."""
         return cls(kind, entry.name, model, entry.distribution, entry.version, entry.entry_point)
 
     @property
     def name(self) -> str:
         """The name without abbreviation: `timm:resnet18`."""
-        return self.plugin if self.model is None else f"{self.plugin}:{self.model}"
+        return self.entry if self.model is None else f"{self.entry}:{self.model}"
 
     @property
     def origin(self) -> str:
@@ -63,7 +63,7 @@ class Component:
         return f"{self.distribution} {self.version} ({self.entry_point})".replace("  ", " ")
 
 
-def find(kind: Kind, name: str) -> Component:
+def find(kind: Kind, name: str) -> Plugin:
     """Find the plugin a name stands for. No plugin is imported.
 
     Raises:
@@ -79,13 +79,13 @@ def find(kind: Kind, name: str) -> Component:
     distribution, slash, local = name.rpartition("/")
     plugin, colon, model = (local if slash else name).partition(":")
     claims = {
-        f"{e.distribution}/{e.name}{colon}{model}": Component.of_entry(kind, e, model if colon else None)
+        f"{e.distribution}/{e.name}{colon}{model}": Plugin.of_entry(kind, e, model if colon else None)
         for e in scan().in_group(GROUPS[kind])
         if e.name == plugin and (not slash or e.distribution == canonical(distribution))
     }
     if not colon and not slash:
         claims |= {
-            f"{owner.distribution}/{owner.name}:{name}": Component.of_entry(kind, owner, name)
+            f"{owner.distribution}/{owner.name}:{name}": Plugin.of_entry(kind, owner, name)
             for owner, names in _namespaces(kind)
             if name.split(".")[0] in names
         }
@@ -143,42 +143,40 @@ def _import(entry_point: str) -> Any:
     return found
 
 
-def load(component: Component) -> Any:
+def load(plugin: Plugin) -> Any:
     """Import a plugin's class and check what it offers.
 
     Raises:
         PluginError: names the distribution, its version, the entry point and the cause.
     """
     try:
-        plugin = _import(component.entry_point)
+        loaded = _import(plugin.entry_point)
     except (Exception, SystemExit) as error:  # a plugin may fail in any way at all
         raise PluginError(
-            f"the {component.kind} {component.plugin!r} of {component.origin} cannot be imported: "
-            f"{type(error).__name__}: {error}"
+            f"the {plugin.kind} {plugin.entry!r} of {plugin.origin} cannot be imported: {type(error).__name__}: {error}"
         ) from error
-    version = getattr(plugin, "facecycle_api", None)
+    version = getattr(loaded, "facecycle_api", None)
     if not isinstance(version, tuple) or not version:
         raise PluginError(
-            f"the {component.kind} {component.plugin!r} of {component.origin} does not say which API it "
-            f"was written for",
+            f"the {plugin.kind} {plugin.entry!r} of {plugin.origin} does not say which API it was written for",
             hint=f"It needs an attribute facecycle_api = {API_VERSION}.",
         )
     if version[0] != API_VERSION[0]:
         raise PluginError(
-            f"the {component.kind} {component.plugin!r} of {component.origin} was written for API "
+            f"the {plugin.kind} {plugin.entry!r} of {plugin.origin} was written for API "
             f"{version}; this is {API_VERSION}",
-            hint=f"Install a version of {component.distribution} for this facecycle.",
+            hint=f"Install a version of {plugin.distribution} for this facecycle.",
         )
-    options = getattr(plugin, "Options", None)
-    missing = [name for name in REQUIRED[component.kind] if isinstance(plugin, type) and not _offers(plugin, name)]
+    options = getattr(loaded, "Options", None)
+    missing = [name for name in REQUIRED[plugin.kind] if isinstance(loaded, type) and not _offers(loaded, name)]
     if not (isinstance(options, type) and issubclass(options, BaseModel)):
         missing.append("Options (a pydantic model)")
     if missing:
         raise PluginError(
-            f"the {component.kind} {component.plugin!r} of {component.origin} lacks {', '.join(missing)}",
+            f"the {plugin.kind} {plugin.entry!r} of {plugin.origin} lacks {', '.join(missing)}",
             hint="See docs/plugins.md for what a plugin offers.",
         )
-    return plugin
+    return loaded
 
 
 def _offers(plugin: type, name: str) -> bool:
@@ -196,44 +194,44 @@ def build(kind: Kind, name: str, options: Mapping[str, Any] | None = None) -> An
         PluginError: it cannot be found or loaded.
         ConfigError: an option is unknown or has a wrong value.
     """
-    component, plugin, validated = configure(kind, name, options)
+    plugin, loaded, validated = configure(kind, name, options)
     try:
-        return plugin(validated)
+        return loaded(validated)
     except FacecycleError:
         raise
     except Exception as error:
         # Our own failures keep their traceback; another package's are named.
-        if component.distribution == "facecycle":
+        if plugin.distribution == "facecycle":
             raise
         raise PluginError(
-            f"the {kind} {component.name!r} of {component.origin} cannot be created: {type(error).__name__}: {error}"
+            f"the {kind} {plugin.name!r} of {plugin.origin} cannot be created: {type(error).__name__}: {error}"
         ) from error
 
 
-def configure(kind: Kind, name: str, options: Mapping[str, Any] | None = None) -> tuple[Component, Any, BaseModel]:
+def configure(kind: Kind, name: str, options: Mapping[str, Any] | None = None) -> tuple[Plugin, Any, BaseModel]:
     """Find and load a plugin, and validate its options; nothing is instantiated.
 
     Raises:
         PluginError, ConfigError: as `build` does.
     """
-    component = find(kind, name)
-    plugin = load(component)
+    plugin = find(kind, name)
+    loaded = load(plugin)
     values = dict(options or {})
-    if component.model is not None:
-        values["model"] = component.model
+    if plugin.model is not None:
+        values["model"] = plugin.model
     try:
-        return component, plugin, plugin.Options.model_validate(values)
+        return plugin, loaded, loaded.Options.model_validate(values)
     except ValidationError as error:
-        known = list(plugin.Options.model_fields)
-        lines = [_explain(component, e, known) for e in error.errors()]
+        known = list(loaded.Options.model_fields)
+        lines = [_explain(plugin, e, known) for e in error.errors()]
         raise ConfigError(
-            "\n".join(lines), hint=f"`facecycle plugins show {component.plugin} --kind {kind}` lists its options."
+            "\n".join(lines), hint=f"`facecycle plugins show {plugin.entry} --kind {kind}` lists its options."
         ) from error
 
 
-def _explain(component: Component, error: Any, known: list[str]) -> str:
+def _explain(plugin: Plugin, error: Any, known: list[str]) -> str:
     key = ".".join(str(part) for part in error["loc"])
-    where = f"option {key!r} of the {component.kind} {component.name!r}"
+    where = f"option {key!r} of the {plugin.kind} {plugin.name!r}"
     if error["type"] == "extra_forbidden":
         expected = f"It has {', '.join(known)}." if known else "It has no options."
         return f"{where} does not exist. {did_you_mean(key, known) or expected}"

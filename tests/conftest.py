@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 # Tests run side by side, a process a core: each, and what it starts, has one thread. Read when torch is imported.
-os.environ["OMP_NUM_THREADS"] = "1"
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 # What they expect is what a CPU computes, to the last bit; kernels/proof/gpu.py alone looks at a GPU.
 os.environ.setdefault("GPUS_OF_THE_PROOF", os.environ.get("CUDA_VISIBLE_DEVICES", "all"))
 os.environ["CUDA_VISIBLE_DEVICES"] = ""

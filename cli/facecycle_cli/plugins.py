@@ -50,7 +50,7 @@ def _no_kind(kind: str | None) -> PluginError:
     return PluginError(f"there is no plugin of the kind {kind!r}", hint=f"Kinds: {KINDS}.")
 
 
-def _resolve(name: str, kind: str | None) -> registry.Component:
+def _resolve(name: str, kind: str | None) -> registry.Plugin:
     """Find a name in the given kind, or in the one kind that has it."""
     if kind is not None and kind not in GROUPS:
         raise _no_kind(kind)
@@ -82,14 +82,14 @@ def show(
     """
     from facecycle_cli.console import say, show_table
 
-    component = _resolve(name, kind)
-    plugin = registry.load(component)
-    say(f"{component.kind} {component.name}\nfrom {component.origin}")
-    summary = (plugin.__doc__ or "").strip().split("\n\n")[0]
+    plugin = _resolve(name, kind)
+    loaded = registry.load(plugin)
+    say(f"{plugin.kind} {plugin.name}\nfrom {plugin.origin}")
+    summary = (loaded.__doc__ or "").strip().split("\n\n")[0]
     if summary:
         say(" ".join(summary.split()))
     rows = []
-    for key, field in plugin.Options.model_fields.items():
+    for key, field in loaded.Options.model_fields.items():
         default = "required" if field.is_required() else repr(field.default)
         meaning = " ".join((field.description or "").split())
         rows.append([key, str(getattr(field.annotation, "__name__", field.annotation)), default, meaning])
@@ -108,18 +108,18 @@ def check(
     """
     from facecycle_cli.console import say
 
-    every = [(each, registry.Component.of_entry(each, entry)) for each, entry in _entries()]
-    components = [c for each, c in every if kind in {None, each}] if name is None else [_resolve(name, kind)]
-    if not components:
+    every = [(each, registry.Plugin.of_entry(each, entry)) for each, entry in _entries()]
+    plugins = [c for each, c in every if kind in {None, each}] if name is None else [_resolve(name, kind)]
+    if not plugins:
         raise _no_kind(kind)
     broken = 0
-    for component in components:
+    for plugin in plugins:
         try:
-            registry.load(component)
-            say(f"ok      {component.kind} {component.name} ({component.distribution})")
+            registry.load(plugin)
+            say(f"ok      {plugin.kind} {plugin.name} ({plugin.distribution})")
         except FacecycleError as error:
             broken += 1
-            say(f"broken  {component.kind} {component.name}: {error}")
+            say(f"broken  {plugin.kind} {plugin.name}: {error}")
     namespaces = scan().in_group(NAMESPACE_GROUP) if name is None else []
     for entry in (e for e in namespaces if kind in {None, e.name.partition(".")[0]}):
         try:

@@ -184,7 +184,7 @@ def _start(config: RunConfig, stage: Stage, start: Path | None, out: Path | None
             "--stage identity needs trained expression networks",
             hint="Add --from RUN, a run of the expression stage.",
         )
-    folder = _open(distributed.from_first(lambda: out or _new_folder(RUNS, config)))
+    folder = _open(distributed.broadcast(lambda: out or _new_folder(RUNS, config)))
     folder.refuse_taken()  # before data are indexed and networks made
     _introduce(config)
     try:
@@ -222,7 +222,7 @@ def _open(path: Path) -> RunFolder:
     from facecycle import distributed
     from facecycle.pretraining.run_folder import OthersFolder, RunFolder
 
-    return RunFolder(path) if distributed.first() else OthersFolder(path)
+    return RunFolder(path) if distributed.is_main() else OthersFolder(path)
 
 
 def _introduce(config: RunConfig) -> None:

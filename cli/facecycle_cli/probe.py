@@ -59,7 +59,7 @@ def probe(
     pretrained: Annotated[bool, typer.Option("--pretrained", help="With --encoder: take its own weights.")] = False,
     feature: Annotated[
         list[str] | None,
-        typer.Option(help="Feature of the checkpoint: code, identity, conv, expression+identity. Repeats."),
+        typer.Option(help="Feature of the checkpoint: expression, identity, conv, expression+identity. Repeats."),
     ] = None,
     size: Annotated[int | None, typer.Option(min=16, help="Side of the images in pixels; conv exists at any.")] = None,
     option: Annotated[list[str] | None, typer.Option("--option", metavar="KEY=VALUE", help=OPTION_HELP)] = None,
@@ -104,7 +104,7 @@ def probe(
     limit = SYNTHETIC_LIMIT if components[0]["name"] == "synthetic" else None
     folder = out or Path("probes") / kind
     if chosen is None:
-        if distributed.first():
+        if distributed.is_main():
             _measure_neutral(dataset, checkpoint, facts, limit, folder)
         return
     rows, whose = _rows(chosen, checkpoint, encoder, pretrained, feature or [], size)
@@ -188,7 +188,7 @@ def _run(
     from facecycle_cli.console import occasionally, say, show_table
 
     result = run_probe(protocol, dataset, rows, facts, limit, occasionally())
-    if not distributed.first():
+    if not distributed.is_main():
         return
     show_table(f"{result.task}: {result.protocol}, 95 % intervals", *table(saved(result)))
     say(f"split: {result.note}")

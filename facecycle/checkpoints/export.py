@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 
 from facecycle.checkpoints import model_file
-from facecycle.config.settings import Component
+from facecycle.config.settings import Choice
 from facecycle.errors import CheckpointError
 from facecycle.networks import load
 
@@ -36,7 +36,7 @@ def export(source: Path, out: Path, *, half: bool, licence: str | None) -> None:
         _check_range(found.path, method.state_dict())
         method.half()
     # Paths say where a machine keeps what; whoever trains again names their own.
-    config = found.config.model_copy(update={"data": [Component(name=data.name) for data in found.config.data]})
+    config = found.config.model_copy(update={"data": [Choice(name=data.name) for data in found.config.data]})
     changed = {"config": config.model_dump_json(), "parent": found.sha256()}
     if licence is not None:
         changed["licence"] = licence

@@ -13,7 +13,7 @@ class _Model(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True)
 
 
-class Component(_Model):
+class Choice(_Model):
     """A plugin by name, and its options."""
 
     name: str
@@ -132,13 +132,13 @@ class RunConfig(_Model):
     """`auto` is bfloat16 autocast on a GPU and float32 elsewhere. bfloat16 is approximate, by some percent."""
     compile: Literal["auto"] | bool = "auto"
     """Compile the networks with torch.compile; `auto` does so on a GPU alone: on a CPU a step takes longer."""
-    method: Component = Component(name="facecycle")
+    method: Choice = Choice(name="facecycle")
     """The method that is trained."""
-    encoder: Component = Component(name="resnet18")
+    encoder: Choice = Choice(name="resnet18")
     """The backbone of the method's code encoders."""
-    warper: Component = Component(name="auto")
+    warper: Choice = Choice(name="auto")
     """The implementation of flow warp and re-normalization."""
-    data: list[Component] = [Component(name="synthetic")]
+    data: list[Choice] = [Choice(name="synthetic")]
     """Data sets whose tracks are joined."""
     augmentation: AugmentationConfig = AugmentationConfig()
     """Augmentation of the training images."""

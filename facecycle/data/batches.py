@@ -16,8 +16,8 @@ from torch.utils.data import DataLoader, Dataset
 from facecycle.api import BadFrame, Pairs
 from facecycle.config.settings import RunConfig, StageConfig
 from facecycle.data.augment import DRAWS, augment
+from facecycle.data.images import normalise
 from facecycle.data.joined import JoinedTracks
-from facecycle.data.normalise import normalise
 from facecycle.data.pairs import PAIR_DRAWS, PairIndex, Visits, sample_pairs, steps_per_epoch
 from facecycle.errors import DataError, FacecycleError
 from facecycle.seeds import seeded

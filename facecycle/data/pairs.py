@@ -36,7 +36,7 @@ def steps_per_epoch(tracks: int, pairs: int) -> int:
 
 
 @dataclass(frozen=True, eq=False)
-class Shards:
+class TracksByShard:
     """Which tracks each shard holds.
 
     Attributes:
@@ -50,14 +50,14 @@ class Shards:
     loose: np.ndarray
 
 
-def group_by_shard(tracks: Sequence[Track]) -> Shards | None:
+def group_by_shard(tracks: Sequence[Track]) -> TracksByShard | None:
     """Return which tracks lie in which shard; None where none of them lies in a shard."""
     found: dict[int | None, list[int]] = {None: []}
     for index, track in enumerate(tracks):
         found.setdefault(track.shard, []).append(index)
     loose = np.array(found.pop(None), dtype=np.int64)
     numbers = tuple(number for number in found if number is not None)
-    return Shards(numbers, tuple(np.array(found[number]) for number in numbers), loose) if numbers else None
+    return TracksByShard(numbers, tuple(np.array(found[number]) for number in numbers), loose) if numbers else None
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,7 +102,7 @@ class Visits:
     pairs: int
     seed: int
     stage: str
-    shards: Shards | None = None
+    shards: TracksByShard | None = None
     rank: int = 0
     world: int = 1
 
@@ -164,7 +164,7 @@ def _epoch(visits: Visits, number: int) -> _Epoch:
     return _Epoch(np.concatenate(orders), pools, starts)
 
 
-def _visit_shards(shards: Shards, generator: torch.Generator) -> list[tuple[int, np.ndarray]]:
+def _visit_shards(shards: TracksByShard, generator: torch.Generator) -> list[tuple[int, np.ndarray]]:
     """Return the shards in random order with their tracks; tracks in no shard are spread among them."""
     loose = np.array_split(_shuffled(shards.loose, generator), len(shards.numbers))
     return [

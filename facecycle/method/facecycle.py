@@ -57,20 +57,19 @@ class FaceCycle(nn.Module):
         "expression": frozenset(
             {
                 "neutral",
-                "direct_neutral",
+                "frontal",
                 "direct",
                 "swapped_warp",
                 "reconstruction",
                 "identity_reconstruction",
-                "motion",
+                "flow",
             }
         ),
         "identity": frozenset(
-            {"mean_face", "common_mean_face", "rec_neutral", "swapped_neutral", "direct", "reconstruction"}
+            {"mean_face", "common_mean_face", "restored_neutral", "swapped_neutral", "direct", "reconstruction"}
         ),
     }
     features_from = {
-        "code": "expression",
         "expression": "expression",
         "conv": "expression",
         "identity": "identity",
@@ -116,33 +115,33 @@ class FaceCycle(nn.Module):
         frozen = self.options.stem != TRAINED
         return [child for name, child in network.named_children() if not (frozen and name == "stem")]
 
-    def forward(self, pairs: Pairs, cycle: str, wanted: frozenset[str], generator: torch.Generator | None) -> Views:
+    def forward(self, pairs: Pairs, cycle: str, wanted: frozenset[str], noise: torch.Generator | None) -> Views:
         """Compute the wanted views of a cycle on `full`, both halves of the pairs (2P, 3, H, W).
 
         Args:
             pairs: a row shows one person twice (expression, and for `swapped_neutral`), or two people (identity).
             cycle: `expression` or `identity`.
             wanted: names of the views; networks that none of them needs are not run.
-            generator: source of the generator's noise; None makes it zero.
+            noise: source of the generator's noise; None makes it zero.
         """
         full = torch.cat([pairs.first, pairs.second])
         if cycle == "expression":
-            return self._expression_cycle(full, wanted, generator)
-        return self._identity_cycle(full, wanted, generator)
+            return self._expression_cycle(full, wanted, noise)
+        return self._identity_cycle(full, wanted, noise)
 
     def _expression_cycle(self, full: Tensor, wanted: frozenset[str], noise: torch.Generator | None) -> Views:
         """Neutralise, swap the neutral faces within each pair, restore (section 3.1).
 
-        All views are images, but `motion` is the flow (2P, 2, 16, 16).
+        All views are images, but `flow`, the facial motion, is (2P, 2, 16, 16).
         """
         code = self.expression(full)
         flow = self.motion(code)
         back = backflow(self.warper, flow)
-        images: dict[str, Tensor] = {"motion": flow}
-        if wanted & {"direct_neutral", "direct"}:
-            images["direct_neutral"] = self.warper.warp(full, flow, clamp=True)
+        images: dict[str, Tensor] = {"flow": flow}
+        if wanted & {"frontal", "direct"}:
+            images["frontal"] = self.warper.warp(full, flow, clamp=True)
         if "direct" in wanted:
-            images["direct"] = self.warper.warp(swap_halves(images["direct_neutral"]), back, clamp=True)
+            images["direct"] = self.warper.warp(swap_halves(images["frontal"]), back, clamp=True)
         generated = {"neutral", "swapped_warp", "reconstruction", "identity_reconstruction"}
         if wanted & generated:
             images |= self._neutral(full, flow, wanted & generated, noise)
@@ -153,7 +152,7 @@ class FaceCycle(nn.Module):
             if "reconstruction" in wanted:
                 images["reconstruction"] = self.generator(swapped, back, self.warper, noise)
         views = {name: View(image, "full") for name, image in images.items() if name in wanted}
-        return Views(views, {"full": full}, {"expression_code": code, "flow": flow})
+        return Views(views, {"full": full}, {"expression": code, "flow": flow})
 
     def _neutral(
         self, full: Tensor, flow: Tensor, wanted: frozenset[str], noise: torch.Generator | None
@@ -172,9 +171,9 @@ class FaceCycle(nn.Module):
         """Take the neutral faces to their common mean face and back (section 3.2).
 
         The identity encoder reads the original image. The stage-1 networks are frozen, but the
-        generator passes gradients to `rec_neutral`. `mean_face` is compared with the image's own neutral
+        generator passes gradients to `restored_neutral`. `mean_face` is compared with the image's own neutral
         face, `common_mean_face` is the same with the batch's average. `swapped_neutral`, not in the paper, is
-        `rec_neutral` by the code of the pair's other image: where both show one person, it asks the code for what
+        `restored_neutral` by the code of the pair's other image: where both show one person, it asks the code for what
         they share.
         """
         with torch.no_grad():
@@ -185,32 +184,32 @@ class FaceCycle(nn.Module):
         mean_faces = self.renormalizer(neutral, code, "denorm", self.warper)
         mean = batch_mean(mean_faces)
         images = {"mean_face": mean_faces, "common_mean_face": mean_faces}
-        if wanted & {"rec_neutral", "direct", "reconstruction"}:
-            images["rec_neutral"] = self.renormalizer(mean, code, "renorm", self.warper)
+        if wanted & {"restored_neutral", "direct", "reconstruction"}:
+            images["restored_neutral"] = self.renormalizer(mean, code, "renorm", self.warper)
         if "swapped_neutral" in wanted:
             images["swapped_neutral"] = self.renormalizer(mean, swap_halves(code), "renorm", self.warper)
         if "direct" in wanted:
-            images["direct"] = self.warper.warp(images["rec_neutral"], back, clamp=True)
+            images["direct"] = self.warper.warp(images["restored_neutral"], back, clamp=True)
         if "reconstruction" in wanted:
-            images["reconstruction"] = self.generator(images["rec_neutral"], back, self.warper, noise)
-        target = dict.fromkeys(["mean_face", "rec_neutral", "swapped_neutral"], "neutral")
+            images["reconstruction"] = self.generator(images["restored_neutral"], back, self.warper, noise)
+        target = dict.fromkeys(["mean_face", "restored_neutral", "swapped_neutral"], "neutral")
         target["common_mean_face"] = "mean"
         views = {name: View(image, target.get(name, "full")) for name, image in images.items() if name in wanted}
         targets = {"full": full, "neutral": neutral, "mean": mean.detach().expand_as(mean_faces)}
         # Mean faces are meant to be the same for everybody: that they are is no sign of a collapse.
-        return Views(views, targets, {"identity_code": code})
+        return Views(views, targets, {"identity": code})
 
     def features(self, images: Tensor, name: str) -> Tensor:
         """Map normalised images (B, 3, H, W) to a named feature (B, D).
 
-        `code`, also called `expression`, and `identity` are (B, 256) and need the training size; `conv` and
+        `expression` and `identity` are the codes, (B, 256) and need the training size; `conv` and
         `identity_conv` are the flattened feature maps and exist at any size.
         """
         network = self.expression if self.features_from[name] == "expression" else self.identity
         return network.conv_feature(images) if name.endswith("conv") else network(images)
 
     def translate(
-        self, images: Tensor, drivers: Tensor | None, generator: torch.Generator | None, wanted: frozenset[str]
+        self, images: Tensor, drivers: Tensor | None, noise: torch.Generator | None, wanted: frozenset[str]
     ) -> dict[str, Tensor]:
         """Map normalised images (B, 3, S, S) to the wanted of the panels named in `panels_from`.
 
@@ -223,9 +222,9 @@ class FaceCycle(nn.Module):
         if "frontal" in wanted:
             panels["frontal"] = self.warper.warp(images, flow, clamp=True)
         if wanted & {"neutral", "reconstruction", "expression_swap", "mean_face"}:
-            panels["neutral"] = self._generate(images, flow, generator)
+            panels["neutral"] = self._generate(images, flow, noise)
         if "reconstruction" in wanted:
-            panels["reconstruction"] = self._generate(panels["neutral"], backflow(self.warper, flow), generator)
+            panels["reconstruction"] = self._generate(panels["neutral"], backflow(self.warper, flow), noise)
         if wanted & {"mean_face", "identity_swap"}:
             identity = self.identity(images)
         if "mean_face" in wanted:
@@ -234,13 +233,13 @@ class FaceCycle(nn.Module):
             driver_flow = self.motion(self.expression(drivers))
             if "expression_swap" in wanted:
                 back = backflow(self.warper, driver_flow)
-                panels["expression_swap"] = self._generate(panels["neutral"], back, generator)
+                panels["expression_swap"] = self._generate(panels["neutral"], back, noise)
             if "identity_swap" in wanted:
-                driver_neutral = self._generate(drivers, driver_flow, generator)
+                driver_neutral = self._generate(drivers, driver_flow, noise)
                 driver_mean = self.renormalizer(driver_neutral, self.identity(drivers), "denorm", self.warper)
                 panels["identity_swap"] = self.renormalizer(driver_mean, identity, "renorm", self.warper)
         return {name: panel for name, panel in panels.items() if name in wanted}
 
-    def _generate(self, images: Tensor, flow: Tensor, generator: torch.Generator | None) -> Tensor:
+    def _generate(self, images: Tensor, flow: Tensor, noise: torch.Generator | None) -> Tensor:
         """Move images by a flow; every image of the batch gets the same noise."""
-        return self.generator(images, flow, self.warper, generator, shared_noise=True)
+        return self.generator(images, flow, self.warper, noise, shared_noise=True)

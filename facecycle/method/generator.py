@@ -63,16 +63,16 @@ class Stem(nn.Module):
             mine.load_state_dict(other.state_dict())
 
 
-def draw_noise(x: Tensor, generator: torch.Generator | None, shared: bool) -> Tensor:
-    """Draw N(0, 1) of x's shape (B, C, H, W), or zeros without a generator.
+def draw_noise(x: Tensor, noise: torch.Generator | None, shared: bool) -> Tensor:
+    """Draw N(0, 1) of x's shape (B, C, H, W), or zeros without a source.
 
     It is drawn on the CPU, where one seed gives the same noise for every device. `shared` draws it once
     for all images, so that a result does not depend on what else is in the batch.
     """
-    if generator is None:
+    if noise is None:
         return torch.zeros_like(x)
     shape = (1, *x.shape[1:]) if shared else x.shape
-    return torch.randn(shape, generator=generator).to(x).expand_as(x)
+    return torch.randn(shape, generator=noise).to(x).expand_as(x)
 
 
 class Generator(nn.Module):
@@ -100,7 +100,7 @@ class Generator(nn.Module):
         images: Tensor,
         flow: Tensor | None,
         warper: Warper,
-        generator: torch.Generator | None,
+        noise: torch.Generator | None,
         shared_noise: bool = False,
     ) -> Tensor:
         """Map normalised images (B, 3, H, W), H and W multiples of 4, to moved images of that shape.
@@ -109,12 +109,12 @@ class Generator(nn.Module):
             images: the faces to move.
             flow: (B, 2, h, w) in grid units, or None to reconstruct without moving (no noise then).
             warper: resamples the feature maps; the flow is not clamped here.
-            generator: source of the noise, deep map first; None makes the noise zero.
+            noise: source of the generator's noise, deep map first; None makes the noise zero.
             shared_noise: the same noise for every image of the batch.
         """
         features = self.stem(images)
         if flow is not None:
-            features = self.move(features, flow, warper, generator, shared_noise)
+            features = self.move(features, flow, warper, noise, shared_noise)
         return self.decode(features)
 
     def move(
@@ -122,13 +122,13 @@ class Generator(nn.Module):
         features: tuple[Tensor, Tensor],
         flow: Tensor,
         warper: Warper,
-        generator: torch.Generator | None,
+        noise: torch.Generator | None,
         shared_noise: bool = False,
     ) -> tuple[Tensor, Tensor]:
         """Warp the stem's `mid` and `deep` and fill what the warp uncovers with encoded noise; see `forward`."""
         mid, deep = features
-        noise0 = draw_noise(deep, generator, shared_noise)
-        noise1 = draw_noise(mid, generator, shared_noise)
+        noise0 = draw_noise(deep, noise, shared_noise)
+        noise1 = draw_noise(mid, noise, shared_noise)
         deep = warper.warp(deep, flow) + self.noise_encoding0(noise0 + deep.mean((-2, -1), keepdim=True))
         mid = warper.warp(mid, flow) + self.noise_encoding1(noise1 + mid.mean((-2, -1), keepdim=True))
         return mid, deep

@@ -1,4 +1,4 @@
-"""Watching a stage: logs its steps, tells a listener, and says when they stop making sense."""
+"""The monitor of a stage: logs its steps, tells a listener, and says when they stop making sense."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Listener(Protocol):
     def note(self, text: str) -> None: ...
 
 
-class Watch:
+class Monitor:
     """Logs the steps of a stage, and says when they stop making sense."""
 
     def __init__(self, stage: str, config: RunConfig, folder: RunFolder, listener: Listener) -> None:

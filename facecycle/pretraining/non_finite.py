@@ -22,7 +22,7 @@ from facecycle.checkpoints import model_file
 from facecycle.errors import CheckpointError, FacecycleError, RunError
 from facecycle.networks import load
 from facecycle.pretraining.objective import Objective
-from facecycle.pretraining.step import backward
+from facecycle.pretraining.step import training_step
 
 FOLDER = "non_finite"
 BATCH = "batch.safetensors"
@@ -106,7 +106,7 @@ def replay(folder: Path) -> dict[str, float]:
     for network in method.trainable(stage.cycle):
         network.requires_grad_(True).train()
     objective = Objective(stage, name, method, torch.device("cpu"), config.seed)
-    losses, _ = backward(method, objective, pairs, config, step, process, approximate)
+    losses, _ = training_step(method, objective, pairs, config, step, process, approximate)
     gradients = [p.grad for p in method.parameters() if p.grad is not None]
     values = {label: value.item() for label, value in losses.items()}
     return {**values, "gradient_norm": nn.utils.get_total_norm(gradients).item()}

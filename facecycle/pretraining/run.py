@@ -18,12 +18,12 @@ from facecycle.config.settings import RunConfig, StageConfig
 from facecycle.data.batches import Batches, FrameTally, sum_of
 from facecycle.data.joined import JoinedTracks, build_tracks
 from facecycle.data.pairs import steps_per_epoch
-from facecycle.device import choose_device, computes_bfloat16
+from facecycle.device import computes_bfloat16
 from facecycle.errors import ConfigError, FacecycleError
-from facecycle.networks import build_method, provenance
+from facecycle.networks import build_method, choose_device, provenance
 from facecycle.pictures import contact_sheet, panel_pixels, write_png
 from facecycle.pretraining import non_finite
-from facecycle.pretraining.monitor import Listener, Watch, deviations
+from facecycle.pretraining.monitor import Listener, Monitor, deviations
 from facecycle.pretraining.objective import Objective, check_losses
 from facecycle.pretraining.resume import newest_whole
 from facecycle.pretraining.run_folder import RunFolder
@@ -35,7 +35,7 @@ from facecycle.pretraining.schedule import (
     stage_steps,
 )
 from facecycle.pretraining.signals import stop_requests
-from facecycle.pretraining.step import backward
+from facecycle.pretraining.step import training_step
 from facecycle.seeds import seeded
 
 SAMPLES = 8
@@ -76,7 +76,7 @@ class Pretraining:
         for name, stage in config.stages.items():  # a mistake in the last one is not found hours later
             check_losses(name, stage, method)
         # Convolutions over channels-last tensors are faster on CPUs and GPUs alike.
-        placed = distributed.synchronised(method).to(self.device)
+        placed = distributed.sync_batch_norm(method).to(self.device)
         self.method: Any = placed.to(memory_format=torch.channels_last)
         self.approximate = config.precision == "bfloat16" or (config.precision == "auto" and self.device.type == "cuda")
         if self.approximate:
@@ -122,7 +122,7 @@ class Pretraining:
         """
         self.folder.lock()
         try:
-            self._restore(distributed.from_first(lambda: newest_whole(self.folder.path, self.listener.note)))
+            self._restore(distributed.broadcast(lambda: newest_whole(self.folder.path, self.listener.note)))
         except FacecycleError:
             self.folder.close()
             raise
@@ -135,9 +135,12 @@ class Pretraining:
         model_file.load_weights(self.method, found)
         self._optimizer_state, state = model_file.read_resume(folder)
         self.position = Position(**state["position"])
-        if distributed.first():  # the others count on from nothing: a checkpoint holds the sum
+        if distributed.is_main():  # the others count on from nothing: a checkpoint holds the sum
             self.frames = FrameTally(**state.get("frames", {}), names=dict(state["bad_frames"]))
-        had, has = (state.get("processes", 1), found.config.accumulate), (distributed.count(), self.config.accumulate)
+        had, has = (
+            (state.get("processes", 1), found.config.accumulate),
+            (distributed.world_size(), self.config.accumulate),
+        )
         if had != has:
             before, now = (f"{count} processes of {passes} passes" for count, passes in (had, has))
             self.listener.note(f"the run had {before} and goes on with {now}: it will not be the same to the last bit")
@@ -156,7 +159,7 @@ class Pretraining:
         stages = list(self.config.stages.items())
         try:
             self.folder.open_logs(self.position.total_steps)
-            with stop_requests(insist=distributed.count() == 1) as received:
+            with stop_requests(insist=distributed.world_size() == 1) as received:
                 while self.position.stage < len(stages) and not self._stopped_by:
                     name, stage = stages[self.position.stage]
                     self._run_stage(name, stage, received)
@@ -165,7 +168,7 @@ class Pretraining:
                     self.listener.note(f"stopped by signal {self._stopped_by}, {saved}")
         finally:
             self.folder.close()
-        model = distributed.from_first(lambda: model_file.find(self.folder.path))
+        model = distributed.broadcast(lambda: model_file.find(self.folder.path))
         return Outcome(model, self._all_frames().names, self.skipped_steps, self._stopped_by or None)
 
     def _run_stage(self, name: str, stage: StageConfig, received: list[int]) -> None:
@@ -174,18 +177,18 @@ class Pretraining:
         total = stage_steps(stage, epoch)
         objective = Objective(stage, name, self.method, self.device, self.config.seed)
         optimizer = make_optimizer(stage.optimizer, self._select_trainable(stage))
-        model = distributed.in_step(self.method)
+        model = distributed.data_parallel(self.method)
         buffers = non_finite.KeptBuffers(self.method.trainable(stage.cycle))
         if self._optimizer_state:
             restore_optimizer(optimizer, self._optimizer_state)
             self._optimizer_state = {}
-        rank, world = distributed.rank(), distributed.count()
+        rank, world = distributed.rank(), distributed.world_size()
         batches = Batches(self.data, config, name, stage, self.frames, rank, world)
         self.listener.stage(name, self.position.step, total)
-        watch = Watch(name, config, self.folder, self.listener)
+        monitor = Monitor(name, config, self.folder, self.listener)
         for step, pairs in batches.iterate(self.position.step, total):
             if step % self.config.log_every == 0:
-                watch.judge(self._all_frames())
+                monitor.judge(self._all_frames())
             optimizer.param_groups[0]["lr"] = learning_rate(stage.optimizer, step, total, epoch)
             buffers.keep()
             metrics = self._step(step, model, objective, optimizer, pairs)
@@ -194,17 +197,19 @@ class Pretraining:
                 self.skipped_steps += 1
             else:
                 self.trained.add(stage.cycle)
-            watch.after_step(step, self.position.total_steps, metrics, self.skipped_steps, batches.waited)
-            if watch.stuck:
+            monitor.after_step(step, self.position.total_steps, metrics, self.skipped_steps, batches.waited)
+            if monitor.stuck:
                 record = {"stage": name, "step": step, "seed": self.config.seed, "bfloat16": self.approximate}
                 record["process"] = rank
                 record["images"] = batches.names(step)
-                raise non_finite.stop(self.folder.path, self.method, self._metadata(), pairs, record, watch.non_finite)
+                raise non_finite.stop(
+                    self.folder.path, self.method, self._metadata(), pairs, record, monitor.non_finite
+                )
             self.position = Position(self.position.stage, step + 1, self.position.total_steps + 1)
             last = step + 1 == total
             # All stop after the same step, whichever of them was told to.
-            self._stopped_by = distributed.largest(received[0] if received else 0)
-            if distributed.first() and ((step + 1) % self.config.sample_every == 0 or last):
+            self._stopped_by = distributed.reduce_max(received[0] if received else 0)
+            if distributed.is_main() and ((step + 1) % self.config.sample_every == 0 or last):
                 self._write_samples(name, batches, objective.wanted)
             if not last and (self._stopped_by or (step + 1) % self.config.checkpoint_every == 0):
                 self._save(optimizer)
@@ -227,11 +232,11 @@ class Pretraining:
     ) -> dict[str, float] | None:
         """Take one step; returns its metrics, or None where the loss was not finite and nothing moved."""
         optimizer.zero_grad(set_to_none=True)
-        losses, views = backward(model, objective, pairs, self.config, step, distributed.rank(), self.approximate)
+        losses, views = training_step(model, objective, pairs, self.config, step, distributed.rank(), self.approximate)
         norm = nn.utils.get_total_norm(
             p.grad for g in optimizer.param_groups for p in g["params"] if p.grad is not None
         )
-        values = dict(zip(losses, distributed.mean(torch.stack(list(losses.values()))).tolist(), strict=True))
+        values = dict(zip(losses, distributed.reduce_mean(torch.stack(list(losses.values()))).tolist(), strict=True))
         if not (math.isfinite(values["total"]) and math.isfinite(norm.item())):
             return None
         optimizer.step()
@@ -270,18 +275,18 @@ class Pretraining:
         }
 
     def _all_frames(self) -> FrameTally:
-        return sum_of(distributed.gathered(self.frames))
+        return sum_of(distributed.all_gather(self.frames))
 
     def _save(self, optimizer: torch.optim.Optimizer | None) -> None:
         frames = self._all_frames()
-        if not distributed.first():
+        if not distributed.is_main():
             return
         state = {
             "position": dataclasses.asdict(self.position),
             "frames": {"read": frames.read, "bad": frames.bad},
             "bad_frames": frames.names,
             "skipped_steps": self.skipped_steps,
-            "processes": distributed.count(),
+            "processes": distributed.world_size(),
         }
         tensors = optimizer_tensors(optimizer) if optimizer is not None else {}
         folder = self.folder.path / "checkpoints" / f"step-{self.position.total_steps:06d}"
@@ -291,7 +296,7 @@ class Pretraining:
 
 def _check_shares(config: RunConfig) -> None:
     """Raise `ConfigError` where the pairs of a batch cannot be dealt to the processes, and to their passes."""
-    shares = distributed.count() * config.accumulate
+    shares = distributed.world_size() * config.accumulate
     of_stages = {f"stages.{name}.pairs": stage.pairs for name, stage in config.stages.items()}
     used = {key: pairs for key, pairs in of_stages.items() if pairs is not None}
     if len(used) < len(of_stages):
@@ -299,7 +304,7 @@ def _check_shares(config: RunConfig) -> None:
     for key, pairs in used.items():
         if pairs % shares:
             raise ConfigError(
-                f"{key} = {pairs} cannot be shared out evenly: {distributed.count()} processes of "
+                f"{key} = {pairs} cannot be shared out evenly: {distributed.world_size()} processes of "
                 f"{config.accumulate} passes each (accumulate)",
                 hint=f"Set {key} to a multiple of {shares}.",
             )

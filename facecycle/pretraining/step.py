@@ -14,7 +14,7 @@ from facecycle.pretraining.objective import Objective
 from facecycle.seeds import seeded
 
 
-def backward(
+def training_step(
     model: nn.Module,
     objective: Objective,
     pairs: Pairs,
@@ -46,7 +46,7 @@ def backward(
     for number, part in enumerate(passes, 1):
         if device.type == "cuda":  # seconds to import elsewhere, for nothing
             torch.compiler.cudagraph_mark_step_begin()
-        with distributed.unsynchronised(model) if number < len(passes) else nullcontext():
+        with distributed.no_sync(model) if number < len(passes) else nullcontext():
             with torch.autocast(device.type, torch.bfloat16, enabled=approximate):
                 views = model(_on(Pairs(*part), device), objective.cycle, objective.wanted, noise)
                 total, sums = objective(views)

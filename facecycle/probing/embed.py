@@ -64,14 +64,14 @@ def embed(
                 writer.write_table(pa.table(_columns(rows, part, pixels, reasons), schema))
                 bad.update({printable(path): r for path, r in zip(part, reasons, strict=True) if r != OK})
                 done += len(part)
-                tell(done * distributed.count())  # the others are about as far
+                tell(done * distributed.world_size())  # the others are about as far
 
-    if distributed.count() == 1:
+    if distributed.world_size() == 1:
         write_atomically(out, write)
         return bad
     write_atomically(_part(out, distributed.rank()), write)
-    found = distributed.gathered(bad)  # when every part is there
-    if distributed.first():
+    found = distributed.all_gather(bad)  # when every part is there
+    if distributed.is_main():
         _join(out, schema)
     return {path: reason for each in found for path, reason in each.items()}
 
@@ -85,7 +85,7 @@ def _join(out: Path, schema: Any) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    parts = [_part(out, rank) for rank in range(distributed.count())]
+    parts = [_part(out, rank) for rank in range(distributed.world_size())]
 
     def write(temporary: Path) -> None:
         with pq.ParquetWriter(temporary, schema) as writer:

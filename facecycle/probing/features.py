@@ -17,9 +17,9 @@ from torch import Tensor, nn
 from facecycle import distributed
 from facecycle.cache import cache_home
 from facecycle.checkpoints.model_file import save_tensors
-from facecycle.data.normalise import from_uint8
-from facecycle.device import choose_device
+from facecycle.data.images import from_uint8
 from facecycle.errors import ConfigError, RunError
+from facecycle.networks import choose_device
 
 CPU_BATCH = 64
 """Larger batches leave a processor's caches, and are no faster."""
@@ -87,15 +87,15 @@ def features(row: FeatureRow, pixels: Tensor, fingerprint: str) -> np.ndarray:
     """
     text = f"{VERSION}|{row.key}|{fingerprint}|{tuple(pixels.shape)}"
     path = cache_home() / "features" / f"{hashlib.sha256(text.encode()).hexdigest()}.safetensors"
-    kept = distributed.from_first(lambda: _kept(path))
+    kept = distributed.broadcast(lambda: _kept(path))
     if kept is not None:
         return kept.numpy()
     mine = pixels[distributed.share(len(pixels))]
-    parts = distributed.gathered(extract_all(row, mine) if len(mine) else None)
+    parts = distributed.all_gather(extract_all(row, mine) if len(mine) else None)
     found = torch.cat([part for part in parts if part is not None])
     # A full disk costs the cache, not the result.
     with contextlib.suppress(RunError):
-        if distributed.first():
+        if distributed.is_main():
             save_tensors(path, {"features": found})
     return found.numpy()
 

@@ -90,7 +90,7 @@ def run_probe(
         return _verification(protocol, dataset, labels, rows, facts)
     labels = limited(labels, limit)
     images = _Images(dataset, labels.frames)
-    good = distributed.from_first(lambda: images.readable(rows[0].size))
+    good = distributed.broadcast(lambda: images.readable(rows[0].size))
     labels = labels.take(good)
     targets, folds, groups = labels.targets, labels.folds, labels.groups
     task = PROTOCOLS[protocol].task
@@ -101,13 +101,13 @@ def run_probe(
         pixels = images.at(row.size)
         pixels = pixels if len(good) == len(pixels) else pixels[good]
         if protocol == "facecycle-raf":
-            if not distributed.first():
+            if not distributed.is_main():
                 continue
             scores = facecycle_raf(row, pixels, mark, targets, folds, groups, say=say)
             dimension = int(np.prod(row.extract(torch.zeros(1, 3, row.size, row.size)).shape))
         else:
             found = features(row, pixels, mark)
-            if not distributed.first():
+            if not distributed.is_main():
                 continue
             fit = linear_pose if task == "pose" else linear
             scores, dimension = fit(found, targets, folds, groups), found.shape[1]
@@ -203,14 +203,14 @@ def _verification(
     frames, places = np.unique(np.concatenate([pairs.first, pairs.second]), return_inverse=True)
     first, second = places[: len(pairs.first)], places[len(pairs.first) :]
     images = _Images(dataset, frames)
-    readable = np.isin(np.arange(len(frames)), distributed.from_first(lambda: images.readable(rows[0].size)))
+    readable = np.isin(np.arange(len(frames)), distributed.broadcast(lambda: images.readable(rows[0].size)))
     kept = readable[first] & readable[second]
     first, second, same, folds = first[kept], second[kept], pairs.same[kept], pairs.folds[kept]
     mark = _mark(dataset, np.where(readable, frames, -1))  # features of what cannot be read now are no one's later
     scored = []
     for row in rows:
         found = features(row, images.at(row.size), mark)
-        if not distributed.first():
+        if not distributed.is_main():
             continue
         scored.append(Row(row.label, found.shape[1], cosine_folds(found[first], found[second], same, folds)))
     counts = {"pairs": len(same), "same": int(same.sum()), "images": len(frames)}

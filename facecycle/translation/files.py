@@ -10,11 +10,9 @@ import torch
 from torch import Tensor
 
 from facecycle.atomic import write_text
-from facecycle.data.images import Crop, list_images, printable, read_square, reason
-from facecycle.data.normalise import from_uint8
-from facecycle.device import choose_device
+from facecycle.data.images import Crop, from_uint8, list_images, printable, read_square, reason
 from facecycle.errors import DataError
-from facecycle.networks import Loaded, origin
+from facecycle.networks import Loaded, choose_device, origin
 from facecycle.pages import fill
 from facecycle.pictures import contact_sheet, panel_pixels, to_pil, write_png
 from facecycle.seeds import seeded
@@ -186,14 +184,14 @@ def _panels(
 
 
 def panels_of(
-    loaded: Loaded, images: Tensor, drivers: Tensor | None, generator: torch.Generator, panels: Sequence[str]
+    loaded: Loaded, images: Tensor, drivers: Tensor | None, noise: torch.Generator, panels: Sequence[str]
 ) -> dict[str, Tensor]:
     """Translate normalised images (B, 3, S, S) on the GPU where there is one; the panels come back from it."""
     device = choose_device()
     method = loaded.method.to(device)
     others = None if drivers is None else drivers.to(device)
     with torch.inference_mode():
-        made = method.translate(images.to(device), others, generator, frozenset(panels))
+        made = method.translate(images.to(device), others, noise, frozenset(panels))
     return {name: panel.cpu() for name, panel in made.items()}
 
 

@@ -11,7 +11,7 @@ import torch
 from facecycle.checkpoints import model_file
 from facecycle.checkpoints.export import export
 from facecycle.config.layers import preset_layers, resolve, set_layer
-from facecycle.config.settings import Component
+from facecycle.config.settings import Choice
 from facecycle.errors import CheckpointError
 from facecycle.networks import build_method, load
 
@@ -23,7 +23,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A checkpoint that was trained on files of this machine."""
     path = tmp_path_factory.mktemp("trained") / "model.safetensors"
     config = resolve([*preset_layers("small"), set_layer([TINY])])
-    data = [Component(name="tracks", options={"path": "/home/ann/secret-faces"})]
+    data = [Choice(name="tracks", options={"path": "/home/ann/secret-faces"})]
     config = config.model_copy(update={"data": data})
     header = {"config": config.model_dump_json(), "trained": '["expression"]', "licence": "ask ann"}
     model_file.save_model(path, build_method(config), header)
@@ -38,7 +38,7 @@ def test_half_precision_halves_the_file_and_barely_moves_the_code(trained: Path,
     exact, rounded = (load(path).method for path in (trained, out))
     assert {t.dtype for t in rounded.state_dict().values() if t.is_floating_point()} == {torch.float32}
     with torch.inference_mode():
-        assert torch.allclose(exact.features(images, "code"), rounded.features(images, "code"), atol=1e-3)
+        assert torch.allclose(exact.features(images, "expression"), rounded.features(images, "expression"), atol=1e-3)
 
 
 def test_an_export_keeps_the_terms_and_loses_the_paths(trained: Path, tmp_path: Path) -> None:

@@ -15,8 +15,8 @@ import pytest
 import torch
 from helpers import golden
 from helpers.common import Command, picture, refused
+from helpers.golden import GOLDEN
 from safetensors.torch import load_file, save_file
-from test_golden import GOLDEN
 from torch import Tensor, nn
 
 from facecycle.checkpoints import inspect, model_file
@@ -60,7 +60,7 @@ def test_imported_weights_give_the_published_outputs(imported: Path) -> None:
     method = load(imported).method
     x = golden.images(2, 0.25)
     with torch.inference_mode():
-        found = {"expression_code": method.features(x, "code"), "identity_code": method.features(x, "identity")}
+        found = {"expression_code": method.features(x, "expression"), "identity_code": method.features(x, "identity")}
         flow = method.motion(found["expression_code"])
         found["neutral"] = method.generator(x, flow, method.warper, None)
         found["mean_face"] = method.renormalizer(found["neutral"], found["identity_code"], "denorm", method.warper)

@@ -2,29 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import pytest
 import torch
+from helpers.checkpoints import CONFIG, METADATA, saved
 from safetensors.torch import save_file
 from torch import nn
 
 from facecycle.checkpoints import model_file
 from facecycle.checkpoints.folders import latest_folder, runs_below
-from facecycle.config.layers import preset_layers, resolve
 from facecycle.errors import CheckpointError, RunError
-
-CONFIG = resolve(preset_layers("small"))
-METADATA = {"config": CONFIG.model_dump_json(), "trained": json.dumps(["expression"])}
-
-
-def saved(run: Path, step: int = 1) -> nn.Linear:
-    torch.manual_seed(step)
-    network = nn.Linear(3, 2)
-    state = {"position": {"step": step}}
-    model_file.save(run / "checkpoints" / f"step-{step}", network, {"0.step": torch.ones(1)}, state, METADATA)
-    return network
 
 
 def test_a_checkpoint_reads_back_from_run_folder_and_file(tmp_path: Path) -> None:

@@ -16,8 +16,7 @@ from helpers.common import Command, picture, refused
 from helpers.layouts import LAYOUTS
 from PIL import Image
 
-from facecycle.data.images import read_square
-from facecycle.data.normalise import from_uint8
+from facecycle.data.images import from_uint8, read_square
 from facecycle.networks import load
 
 
@@ -208,7 +207,7 @@ def test_codes_are_written_as_parquet(command: Command, tmp_path: Path) -> None:
     method = load(tmp_path / "run").method
     image = from_uint8(read_square(tmp_path / "faces" / "33.png", 64)[None])
     with torch.inference_mode():
-        assert rows[33]["expression"] == pytest.approx(method.features(image, "code")[0].tolist(), abs=1e-5)
+        assert rows[33]["expression"] == pytest.approx(method.features(image, "expression")[0].tolist(), abs=1e-5)
     assert json.loads(table.schema.metadata[b"facecycle"])["sha256"]
     refused(command("embed", "gone", "--checkpoint", "run"), "no file or folder gone")
 
@@ -233,10 +232,10 @@ MISTAKES = {
     "no task": (["probe"], ["name a task or a protocol"]),
     "unknown protocol": (["probe", "--protocol", "liner"], ["Did you mean linear"]),
     "wrong task": (["probe", "--task", "pose", "--protocol", "linear"], ["is for --task emotion"]),
-    "two sources": (["probe", "--task", "pose", *ENCODER, "--feature", "code"], ["--encoder has no checkpoint"]),
+    "two sources": (["probe", "--task", "pose", *ENCODER, "--feature", "expression"], ["--encoder has no checkpoint"]),
     "weights of nothing": (["probe", "--task", "pose", "--pretrained"], ["--pretrained goes with --encoder"]),
     "handcrafted weights": (["probe", "--task", "pose", *ENCODER, "--pretrained"], ["option 'pretrained'"]),
-    "neutral has no feature": (["probe", "--task", "neutral", "--feature", "code"], ["has no encoder, feature"]),
+    "neutral has no feature": (["probe", "--task", "neutral", "--feature", "expression"], ["has no encoder, feature"]),
     "size of no encoder": (
         ["probe", "--task", "pose", "--encoder", "timm:vit_tiny_patch16_224", "--size", "50"],
         ["does not read images of 50 x 50"],

@@ -15,7 +15,7 @@ from facecycle.data.augment import (
     greyscale,
     random_crop,
 )
-from facecycle.data.normalise import denormalise, from_uint8, to_uint8
+from facecycle.data.images import denormalise, from_uint8, to_uint8
 
 NOTHING = AugmentationConfig(crop_scale=(1, 1), crop_ratio=(1, 1), jitter_probability=0.0, mirror_probability=0.0)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from helpers.common import picture
-from test_training import tiny
+from helpers.training import tiny
 
 from facecycle.data.batches import Batches
 from facecycle.data.joined import JoinedTracks

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import math
 import zlib
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -14,6 +16,9 @@ from facecycle.api import Parts
 from facecycle.checkpoints.released_names import released_name
 from facecycle.method.encoder import FaceCycleEncoder
 from facecycle.method.facecycle import FaceCycle, FaceCycleOptions
+
+GOLDEN = json.loads((Path(__file__).parent / "golden_values.json").read_text())
+"""Computed with the public reference code."""
 
 
 def filled(name: str, shape: tuple[int, ...]) -> Tensor:

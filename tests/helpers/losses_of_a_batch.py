@@ -50,17 +50,17 @@ def main() -> None:
         for term in objective.terms:
             if isinstance(term.loss, nn.Module):
                 term.loss.double()
-        batches = Batches(data, config, name, stage, rank=distributed.rank(), world=distributed.count())
-        model = distributed.in_step(method)
+        batches = Batches(data, config, name, stage, rank=distributed.rank(), world=distributed.world_size())
+        model = distributed.data_parallel(method)
         pairs = batches.batch(0)
         pairs = Pairs(pairs.first.double(), pairs.second.double())
         total, sums = objective(model(pairs, stage.cycle, objective.wanted, None))
         total.backward()
-        found[f"{name}/total"] = distributed.mean(total.detach())
-        found |= {f"{name}/{label}": distributed.mean(value.detach()) for label, value in sums.items()}
+        found[f"{name}/total"] = distributed.reduce_mean(total.detach())
+        found |= {f"{name}/{label}": distributed.reduce_mean(value.detach()) for label, value in sums.items()}
         gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in trained]
         found[f"{name}/gradient"] = torch.cat([gradient.flatten() for gradient in gradients])
-    if distributed.first():
+    if distributed.is_main():
         save_file(found, Path(sys.argv[1]))
 
 

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
-
 import pytest
 import torch
 from facecycle_plugins.losses.perceptual import PerceptualLoss
 from helpers import golden
-from helpers.common import ROOT
+from helpers.golden import GOLDEN
 from torch import Tensor, nn
 
 from facecycle.api import Pairs
@@ -17,7 +15,6 @@ from facecycle.method.facecycle import FaceCycle
 from facecycle.method.motion import backflow
 from facecycle.pretraining.objective import Objective
 
-GOLDEN = json.loads((ROOT / "tests" / "helpers" / "golden_values.json").read_text())
 VGG19_CONVOLUTIONS = ("1_1", "1_2", "2_1", "2_2", "3_1", "3_2", "3_3", "3_4", "4_1")
 NETWORKS = {
     "expression": {"codegeneration": "expression", "exptoflow": "motion", "Swap_Generator": "generator"},

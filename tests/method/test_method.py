@@ -59,7 +59,7 @@ def test_every_view_exists_and_has_the_batch_shape(method: FaceCycle, pairs: Pai
     views = method(pairs, cycle, method.view_names[cycle], noise())
     assert set(views.views) == method.view_names[cycle]
     for name, view in views.views.items():
-        assert view.prediction.shape == ((4, 2, 16, 16) if name == "motion" else (4, 3, 32, 32))
+        assert view.prediction.shape == ((4, 2, 16, 16) if name == "flow" else (4, 3, 32, 32))
         assert view.target in views.targets
 
 
@@ -67,8 +67,8 @@ def test_the_direct_path_runs_no_generator(method: FaceCycle, pairs: Pairs, monk
     for network in (method.generator, method.generator.stem):
         monkeypatch.setattr(network, "forward", lambda *_: pytest.fail("the generator ran"))
     monkeypatch.setattr(method.generator, "decode", lambda *_: pytest.fail("the generator ran"))
-    views = method(pairs, "expression", frozenset({"direct", "direct_neutral"}), noise())
-    assert set(views.views) == {"direct", "direct_neutral"}
+    views = method(pairs, "expression", frozenset({"direct", "frontal"}), noise())
+    assert set(views.views) == {"direct", "frontal"}
 
 
 def test_saving_memory_changes_no_gradient(pairs: Pairs) -> None:
@@ -108,23 +108,25 @@ def test_the_identity_cycle_shares_one_mean_face(method: FaceCycle, pairs: Pairs
     method_code = method.identity.forward
     try:
         method.identity.forward = lambda images: code  # type: ignore[method-assign]
-        views = method(pairs, "identity", frozenset({"rec_neutral"}), noise()).views
+        views = method(pairs, "identity", frozenset({"restored_neutral"}), noise()).views
     finally:
         method.identity.forward = method_code  # type: ignore[method-assign]
-    faces = views["rec_neutral"].prediction
+    faces = views["restored_neutral"].prediction
     assert torch.allclose(faces, faces[:1].expand_as(faces), atol=1e-5)
 
 
 def test_a_swapped_neutral_face_wears_the_identity_of_the_pairs_other_image(method: FaceCycle, pairs: Pairs) -> None:
-    wanted = frozenset({"rec_neutral", "swapped_neutral"})
+    wanted = frozenset({"restored_neutral", "swapped_neutral"})
     views = method(pairs, "identity", wanted, noise()).views
-    assert torch.allclose(views["swapped_neutral"].prediction, swap_halves(views["rec_neutral"].prediction), atol=1e-5)
-    assert views["swapped_neutral"].target == views["rec_neutral"].target == "neutral"
+    assert torch.allclose(
+        views["swapped_neutral"].prediction, swap_halves(views["restored_neutral"].prediction), atol=1e-5
+    )
+    assert views["swapped_neutral"].target == views["restored_neutral"].target == "neutral"
 
 
 def test_mean_faces_are_not_watched_for_a_collapse_to_which_they_are_trained(method: FaceCycle, pairs: Pairs) -> None:
     views = method(pairs, "identity", frozenset({"common_mean_face"}), noise())
-    assert set(deviations(views)) == {"deviation/identity_code"}
+    assert set(deviations(views)) == {"deviation/identity"}
 
 
 def test_a_new_stem_sees_a_picture_as_smooth_as_the_mean_face() -> None:

@@ -7,7 +7,7 @@ import pytest
 import torch
 from skimage.feature import hog, local_binary_pattern
 
-from facecycle.data.normalise import from_uint8
+from facecycle.data.images import from_uint8
 from facecycle.registry import build
 
 

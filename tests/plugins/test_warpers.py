@@ -16,7 +16,7 @@ from facecycle_kernels.ssim import ssim
 from facecycle.api import Pairs, Parts
 from facecycle.checkpoints import model_file
 from facecycle.config.layers import preset_layers, resolve
-from facecycle.config.settings import Component
+from facecycle.config.settings import Choice
 from facecycle.errors import ConfigError
 from facecycle.networks import build_method, load
 from facecycle.pretraining.objective import Objective
@@ -84,9 +84,9 @@ def test_shapes_that_do_not_fit_are_refused(call: object) -> None:
 def test_a_checkpoint_trained_with_fused_kernels_loads_anywhere(tmp_path: Path) -> None:
     options = {"width": 4, "motion_width": 8, "generator_blocks": 1, "renormalizer_blocks": 1}
     config = resolve([*preset_layers("small"), ("test", {"encoder": {"name": "facecycle"}})])
-    config = config.model_copy(update={"method": Component(name="facecycle", options=options)})
+    config = config.model_copy(update={"method": Choice(name="facecycle", options=options)})
     network = build_method(config)
-    config = config.model_copy(update={"warper": Component(name="fused")})
+    config = config.model_copy(update={"warper": Choice(name="fused")})
     metadata = {"config": config.model_dump_json(), "trained": json.dumps(["expression", "identity"])}
     model_file.save(tmp_path / "checkpoints" / "step-1", network, {}, {}, metadata)
     loaded = load(tmp_path)

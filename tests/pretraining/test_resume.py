@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 import torch
 from helpers.common import picture
+from helpers.training import Quiet, tiny, train, weights
 from kill import TINY
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-from test_training import Quiet, tiny, train, weights
 
 from facecycle.checkpoints import model_file
 from facecycle.checkpoints.folders import latest_folder

@@ -9,12 +9,11 @@ from pathlib import Path
 import pytest
 import torch
 from helpers.common import picture
-from safetensors.torch import load_file
+from helpers.training import Quiet, tiny, train, weights
 
 from facecycle.api import Pairs
 from facecycle.checkpoints import model_file
-from facecycle.config.layers import preset_layers, resolve, set_layer
-from facecycle.config.settings import RunConfig
+from facecycle.config.layers import resolve
 from facecycle.data.batches import Batches
 from facecycle.data.joined import JoinedTracks
 from facecycle.errors import ConfigError, DataError, RunError
@@ -23,56 +22,8 @@ from facecycle.pretraining.objective import Objective
 from facecycle.pretraining.run import Pretraining
 from facecycle.pretraining.run_folder import RunFolder
 from facecycle.pretraining.schedule import learning_rate
-from facecycle.pretraining.step import backward
+from facecycle.pretraining.step import training_step
 from facecycle.registry import build
-
-TINY = [
-    "method.options={width=4, motion_width=16, generator_blocks=1, renormalizer_blocks=1}",
-    "encoder.name='timm:mobilenetv3_small_050'",
-    "pairs=2",
-    "size=32",
-    "log_every=1",
-    "checkpoint_every=3",
-    "data=[{name='synthetic', options={identities=8, test_identities=20, takes=2, frames=2}}]",
-    "stages.direct.steps=4",
-    "stages.expression.steps=3",
-    "stages.identity.steps=2",
-]
-
-
-def tiny(*more: str) -> RunConfig:
-    return resolve([*preset_layers("small"), set_layer(TINY), set_layer(more)])
-
-
-class Quiet:
-    """A listener that can send a signal after so many steps."""
-
-    def __init__(self, stop_after: int | None = None) -> None:
-        self.notes: list[str] = []
-        self.left = stop_after
-
-    def stage(self, name: str, first: int, total: int) -> None:
-        pass
-
-    def step(self, name: str, done: int, metrics: dict[str, float]) -> None:
-        if self.left is not None:
-            self.left -= 1
-            if self.left == 0:
-                signal.raise_signal(signal.SIGTERM)
-
-    def note(self, text: str) -> None:
-        self.notes.append(text)
-
-
-def train(config: RunConfig, out: Path, listener: Quiet | None = None) -> Pretraining:
-    run = Pretraining(config, RunFolder(out), listener or Quiet())
-    run.folder.create(config)
-    run.outcome = run.run()  # type: ignore[attr-defined]
-    return run
-
-
-def weights(run: Path) -> dict[str, torch.Tensor]:
-    return load_file(model_file.find(run))
 
 
 def test_a_stage_may_have_its_own_number_of_pairs(tmp_path: Path) -> None:
@@ -246,7 +197,7 @@ def test_noise_differs_by_step_and_process_and_repeats() -> None:
     pairs = Pairs(*torch.randn(2, 2, 3, 32, 32, generator=torch.Generator().manual_seed(1)))
     run_method.eval()
     totals = [
-        float(backward(run_method, objective, pairs, config, step, process, False)[0]["total"])
+        float(training_step(run_method, objective, pairs, config, step, process, False)[0]["total"])
         for step, process in ((0, 0), (0, 0), (1, 0), (0, 1))
     ]
     assert totals[0] == totals[1]

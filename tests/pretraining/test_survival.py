@@ -14,11 +14,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from helpers.checkpoints import saved
 from helpers.common import ROOT, picture
+from helpers.training import Quiet, tiny, train, weights
 from PIL import Image
 from safetensors.torch import load_file
-from test_checkpoint import saved
-from test_training import Quiet, tiny, train, weights
 
 from facecycle.checkpoints.folders import all_folders, latest_folder
 from facecycle.checkpoints.inspect import verify

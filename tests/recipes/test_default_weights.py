@@ -13,8 +13,7 @@ from PIL import Image
 from skimage.data import astronaut
 
 from facecycle.checkpoints.inspect import verify
-from facecycle.data.images import read_square
-from facecycle.data.normalise import from_uint8
+from facecycle.data.images import from_uint8, read_square
 from facecycle.networks import SHIPPED, load
 from facecycle.seeds import seeded
 

@@ -41,7 +41,7 @@ PROTOCOLS: dict[str, Protocol] = {
         "emotion",
         f"C from {list(linear.C_GRID)} {_INNER}",
         "bootstrap over test subjects",
-        ("code", "conv"),
+        ("expression", "conv"),
     ),
     "facecycle-raf": Protocol(
         "emotion",
@@ -50,7 +50,7 @@ PROTOCOLS: dict[str, Protocol] = {
         ("conv",),
         size=facecycle_raf.SIZE,
     ),
-    "linear-pose": Protocol("pose", _ALPHA, "bootstrap over test subjects", ("code", "conv")),
+    "linear-pose": Protocol("pose", _ALPHA, "bootstrap over test subjects", ("expression", "conv")),
     "facecycle-pose": Protocol(
         "pose",
         f"{_ALPHA}; FSA-Net files with channels as stored (BGR), test set unfiltered",

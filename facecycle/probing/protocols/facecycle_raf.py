@@ -22,7 +22,7 @@ from facecycle.cache import cache_home
 from facecycle.checkpoints.model_file import save_tensors
 from facecycle.config.settings import AugmentationConfig
 from facecycle.data.augment import DRAWS, augment, greyscale
-from facecycle.data.normalise import normalise
+from facecycle.data.images import normalise
 from facecycle.errors import DataError, RunError
 from facecycle.probing.features import FeatureRow, extract_all
 from facecycle.probing.protocols.linear import hits

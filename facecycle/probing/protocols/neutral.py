@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from facecycle.api import Dataset, KnowsNeutral, Labelled, Task, Verification
-from facecycle.data.normalise import from_uint8, to_uint8
+from facecycle.data.images import from_uint8, to_uint8
 from facecycle.errors import ConfigError, DataError, NotOffered
 from facecycle.networks import Loaded
 from facecycle.probing.features import extract_all
@@ -161,10 +161,10 @@ def _read(
 def translated(loaded: Loaded, pixels: Tensor, drivers: Tensor | None, panels: Sequence[str]) -> dict[str, Tensor]:
     """Translate uint8 images (n, 3, S, S), with as many drivers or none, to the named panels of the same kind."""
     parts: dict[str, list[Tensor]] = {panel: [] for panel in panels}
-    generator = seeded("neutral", 0)
+    noise = seeded("neutral", 0)
     for rows in torch.arange(len(pixels)).split(BATCH):
         others = None if drivers is None else from_uint8(drivers[rows])
-        made = panels_of(loaded, from_uint8(pixels[rows]), others, generator, panels)
+        made = panels_of(loaded, from_uint8(pixels[rows]), others, noise, panels)
         for panel in panels:
             parts[panel].append(to_uint8(made[panel]))
     return {panel: torch.cat(images) for panel, images in parts.items()}

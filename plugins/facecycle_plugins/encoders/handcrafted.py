@@ -11,7 +11,7 @@ from skimage.feature import hog, local_binary_pattern
 from torch import Tensor, nn
 
 from facecycle.api import Options as BaseOptions
-from facecycle.data.normalise import denormalise
+from facecycle.data.images import denormalise
 
 LUMA = (0.299, 0.587, 0.114)
 

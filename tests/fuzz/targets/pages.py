@@ -20,7 +20,7 @@ from facecycle.probing.report import RESULT
 from facecycle.reporting.report import write_report
 
 ROW = {
-    "feature": "code",
+    "feature": "expression",
     "dimensions": 256,
     "metrics": {"accuracy": 0.5},
     "intervals": {"accuracy": [0.4, 0.6]},

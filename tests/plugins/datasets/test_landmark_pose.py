@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from facecycle_plugins.datasets import landmark_pose_files
+from facecycle_plugins.datasets.pose import landmark_pose_files
 from helpers.common import picture
 from helpers.pose_labels import pose, problems
 from PIL import Image

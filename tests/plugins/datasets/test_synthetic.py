@@ -52,7 +52,8 @@ def test_one_seed_gives_one_picture_whatever_is_rendered_with_it() -> None:
     dataset = small()
     together, _ = dataset.images(range(104), 48)
     alone, _ = small().images([40], 48)
-    assert torch.equal(together[40], alone[0])
+    # One level of 255 at most: matrix products round by the number of faces that are rendered together.
+    assert (together[40].int() - alone[0].int()).abs().max() <= 1
     assert not torch.equal(small(seed=1).images([40], 48)[0][0], alone[0])
 
 
