@@ -56,6 +56,8 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "facecycle.translation": (*BELOW, "facecycle.translation"),
     "facecycle.probing": (*BELOW, "facecycle.probing", "facecycle.translation"),
     "facecycle.reporting": (*BELOW, "facecycle.pretraining.run_folder", "facecycle.probing", "facecycle.reporting"),
+    # The public API stands on the rooms of the commands that use networks.
+    "facecycle.model": (*BELOW, "facecycle.probing", "facecycle.translation"),
     "facecycle.testing": ("facecycle.api", "facecycle.errors", "facecycle.registry", "facecycle.testing"),
     "facecycle_kernels": ("facecycle_kernels",),
     "facecycle_plugins": (
@@ -106,6 +108,8 @@ def within(name: str, prefixes: tuple[str, ...]) -> bool:
 @pytest.mark.parametrize(("module", "file"), modules(), ids=lambda value: str(value) if isinstance(value, str) else "")
 def test_modules_import_only_what_lies_below_them(module: str, file: Path) -> None:
     rule = next((ALLOWED[p] for p in sorted(ALLOWED, key=len, reverse=True) if within(module, (p,))), ())
+    if module == "facecycle":
+        rule = ("facecycle.errors", "facecycle.model")
     for name in imports(file):
         if name.split(".")[0] in OURS:
             assert within(name, rule), f"{module} may not import {name}"

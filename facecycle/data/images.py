@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 import stat
 import struct
@@ -24,6 +25,8 @@ DAMAGED = (OSError, ValueError, SyntaxError, EOFError, struct.error, zlib.error)
 MAX_PIXELS = 90_000_000
 """More pixels are refused before they are decoded, and Pillow itself opens no file of twice as many. A JPEG counts
 at the scale it is decoded at. A pixel takes 16 bytes at most on its way to RGB, so no image takes 1.5 GiB."""
+ImageSource = str | os.PathLike[str] | Image.Image | np.ndarray
+"""An image file, a PIL image, or an array of uint8: (H, W, 3), RGB, or (H, W), grey."""
 TILE = 1024
 """Side of the squares in which numbers of 64 bits are computed with."""
 
@@ -112,6 +115,10 @@ def reason(path: Path, error: DataError) -> str:
     return error.message.removeprefix(f"{path}: ")
 
 
+def _name(source: ImageSource) -> str:
+    return str(source) if isinstance(source, str | os.PathLike) else "the image"
+
+
 def open_upright(path: Path, least: int | None = None) -> Image.Image:
     """Decode an image file as upright RGB; of an animation, the first frame.
 
@@ -147,11 +154,29 @@ def open_upright(path: Path, least: int | None = None) -> Image.Image:
         raise DataError(f"{path}: the image is damaged or cut short ({error})") from error
 
 
-def read_square(path: Path, size: int, crop: Crop | None = None) -> Tensor:
+def as_upright(source: ImageSource, least: int | None = None) -> Image.Image:
+    """Return an image as upright RGB: a file is read (see `open_upright`), a PIL image or an array converted.
+
+    Raises:
+        DataError: the file cannot be read, or the array is not uint8 of shape (H, W) or (H, W, 3).
+    """
+    if isinstance(source, np.ndarray):
+        if source.dtype != np.uint8 or not (source.ndim == 2 or source.shape[2:] == (3,)) or not source.size:
+            raise DataError(
+                f"an array of {source.dtype} with shape {source.shape} is no image",
+                hint="Expected uint8 of shape (H, W, 3), RGB, or (H, W), grey.",
+            )
+        return _to_rgb(Image.fromarray(np.ascontiguousarray(source)))
+    if isinstance(source, Image.Image):
+        return _to_rgb(ImageOps.exif_transpose(source))
+    return open_upright(Path(source), least)
+
+
+def read_square(source: ImageSource, size: int, crop: Crop | None = None) -> Tensor:
     """Read an image, cut out a square and resize it to RGB uint8 (3, size, size), antialiased.
 
     Args:
-        path: the file.
+        source: a file, a PIL image, or an array.
         size: side of the result in pixels.
         crop: the rectangle to use; None takes the largest centred square. A rectangle that is no square
             is cut to its own centred square.
@@ -160,13 +185,13 @@ def read_square(path: Path, size: int, crop: Crop | None = None) -> Tensor:
         DataError: the file cannot be read, or the crop leaves the image.
     """
     # A crop counts in pixels of the full image, so only an uncropped one may be decoded smaller.
-    image = open_upright(path, None if crop else size)
+    image = as_upright(source, None if crop else size)
     left, top, width, height = 0, 0, image.width, image.height
     if crop is not None:
         if crop.x + crop.width > image.width or crop.y + crop.height > image.height:
             raise DataError(
-                f"{path}: the crop {crop.x},{crop.y},{crop.width},{crop.height} leaves the image, "
-                f"which is {image.width} x {image.height}"
+                f"{_name(source)}: the crop {crop.x},{crop.y},{crop.width},{crop.height} leaves the image, which is "
+                f"{image.width} x {image.height}"
             )
         left, top, width, height = crop.x, crop.y, crop.width, crop.height
     side = min(width, height)

@@ -13,10 +13,8 @@ from torch import Tensor, nn
 from facecycle.api import Options as BaseOptions
 from facecycle.api import Pairs, Parts, View, Views
 from facecycle.method.batch import batch_mean
+from facecycle.method.decoders import Generator, MotionDecoder, Renormalizer, backflow
 from facecycle.method.encoder import CodeEncoder
-from facecycle.method.generator import Generator
-from facecycle.method.motion import MotionDecoder, backflow
-from facecycle.method.renormalizer import Renormalizer
 
 TRAINED = "trained"
 

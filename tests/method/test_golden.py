@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from facecycle.api import Pairs
 from facecycle.config.layers import preset_layers, resolve, set_layer
+from facecycle.method.decoders import backflow
 from facecycle.method.facecycle import FaceCycle
-from facecycle.method.motion import backflow
 from facecycle.pretraining.objective import Objective
 
 VGG19_CONVOLUTIONS = ("1_1", "1_2", "2_1", "2_2", "3_1", "3_2", "3_3", "3_4", "4_1")

@@ -11,10 +11,9 @@ from facecycle.api import Pairs, Parts
 from facecycle.config.layers import preset_layers, resolve
 from facecycle.config.settings import OptimizerConfig
 from facecycle.errors import ConfigError
+from facecycle.method.decoders import Stem, backflow, draw_noise
 from facecycle.method.encoder import CodeEncoder, FaceCycleEncoder
 from facecycle.method.facecycle import FaceCycle, FaceCycleOptions, swap_halves
-from facecycle.method.generator import Stem, draw_noise
-from facecycle.method.motion import backflow
 from facecycle.networks import build_method
 from facecycle.pretraining.monitor import deviations
 from facecycle.pretraining.schedule import learning_rate, make_optimizer

@@ -1,6 +1,8 @@
-"""The generator: a face and a flow to the moved face; and the stem it shares with the renormalizer."""
+"""The decoders: a code to the facial motion, a face moved by it, and a neutral face to the mean face and back."""
 
 from __future__ import annotations
+
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -9,10 +11,62 @@ from torch.utils.checkpoint import checkpoint
 
 from facecycle.api import Warper
 from facecycle.errors import ConfigError
-from facecycle.method.blocks import ResBlock, conv, relu
+from facecycle.method.encoder import CODE_SIZE, Attention, ResBlock, conv, initialise, lrelu, relu
 
 DECODED_AT_ONCE = 16
 """Images whose activations exist at a time where memory is saved."""
+
+
+def _double(x: Tensor) -> Tensor:
+    return F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=True)
+
+
+class _Double(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return _double(x)
+
+
+class MotionDecoder(nn.Module):
+    """A code (B, 256) to a flow (B, 2, 16, 16) in (-1, 1).
+
+    Source: FaceCycle (ICCV 2021), supplementary network tables. `width` = 256 is the paper's.
+    """
+
+    def __init__(self, width: int = 256) -> None:
+        super().__init__()
+        half, quarter = width // 2, width // 4
+        self.motiongen1 = nn.Sequential(
+            conv(CODE_SIZE, 16 * width, 1),
+            nn.PixelShuffle(4),
+            lrelu(),
+            Attention(width),
+            conv(width, width),
+            lrelu(),
+        )
+        self.motiongen2 = nn.Sequential(
+            _Double(), conv(width, half), lrelu(), Attention(half), conv(half, half), lrelu()
+        )
+        self.resblock1 = ResBlock(half)
+        self.resblock2 = ResBlock(half)
+        self.toflow4 = nn.Sequential(_Double(), conv(half, quarter), lrelu(), conv(quarter, 2, 1, bias=False))
+        initialise(self)
+        for layer in self.toflow4:
+            if isinstance(layer, nn.Conv2d):
+                nn.init.normal_(layer.weight, 0, 0.05)
+
+    def forward(self, code: Tensor) -> Tensor:
+        """Map codes (B, 256) to flows (B, 2, 16, 16), channel 0 = x, 1 = y, in grid units."""
+        x = self.motiongen1(code[:, :, None, None])
+        x = self.resblock2(self.resblock1(self.motiongen2(x)))
+        return self.toflow4(x).tanh()
+
+
+def backflow(warper: Warper, flow: Tensor) -> Tensor:
+    """Return the approximate inverse of a flow, -clamp(warp(flow, flow), -1, 1), shape (B, 2, h, w).
+
+    Gradients reach the flow through both arguments of the warp.
+    """
+    return -torch.clamp(warper.warp(flow, flow), -1, 1)
 
 
 def _conv_relu(inputs: int, outputs: int) -> nn.Sequential:
@@ -143,3 +197,57 @@ class Generator(nn.Module):
     def _decode(self, mid: Tensor, deep: Tensor) -> Tensor:
         x = self.up(self.cnn(self.redconv(deep)))
         return self.torgb(self.up2(torch.cat([mid, x], dim=1)))
+
+
+class _Modulation(nn.Module):
+    """Scale and shift per channel, (B, C, 1, 1) each, from a code."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.beta = conv(CODE_SIZE, channels, 1)
+        self.gamma = conv(CODE_SIZE, channels, 1)
+
+
+class Renormalizer(nn.Module):
+    """Strip a neutral face of its identity, or give it one (the paper's `Swap_Norm`).
+
+    Source: FaceCycle (ICCV 2021), supplementary network tables. `width` = 64 and `blocks` = 6 are the
+    paper's.
+    """
+
+    def __init__(self, width: int = 64, blocks: int = 6) -> None:
+        super().__init__()
+        mid, deep = 2 * width, 4 * width
+        self.stem = Stem(width)
+        self.denorm = _Modulation(deep)
+        self.renorm = _Modulation(deep)
+        self.cnn = nn.Sequential(*(ResBlock(deep) for _ in range(blocks)))
+        self.cnn3 = nn.Sequential(ResBlock(deep))
+        self.up = nn.Sequential(
+            nn.ConvTranspose2d(deep, mid, 4, 2, 1),
+            relu(),
+            conv(mid, mid),
+            relu(),
+            nn.ConvTranspose2d(mid, mid, 4, 2, 1),
+            relu(),
+        )
+        self.torgb = conv(mid, 3, 1)
+
+    def forward(
+        self, images: Tensor, identity_code: Tensor, direction: Literal["denorm", "renorm"], warper: Warper
+    ) -> Tensor:
+        """Map images (B, 3, H, W) and codes (B, 256) to images (B, 3, H, W).
+
+        Args:
+            images: neutral faces to `denorm` (to the mean face), or mean faces to `renorm`; (1, 3, H, W) is one
+                face for all codes.
+            identity_code: whose identity is removed or given.
+            direction: which of the two modulations is used.
+            warper: applies instance norm, scale and shift.
+        """
+        modulation = self.denorm if direction == "denorm" else self.renorm
+        code = identity_code[:, :, None, None]
+        _, deep = self.stem(images)
+        deep = deep.expand(len(code), -1, -1, -1)
+        x = warper.renormalize(deep, modulation.gamma(code), modulation.beta(code))
+        return self.torgb(self.up(self.cnn3(self.cnn(x))))

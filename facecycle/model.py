@@ -1,0 +1,97 @@
+"""What `facecycle.load` returns: networks ready for use on photographs."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from facecycle.data.images import ImageSource, from_uint8, parse_crop, read_square
+from facecycle.errors import ConfigError, DataError, did_you_mean
+from facecycle.networks import load, origin
+from facecycle.pictures import panel_pixels, to_pil
+from facecycle.probing.features import extract_all, feature_row
+from facecycle.translation.files import panels_of
+
+EXPRESSION = "expression"
+
+
+class Model:
+    """Networks in evaluation mode, and what they were trained for.
+
+    Every image may be a file's path, a PIL image, or an array of uint8, (H, W, 3) RGB or (H, W) grey. Its largest
+    centred square is taken, which an upright face should fill to half or more.
+
+    Attributes:
+        size: side of the square images that the networks read, in pixels.
+        panels: names of the pictures that `translate` makes; the swaps among them need a driver.
+        feature_names: names that `features` knows.
+        origin: where the weights come from, and their terms.
+    """
+
+    def __init__(self, path: str | os.PathLike[str] | None = None) -> None:
+        """Load a checkpoint; see `facecycle.load`."""
+        self._loaded = load(None if path is None else Path(path))
+        method, trained = self._loaded.method, self._loaded.checkpoint.trained
+        self.size: int = self._loaded.checkpoint.config.size
+        self.origin = origin(self._loaded.checkpoint)
+        self.panels = tuple(name for name, cycle in method.panels_from.items() if cycle in trained)
+        self.feature_names = tuple(name for name, cycle in method.features_from.items() if cycle in trained)
+
+    def translate(
+        self, image: ImageSource, driver: ImageSource | None = None, *, crop: str | None = None, seed: int = 0
+    ) -> dict[str, Image.Image]:
+        """Make the pictures of a face: frontal, neutral, mean face and so on, by name.
+
+        Args:
+            image: the face.
+            driver: a second face, to swap expression and identity with.
+            crop: `x,y,w,h` in pixels of the upright `image`, instead of its centred square.
+            seed: of the generator's noise; one seed gives the same pictures again.
+
+        Returns:
+            RGB pictures of `size` x `size` pixels, by the names in `panels`.
+
+        Raises:
+            FacecycleError: an image cannot be read, or the crop leaves it.
+        """
+        images = self._read([image], crop)
+        drivers = None if driver is None else self._read([driver])
+        made = panels_of(self._loaded, images, drivers, torch.Generator().manual_seed(seed), self.panels)
+        return {name: to_pil(panel_pixels(name, panel, self.size)[0]) for name, panel in made.items()}
+
+    def embed(self, images: ImageSource | Sequence[ImageSource]) -> np.ndarray:
+        """Return the expression codes of faces, float32 (n, 256), in (-1, 1); see `features`."""
+        return self.features(images, EXPRESSION)
+
+    def features(self, images: ImageSource | Sequence[ImageSource], name: str) -> np.ndarray:
+        """Return a feature of faces, float32 (n, D).
+
+        Args:
+            images: one image, or several.
+            name: `expression` or `identity`, codes of 256 numbers in (-1, 1); `conv` or `identity_conv`, the
+                flattened feature maps before them. Linear probes read most from `conv`.
+
+        Raises:
+            FacecycleError: an image cannot be read, or the checkpoint has no such feature.
+        """
+        if name not in self.feature_names:
+            hint = did_you_mean(name, self.feature_names) or f"Features: {', '.join(self.feature_names)}."
+            raise ConfigError(f"these weights have no feature {name!r}", hint=hint)
+        several = [images] if isinstance(images, str | os.PathLike | Image.Image | np.ndarray) else images
+        if not len(several):
+            raise DataError("there are no images to compute features of")
+        method = self._loaded.method
+        feature = feature_row(name, "", method, lambda pixels: method.features(pixels, name), self.size)
+        pixels = torch.stack([read_square(image, self.size) for image in several])
+        return extract_all(feature, pixels).numpy()
+
+    def _read(self, images: Sequence[ImageSource], crop: str | None = None) -> Tensor:
+        """Return normalised images (n, 3, size, size)."""
+        region = None if crop is None else parse_crop(crop)
+        return from_uint8(torch.stack([read_square(image, self.size, region) for image in images]))
