@@ -1,4 +1,4 @@
-# `make demo`: set up, train on synthetic faces, translate, probe. `make test`: set up, lint, types, tests.
+# `make demo`: set up, translate a photograph, train on rendered faces, probe. `make test`: set up, lint, types, tests.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -7,20 +7,22 @@ STAMP := $(VENV)/installed
 .PHONY: demo test lint proof kill fuzz bench weights docs clean
 
 demo: $(STAMP)
-	rm -rf demo
+	rm -rf demo && mkdir demo
+	$(BIN)/python -c "import PIL.Image, skimage.data as d; PIL.Image.fromarray(d.astronaut()).save('demo/astronaut.png')"
+	$(BIN)/facecycle translate demo/astronaut.png --crop 150,10,180,180 --out demo/first
+	@echo "what the weights that come with facecycle make of a photograph: demo/first/contact_sheet.png"
+	@echo "now a run of its own is trained on rendered faces, and probed: 10 to 15 minutes"
 	$(BIN)/facecycle pretrain --encoder resnet18 --out demo/run
 	$(BIN)/python -m facecycle_plugins.datasets.synthetic demo/faces 8
-	$(BIN)/facecycle translate demo/faces --out demo/default
 	$(BIN)/facecycle translate demo/faces/face01.png --driver demo/faces/face02.png --checkpoint demo/run --out demo/swaps
 	$(BIN)/facecycle translate demo/faces --checkpoint demo/run --out demo/translations
 	$(BIN)/facecycle probe --task pose --checkpoint demo/run --out demo/probe-pose
 	$(BIN)/facecycle probe --task emotion --checkpoint demo/run --out demo/probe-emotion
 	$(BIN)/facecycle probe --task verify --checkpoint demo/run --out demo/probe-verify
 	@echo
-	@echo "contact sheets: demo/swaps/contact_sheet.png demo/translations/contact_sheet.png"
-	@echo "                demo/default/contact_sheet.png, by the weights that come with facecycle"
-	@echo "training:       demo/run/samples"
-	@echo "reports:        demo/probe-pose/report.md demo/probe-emotion/report.md demo/probe-verify/report.md"
+	@echo "pictures: demo/first/contact_sheet.png demo/swaps/contact_sheet.png demo/translations/contact_sheet.png"
+	@echo "training: demo/run/samples"
+	@echo "reports:  demo/probe-pose/report.md demo/probe-emotion/report.md demo/probe-verify/report.md"
 
 test: lint
 	$(BIN)/python -m pytest

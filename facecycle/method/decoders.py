@@ -27,7 +27,7 @@ class _Double(nn.Module):
 
 
 class MotionDecoder(nn.Module):
-    """A code (B, 256) to a flow (B, 2, 16, 16) in (-1, 1).
+    """The facial motion: a code (B, 256) to a flow (B, 2, 16, 16) in (-1, 1).
 
     Source: FaceCycle (ICCV 2021), supplementary network tables. `width` = 256 is the paper's.
     """
@@ -130,7 +130,7 @@ def draw_noise(x: Tensor, noise: torch.Generator | None, shared: bool) -> Tensor
 
 
 class Generator(nn.Module):
-    """A face to the same face moved by a flow, in feature space (the paper's `Swap_Generator`).
+    """De-expression and re-expression: a face moved by a flow, in feature space (the paper's `Swap_Generator`).
 
     Source: FaceCycle (ICCV 2021), supplementary network tables. `width` = 64 and `blocks` = 8 are the
     paper's. With `save_memory`, the decoder's activations are computed again on the way back.
@@ -209,7 +209,7 @@ class _Modulation(nn.Module):
 
 
 class Renormalizer(nn.Module):
-    """Strip a neutral face of its identity, or give it one (the paper's `Swap_Norm`).
+    """De-identity and re-identity: strip a neutral face of its identity, or give it one (the paper's `Swap_Norm`).
 
     Source: FaceCycle (ICCV 2021), supplementary network tables. `width` = 64 and `blocks` = 6 are the
     paper's.

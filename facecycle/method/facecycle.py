@@ -1,5 +1,8 @@
 """FaceCycle as the method plugin `facecycle`: the motion cycle and the identity cycle over pairs.
 
+The paper's words: de-expression moves a face by its facial motion to its neutral face, re-expression moves it back.
+De-identity strips the neutral face of its identity, which gives the mean face; re-identity gives it back.
+
 Source: Chang, Chen, Chiu, "Learning Facial Representations from the Cycle-consistency of Face",
 ICCV 2021, arXiv 2108.03427.
 """
@@ -128,7 +131,7 @@ class FaceCycle(nn.Module):
         return self._identity_cycle(full, wanted, noise)
 
     def _expression_cycle(self, full: Tensor, wanted: frozenset[str], noise: torch.Generator | None) -> Views:
-        """Neutralise, swap the neutral faces within each pair, restore (section 3.1).
+        """De-expression, a swap of the neutral faces within each pair, re-expression (section 3.1).
 
         All views are images, but `flow`, the facial motion, is (2P, 2, 16, 16).
         """
@@ -166,7 +169,7 @@ class FaceCycle(nn.Module):
         return dict(zip(both, self.generator.decode((mid, deep)).split(len(full)), strict=True))
 
     def _identity_cycle(self, full: Tensor, wanted: frozenset[str], noise: torch.Generator | None) -> Views:
-        """Take the neutral faces to their common mean face and back (section 3.2).
+        """De-identity to the common mean face, and re-identity (section 3.2).
 
         The identity encoder reads the original image. The stage-1 networks are frozen, but the
         generator passes gradients to `restored_neutral`. `mean_face` is compared with the image's own neutral
