@@ -110,3 +110,12 @@ def test_the_map_shows_every_room() -> None:
     column = "".join(line.split("|")[1] for line in page.splitlines() if line.startswith("| `"))
     rooms = {path.name for path in (ROOT / "facecycle").iterdir() if path.name[0] not in "_."} - {"py.typed"}
     assert {name.rstrip("/") for name in re.findall(r"`([\w./]+)`", column)} == rooms
+
+
+def test_every_finding_is_listed_and_pins_what_it_installs() -> None:
+    folder = ROOT / "findings"
+    listed = re.findall(r"^\| `(\w+\.sh)`", (folder / "README.md").read_text(), re.M)
+    assert sorted(listed) == sorted(path.name for path in folder.glob("*.sh"))
+    for name in listed:
+        (packages,) = re.findall(r"pip\" install --quiet --disable-pip-version-check (.+)", (folder / name).read_text())
+        assert all("==" in package for package in packages.split()), name
