@@ -109,7 +109,7 @@ def test_the_map_shows_every_room() -> None:
     page = (ROOT / "docs" / "architecture.md").read_text().partition("## The rooms")[2].partition("| beside it")[0]
     column = "".join(line.split("|")[1] for line in page.splitlines() if line.startswith("| `"))
     rooms = {path.name for path in (ROOT / "facecycle").iterdir() if path.name[0] not in "_."} - {"py.typed"}
-    assert {name.rstrip("/") for name in re.findall(r"`([\w./]+)`", column)} == rooms
+    assert {name.rstrip("/") for name in re.findall(r"`([\w./]+)`", column)} >= rooms
 
 
 def test_every_finding_is_listed_and_pins_what_it_installs() -> None:
