@@ -24,14 +24,16 @@ PAGE = Path(__file__).with_suffix(".md")
 HEAD = """\
 # Configuration
 
-Written by `make docs` from the models in `facecycle/config/settings.py`; a test compares the two.
+Written by `make docs` from the models in `facecycle/config/settings.py`. A test compares the two.
 
 A run's configuration is layered: defaults, then the preset, then `--config FILE`, then flags, then `--set key=value`.
-The preset (`{presets}`) is that of `--preset`, or of the key `preset` in a `.toml` file, or else `small`, and without
-`--data` and `--config` it is `demo`; a `.json` file is complete and is laid over none. Tables merge key by key, and a
-component that gets another name loses the options of the former one. `--set KEY=none` removes a stage, a loss or a view
-(`null` in a `.json` file; TOML has no such value). The complete result is written to `config.json` in the run folder
-and into every checkpoint.
+Every flag of `facecycle pretrain` that changes what is trained is one key, so a file can say what a flag says.
+
+* The preset (`{presets}`) is that of `--preset`, or of the key `preset` in a `.toml` file, or else
+  `small`. Without `--data` and `--config` it is `demo`. A `.json` file is complete and is laid over none.
+* Tables merge key by key. A plugin that gets another name loses the options of the former one.
+* `--set KEY=none` removes a stage, a loss or a view. In a `.json` file that is `null`, and TOML has no such value.
+* The complete result is written to `config.json` in the run folder and into every checkpoint.
 
     facecycle pretrain --data faces/ --set pairs=32 --set stages.identity=none
     facecycle pretrain --preset small --set 'data=[{{name="turned", options={{path="stills/", turns=4}}}}]'
@@ -40,25 +42,30 @@ and into every checkpoint.
 FOOT = """\
 ## Views
 
-What losses look at, of the method `facecycle`; `x` and `y` are the two images of a pair. A stage computes the views
-that its losses name, and runs no network that none of them needs. The preset `small` begins with the direct path
-alone: `direct` and `frontal`, which need no generator.
+Views are what losses look at. These are the views of the method `facecycle`, where `x` and `y` are the two images of a
+pair. A stage computes the views that its losses name, and runs no network that none of them needs. The preset `small`
+begins with the direct path alone: `direct` and `frontal`, which need no generator.
+
+The cycle `expression` is the paper's motion cycle. De-expression takes a face to its neutral face by the facial motion
+`flow`, and re-expression takes the neutral face back.
 
 | view of the cycle `expression` | | is compared with |
 | --- | --- | --- |
-| `frontal` | `x`, its pixels warped to the neutral pose | `x`; for `symmetry`, which has no target |
-| `direct` | the same of `y`, warped back by the flow of `x` | `x` |
-| `neutral` | the neutral face of `x`, by the generator | `x`; for `symmetry` |
+| `frontal` | de-expression of the pixels: `x` warped to the neutral pose | `x`, and for `symmetry` nothing |
+| `direct` | re-expression of the pixels: `frontal` of `y`, warped back by the flow of `x` | `x` |
+| `neutral` | de-expression: the neutral face of `x`, by the generator | `x`, and for `symmetry` nothing |
 | `swapped_warp` | the neutral face of `y`, its pixels warped back by the flow of `x` | `x` |
-| `reconstruction` | the neutral face of `y`, taken back by the generator with the flow of `x` | `x` |
+| `reconstruction` | re-expression: the neutral face of `y`, taken back by the generator with the flow of `x` | `x` |
 | `identity_reconstruction` | `x` through the generator without being moved | `x` |
-| `flow` | the flow (2P, 2, 16, 16); for `smoothness` and `folding` | |
+| `flow` | the facial motion, (2P, 2, 16, 16), for `smoothness` and `folding` | |
+
+In the cycle `identity`, de-identity takes a neutral face to the mean face, and re-identity takes the mean face back.
 
 | view of the cycle `identity` | | is compared with |
 | --- | --- | --- |
-| `mean_face` | the neutral face of `x` without its identity | the neutral face of `x` |
+| `mean_face` | de-identity: the neutral face of `x` without its identity | the neutral face of `x` |
 | `common_mean_face` | the same | the mean of the batch's mean faces |
-| `restored_neutral` | the batch's mean face given the identity of `x` | the neutral face of `x` |
+| `restored_neutral` | re-identity: the batch's mean face given the identity of `x` | the neutral face of `x` |
 | `swapped_neutral` | the batch's mean face given the identity of `y` | the neutral face of `x` |
 | `direct` | `restored_neutral`, its pixels warped back by the flow of `x` | `x` |
 | `reconstruction` | `restored_neutral`, taken back by the generator | `x` |
