@@ -15,7 +15,6 @@ from facecycle_cli.main import app
 from helpers.common import ROOT, picture
 from typer.main import get_command
 
-import facecycle
 from facecycle.method.facecycle import FaceCycle
 
 FRONT = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -79,7 +78,6 @@ def test_every_view_is_explained() -> None:
         assert set(re.findall(r"^\| `(\w+)`", table, re.M)) == views
 
 
-@pytest.mark.skipif(not hasattr(facecycle, "load"), reason="facecycle.load is not there yet")
 def test_the_example_in_python_runs(tmp_path: Path) -> None:
     for name in ("img.jpg", "a.jpg", "b.jpg"):
         picture(tmp_path / name, size=(80, 60))
