@@ -228,26 +228,18 @@ def _resized(image: Image.Image, size: int, box: tuple[float, float, float, floa
 # --- what networks read and write -----------------------------------------------------------------
 
 # ImageNet statistics, RGB, for pixel values in [0, 1].
-MEAN = (0.485, 0.456, 0.406)
-STD = (0.229, 0.224, 0.225)
-
-
-def _statistics(like: Tensor) -> tuple[Tensor, Tensor]:
-    mean = torch.tensor(MEAN, dtype=like.dtype, device=like.device).view(3, 1, 1)
-    std = torch.tensor(STD, dtype=like.dtype, device=like.device).view(3, 1, 1)
-    return mean, std
+MEAN = torch.tensor((0.485, 0.456, 0.406)).view(3, 1, 1)
+STD = torch.tensor((0.229, 0.224, 0.225)).view(3, 1, 1)
 
 
 def normalise(unit: Tensor) -> Tensor:
     """Map RGB (..., 3, H, W) in [0, 1] to the normalised space."""
-    mean, std = _statistics(unit)
-    return (unit - mean).div_(std)
+    return (unit - MEAN.to(unit)).div_(STD.to(unit))
 
 
 def denormalise(images: Tensor) -> Tensor:
     """Map normalised (..., 3, H, W) to RGB in [0, 1], clamped."""
-    mean, std = _statistics(images)
-    return (images * std + mean).clamp(0, 1)
+    return (images * STD.to(images) + MEAN.to(images)).clamp(0, 1)
 
 
 def from_uint8(pixels: Tensor) -> Tensor:

@@ -17,13 +17,8 @@ DECODED_AT_ONCE = 16
 """Images whose activations exist at a time where memory is saved."""
 
 
-def _double(x: Tensor) -> Tensor:
-    return F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=True)
-
-
-class _Double(nn.Module):
-    def forward(self, x: Tensor) -> Tensor:
-        return _double(x)
+def _double() -> nn.Upsample:
+    return nn.Upsample(scale_factor=2, mode="bilinear", align_corners=True)
 
 
 class MotionDecoder(nn.Module):
@@ -35,20 +30,14 @@ class MotionDecoder(nn.Module):
     def __init__(self, width: int = 256) -> None:
         super().__init__()
         half, quarter = width // 2, width // 4
-        self.motiongen1 = nn.Sequential(
-            conv(CODE_SIZE, 16 * width, 1),
-            nn.PixelShuffle(4),
-            lrelu(),
-            Attention(width),
-            conv(width, width),
-            lrelu(),
-        )
+        spread = (conv(CODE_SIZE, 16 * width, 1), nn.PixelShuffle(4), lrelu())
+        self.motiongen1 = nn.Sequential(*spread, Attention(width), conv(width, width), lrelu())
         self.motiongen2 = nn.Sequential(
-            _Double(), conv(width, half), lrelu(), Attention(half), conv(half, half), lrelu()
+            _double(), conv(width, half), lrelu(), Attention(half), conv(half, half), lrelu()
         )
         self.resblock1 = ResBlock(half)
         self.resblock2 = ResBlock(half)
-        self.toflow4 = nn.Sequential(_Double(), conv(half, quarter), lrelu(), conv(quarter, 2, 1, bias=False))
+        self.toflow4 = nn.Sequential(_double(), conv(half, quarter), lrelu(), conv(quarter, 2, 1, bias=False))
         initialise(self)
         for layer in self.toflow4:
             if isinstance(layer, nn.Conv2d):

@@ -56,15 +56,7 @@ class FaceCycle(nn.Module):
     Options = FaceCycleOptions
     view_names = {
         "expression": frozenset(
-            {
-                "neutral",
-                "frontal",
-                "direct",
-                "swapped_warp",
-                "reconstruction",
-                "identity_reconstruction",
-                "flow",
-            }
+            {"neutral", "frontal", "flow", "direct", "swapped_warp", "reconstruction", "identity_reconstruction"}
         ),
         "identity": frozenset(
             {"mean_face", "common_mean_face", "restored_neutral", "swapped_neutral", "direct", "reconstruction"}
