@@ -17,7 +17,6 @@ from torch import Tensor
 from facecycle.atomic import file_sha256
 from facecycle.checkpoints import model_file
 from facecycle.checkpoints.model_file import misfits
-from facecycle.checkpoints.released_names import released_name
 from facecycle.checkpoints.released_pickle import check_pickles
 from facecycle.config.layers import preset_layers, resolve
 from facecycle.config.settings import RunConfig
@@ -29,6 +28,18 @@ NETWORKS = {
     "identity": ("idcodegen", "Swap_Norm"),
 }
 """Cycle to the networks that it trains, by their released names."""
+PREFIXES = (
+    ("expression.encoder.", "codegeneration."),
+    ("expression.head.", "codegeneration.expresscode."),
+    ("motion.", "exptoflow."),
+    ("generator.stem.", "Swap_Generator."),
+    ("generator.", "Swap_Generator."),
+    ("identity.encoder.", "idcodegen."),
+    ("identity.head.", "idcodegen.expresscode."),
+    ("renormalizer.stem.", "Swap_Norm."),
+    ("renormalizer.", "Swap_Norm."),
+)
+"""Our prefixes of tensor names to theirs, longest first: the paper's code networks hold encoder and head in one."""
 LICENCE = (
     "weights released by the authors of FaceCycle (https://github.com/JiaRenChang/FaceCycle), trained on VoxCeleb; "
     "the project's code is MIT, no terms come with the weights: ask the authors before any use but research"
@@ -40,6 +51,18 @@ UNREADABLE = (
     *(AssertionError, ArithmeticError, MemoryError, struct.error, zipfile.BadZipFile),
 )
 """What torch raises where bytes of a file were changed, beside refusing it."""
+
+
+def released_name(name: str) -> str:
+    """Map a tensor name of `FaceCycle.state_dict()` to `<network>.<key>` of the released checkpoint.
+
+    Raises:
+        KeyError: a name of no network of the paper.
+    """
+    for ours, theirs in PREFIXES:
+        if name.startswith(ours):
+            return theirs + name.removeprefix(ours)
+    raise KeyError(name)
 
 
 def import_released(source: Path, out: Path) -> list[str]:
