@@ -9,7 +9,7 @@ import numpy as np
 from pydantic import Field
 from sklearn.model_selection import StratifiedGroupKFold
 
-from facecycle.api import Labelled, Task, Track, Verification
+from facecycle.api import Labelled, Track
 from facecycle.api import Options as BaseOptions
 from facecycle.data.frames import FileDataset, FrameFiles
 from facecycle.data.images import list_images, natural_key
@@ -38,6 +38,7 @@ class ClassFolders(FileDataset):
     facecycle_api = (1, 0)
     Options = ClassFolderOptions
     kind = "class-folders"
+    task = "emotion"
     files: FrameFiles
     licence = "as the images' own terms say"
 
@@ -64,14 +65,8 @@ class ClassFolders(FileDataset):
         """Every image is a track of one frame."""
         return [Track(self.files.name(f), self.files.name(f), (f,)) for f in range(len(self.files.paths))]
 
-    def labelled(self, task: Task) -> Labelled | Verification:
-        """Return all images with their class, in folds that split subjects.
-
-        Raises:
-            DataError: another task than emotion, or fewer subjects than folds.
-        """
-        if task != "emotion":
-            raise self.refuse(f"labels for {task}")
+    def own_labels(self) -> Labelled:
+        """Return all images with their class, in folds that split subjects."""
         subjects, how = self._subjects()
         splitter = StratifiedGroupKFold(self.options.folds, shuffle=True, random_state=0)
         try:

@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 import torch
 
-from facecycle.api import Labelled, Task, Track, Verification
+from facecycle.api import Labelled, Track
 from facecycle.api import Options as BaseOptions
 from facecycle.data.frames import FileDataset, FrameArrays, FrameFiles
 from facecycle.data.images import list_images
@@ -56,6 +56,7 @@ class Fer2013(FileDataset):
     facecycle_api = (1, 0)
     Options = Fer2013Options
     kind = "fer2013"
+    task = "emotion"
     licence = "as the terms of its Kaggle challenge say; the images, found on the web, belong to their owners"
 
     def __init__(self, options: Fer2013Options) -> None:
@@ -79,14 +80,8 @@ class Fer2013(FileDataset):
         training = np.flatnonzero(self._splits == TRAINING).tolist()
         return [Track(self.files.name(f), self.files.name(f), (f,)) for f in training]
 
-    def labelled(self, task: Task) -> Labelled | Verification:
-        """Return the training images and those of the tested split, with their emotion.
-
-        Raises:
-            DataError: another task than emotion.
-        """
-        if task != "emotion":
-            raise self.refuse(f"labels for {task}")
+    def own_labels(self) -> Labelled:
+        """Return the training images and those of the tested split, with their emotion."""
         tested = TESTED[self.options.test]
         frames = np.flatnonzero(np.isin(self._splits, [TRAINING, tested]))
         folds = np.where(self._splits[frames] == TRAINING, -1, 0)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from facecycle.api import Labelled, Task, Track, Verification
+from facecycle.api import Labelled, Track
 from facecycle.api import Options as BaseOptions
 from facecycle.data.frames import FileDataset, FrameFiles
 from facecycle.data.images import list_images, natural_key
@@ -44,6 +44,7 @@ class RafDb(FileDataset):
     facecycle_api = (1, 0)
     Options = RafDbOptions
     kind = "raf-db"
+    task = "emotion"
     licence = "RAF-DB: for research only, not commercial; the images, found on the web, belong to their owners"
 
     def __init__(self, options: RafDbOptions) -> None:
@@ -67,14 +68,8 @@ class RafDb(FileDataset):
         training = np.flatnonzero(self._folds < 0).tolist()
         return [Track(self.files.name(f), self.files.name(f), (f,)) for f in training]
 
-    def labelled(self, task: Task) -> Labelled | Verification:
-        """Return all images with their emotion.
-
-        Raises:
-            DataError: another task than emotion.
-        """
-        if task != "emotion":
-            raise self.refuse(f"labels for {task}")
+    def own_labels(self) -> Labelled:
+        """Return all images with their emotion."""
         frames = np.arange(len(self._folds))
         counts = {split: int((self._folds == fold).sum()) for split, fold in FOLDS.items()}
         note = "the authors' training and test splits; each image taken for a person of its own"

@@ -10,7 +10,7 @@ from typing import ClassVar, Literal
 import numpy as np
 import torch
 
-from facecycle.api import Labelled, Task, Track, Verification
+from facecycle.api import Labelled, Track
 from facecycle.api import Options as BaseOptions
 from facecycle.data.frames import FileDataset, FrameArrays, FrameFiles
 from facecycle.data.images import natural_key
@@ -73,14 +73,8 @@ class _LandmarkPose(FileDataset):
         """Every image is a track of one frame."""
         return [Track(self.files.name(f), group, (f,)) for f, group in enumerate(self._groups.tolist())]
 
-    def labelled(self, task: Task) -> Labelled | Verification:
-        """Return the images with pitch, yaw and roll in degrees.
-
-        Raises:
-            DataError: another task than pose, or no image within 99 degrees.
-        """
-        if task != "pose":
-            raise self.refuse(f"labels for {task}")
+    def own_labels(self) -> Labelled:
+        """Return the images with pitch, yaw and roll in degrees."""
         found = len(self._poses)
         within = (np.abs(self._poses) <= LIMIT).all(axis=1)
         kept = np.flatnonzero(within) if self.options.filtered else np.arange(found)
@@ -174,6 +168,7 @@ class ThreeHundredWLp(_LandmarkPose):
     """300W-LP, profile views rendered from 300W. Source: Zhu et al. 2016, Face Alignment Across Large Poses (3DDFA)."""
 
     kind = "300w-lp"
+    task = "pose"
     licence = "non-commercial research, as 300W's own terms say"
     parts = tuple(f"{name}{flip}" for name in ("AFW", "HELEN", "IBUG", "LFPW") for flip in ("", "_Flip"))
     layouts = f"Expected a folder that holds {', '.join(parts)} with X.jpg and X.mat each, or as FSA-Net .npz files."
@@ -191,6 +186,7 @@ class Aflw2000(_LandmarkPose):
     """AFLW2000-3D, the first 2,000 images of AFLW. Source: Zhu et al. 2016, as above."""
 
     kind = "aflw2000"
+    task = "pose"
     licence = "non-commercial research, as AFLW's own terms say"
     layouts = "Expected a folder of X.jpg and X.mat, or the FSA-Net file AFLW2000.npz."
     published = 2_000

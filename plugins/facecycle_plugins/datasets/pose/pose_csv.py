@@ -12,7 +12,7 @@ import numpy as np
 from pydantic import Field
 from sklearn.model_selection import GroupKFold
 
-from facecycle.api import Labelled, Task, Track, Verification
+from facecycle.api import Labelled, Track
 from facecycle.api import Options as BaseOptions
 from facecycle.data.frames import FileDataset, FrameFiles
 from facecycle.data.labels.folds import folds_by_group
@@ -45,6 +45,7 @@ class PoseCsv(FileDataset):
     facecycle_api = (1, 0)
     Options = PoseCsvOptions
     kind = "pose-csv"
+    task = "pose"
     files: FrameFiles
     licence = "as the images' own terms say"
 
@@ -60,14 +61,8 @@ class PoseCsv(FileDataset):
         """Every image is a track of one frame."""
         return [Track(self.files.name(f), g, (f,)) for f, g in enumerate(self._groups.tolist())]
 
-    def labelled(self, task: Task) -> Labelled | Verification:
-        """Return all images with pitch, yaw and roll in degrees.
-
-        Raises:
-            DataError: another task than pose, or fewer people than folds.
-        """
-        if task != "pose":
-            raise self.refuse(f"labels for {task}")
+    def own_labels(self) -> Labelled:
+        """Return all images with pitch, yaw and roll in degrees."""
         people = len(set(self._groups.tolist()))
         folds, how = self._folds, "folds as the file gives them"
         if folds is None:

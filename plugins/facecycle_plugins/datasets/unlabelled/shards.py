@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torchvision.transforms.v2.functional import resize
 
-from facecycle.api import BadFrame, Labelled, Task, Track, Verification
+from facecycle.api import BadFrame, Track
 from facecycle.api import Options as BaseOptions
 from facecycle.data.frames import FileDataset
 from facecycle.data.shards.format import INDEX, MAX_INDEX_BYTES, decode_frame, frame_table, member_name, parse_index
@@ -56,14 +56,6 @@ class Shards(FileDataset):
     def tracks(self) -> list[Track]:
         """Return every track, in the order of the shards."""
         return self._tracks
-
-    def labelled(self, task: Task) -> Labelled | Verification:
-        """Tracks carry no labels.
-
-        Raises:
-            NotOffered: always.
-        """
-        raise self.refuse(f"labels for {task}")
 
     def images(self, frames: Sequence[int], size: int) -> tuple[Tensor, list[BadFrame | None]]:
         """Read frames as RGB uint8 (n, 3, size, size); a bad frame's pixels are zero and it is named.
