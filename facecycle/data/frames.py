@@ -177,6 +177,10 @@ class FileDataset:
         """Return the labels for `task`; a data set that has a task defines it."""
         raise NotImplementedError
 
+    def name(self, frame: int) -> str:
+        """Return a frame's name, to be shown."""
+        return self.files.name(frame)
+
     def images(self, frames: Sequence[int], size: int) -> tuple[Tensor, list[BadFrame | None]]:
         """Read frames as RGB uint8 (n, 3, size, size); see `FrameFiles` and `FrameArrays`."""
         return self.files.images(frames, size)

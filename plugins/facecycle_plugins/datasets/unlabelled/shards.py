@@ -77,7 +77,7 @@ class Shards(FileDataset):
                 try:
                     image = decode_frame(shard.data[begin : begin + length], self.index.size)
                 except DataError as error:
-                    bad[row] = BadFrame(self._name(frames[row], number), error.message)
+                    bad[row] = BadFrame(self.name(frames[row]), error.message)
                     continue
                 found = torch.from_numpy(image).permute(2, 0, 1)
                 pixels[row] = found if size == self.index.size else resize(found, [size, size], antialias=True)
@@ -98,8 +98,9 @@ class Shards(FileDataset):
         first = int(self._first_tracks[number])
         return Shard(data, frame_table(data, first, counts, self.location.name(entry.file)))
 
-    def _name(self, frame: int, number: int) -> str:
+    def name(self, frame: int) -> str:
         """Return a frame's track, shard and name in it."""
+        number = int(np.searchsorted(self._first_frames, frame, side="right")) - 1
         within = range(int(self._first_tracks[number]), int(self._first_tracks[number + 1]))
         track = next(place for place in within if frame in self._tracks[place].frames)
         member = member_name(track, frame - self._tracks[track].frames[0])
