@@ -19,7 +19,6 @@ from facecycle.checkpoints import model_file
 from facecycle.checkpoints.model_file import misfits
 from facecycle.checkpoints.released_pickle import check_pickles
 from facecycle.config.layers import preset_layers, resolve
-from facecycle.config.settings import RunConfig
 from facecycle.errors import CheckpointError
 from facecycle.networks import build_method, provenance
 
@@ -81,7 +80,9 @@ def import_released(source: Path, out: Path) -> list[str]:
     released = _read(source)
     _refuse_prefix(source, released)
     trained = [c for c, networks in NETWORKS.items() if c == "expression" or any(n in released for n in networks)]
-    config = _config()
+    # The file names no data: the paper's stands in the configuration.
+    data = ("the released checkpoint", {"data": [{"name": "voxceleb", "options": {"path": "voxceleb"}}]})
+    config = resolve([*preset_layers("paper"), data])
     method = build_method(config, weights_follow=True)
     names = {released_name(name): name for name in method.state_dict()}
     networks = [network for cycle in trained for network in NETWORKS[cycle]]
@@ -113,12 +114,6 @@ def import_released(source: Path, out: Path) -> list[str]:
     }
     model_file.save_model(out, method, metadata)
     return trained
-
-
-def _config() -> RunConfig:
-    """Return the paper's configuration; the data it names is the paper's."""
-    data = ("the released checkpoint", {"data": [{"name": "voxceleb", "options": {"path": "voxceleb"}}]})
-    return resolve([*preset_layers("paper"), data])
 
 
 def _read(source: Path) -> dict[str, dict[str, Any]]:

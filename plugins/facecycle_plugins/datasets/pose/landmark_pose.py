@@ -39,24 +39,16 @@ class LandmarkPoseOptions(BaseOptions):
 
 
 class _LandmarkPose(FileDataset):
-    """What both sets share: pitch, yaw and roll per image, and a loose crop around the landmarks.
-
-    Attributes:
-        parts: names of the sub-folders, or .npz files, that a folder is searched for.
-        layouts: what may lie at the path.
-        published: how many images the authors state.
-        fold: the fold of every sample; `role` says it in words.
-        grouping: how image files are grouped, in words.
-    """
+    """What both sets share: pitch, yaw and roll per image, and a loose crop around the landmarks."""
 
     facecycle_api = (1, 0)
     Options = LandmarkPoseOptions
-    parts: ClassVar[tuple[str, ...]] = ()
+    task = "pose"
+    parts: ClassVar[tuple[str, ...]] = ()  # sub-folders, or .npz files, that a folder is searched for
     layouts: ClassVar[str]
     published: ClassVar[int]
-    fold: ClassVar[int]
-    role: ClassVar[str]
-    grouping: ClassVar[str]
+    fold: ClassVar[int]  # of every sample: -1 is training only
+    grouping: ClassVar[str]  # of image files, in words
 
     def __init__(self, options: LandmarkPoseOptions) -> None:
         self.options = options
@@ -158,7 +150,11 @@ class _LandmarkPose(FileDataset):
             crop = f"crop as in the .npz files; colours {order}"
             grouping = "each row its own group, for it does not tell its source image"
         done = "left out" if self.options.filtered else "kept"
-        parts = [self.role, crop, f"{beyond:,} images with an angle beyond {LIMIT:.0f} degrees {done}"]
+        parts = [
+            "training only" if self.fold < 0 else "test only",
+            crop,
+            f"{beyond:,} images with an angle beyond {LIMIT:.0f} degrees {done}",
+        ]
         if self._unpaired:
             parts.append(f"{self._unpaired:,} files without their partner left out")
         return "; ".join([*parts, "a mirror image negates yaw and roll", grouping])
@@ -168,13 +164,11 @@ class ThreeHundredWLp(_LandmarkPose):
     """300W-LP, profile views rendered from 300W. Source: Zhu et al. 2016, Face Alignment Across Large Poses (3DDFA)."""
 
     kind = "300w-lp"
-    task = "pose"
     licence = "non-commercial research, as 300W's own terms say"
     parts = tuple(f"{name}{flip}" for name in ("AFW", "HELEN", "IBUG", "LFPW") for flip in ("", "_Flip"))
     layouts = f"Expected a folder that holds {', '.join(parts)} with X.jpg and X.mat each, or as FSA-Net .npz files."
     published = 122_450  # 61,225 and their mirror images
     fold = -1
-    role = "training only"
     grouping = "views and mirror images of one source image are one group"
 
     def group(self, image: Path) -> str:
@@ -186,12 +180,10 @@ class Aflw2000(_LandmarkPose):
     """AFLW2000-3D, the first 2,000 images of AFLW. Source: Zhu et al. 2016, as above."""
 
     kind = "aflw2000"
-    task = "pose"
     licence = "non-commercial research, as AFLW's own terms say"
     layouts = "Expected a folder of X.jpg and X.mat, or the FSA-Net file AFLW2000.npz."
     published = 2_000
     fold = 0
-    role = "test only"
     grouping = "each image its own group"
 
 
