@@ -26,7 +26,7 @@ from facecycle.data.batches import Batches
 from facecycle.data.frame_cache import limit
 from facecycle.data.images import MEAN, STD
 from facecycle.data.joined import build_tracks
-from facecycle.data.shards.write import shard
+from facecycle.data.shards.write import write_shards
 from facecycle.registry import build
 
 FRAMES = 6
@@ -94,7 +94,7 @@ def measure(tracks: int = 200) -> list[Result]:
         write_tracks(root, tracks)
         with limit(0):
             source = build("dataset", "tracks", {"path": str(root)})
-            taken_to_write = seconds(lambda: shard(source, Path(folder) / "shards", 64, 1))
+            taken_to_write = seconds(lambda: write_shards(source, Path(folder) / "shards", 64, 1))
         print(f"written as shards: {tracks * FRAMES / taken_to_write:.0f} images/s")
         config, sharded = _config("tracks", root), _config("shards", Path(folder) / "shards")
         uncached = _batches(config, 0)

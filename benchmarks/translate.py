@@ -19,7 +19,7 @@ from common import Result, interleave, ratio, seconds
 from PIL import Image
 
 from facecycle.checkpoints import model_file
-from facecycle.checkpoints.released_names import released_name
+from facecycle.checkpoints.import_released import released_name
 from facecycle.config.layers import preset_layers, resolve
 from facecycle.networks import build_method
 
@@ -43,7 +43,7 @@ from facecycle.data.images import from_uint8, to_uint8
 from facecycle.data.pairs import seeded
 from facecycle.method.encoder import FaceCycleEncoder
 from facecycle.method.facecycle import FaceCycle, FaceCycleOptions
-from facecycle.checkpoints.released_names import released_name
+from facecycle.checkpoints.import_released import released_name
 
 for _ in range(2):
     vgg = torchvision.models.vgg19(init_weights=False)

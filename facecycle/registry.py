@@ -7,33 +7,18 @@ Names: `name`, `dist/name`, `plugin:rest` for an open namespace such as `timm:re
 from __future__ import annotations
 
 import importlib
+import inspect
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from facecycle.api import API_VERSION, GROUPS, NAMESPACE_GROUP, Kind
+from facecycle.api import API_VERSION, GROUPS, NAMESPACE_GROUP, Dataset, Encoder, Kind, Loss, Method, Warper
 from facecycle.discovery import Found, canonical, scan
 from facecycle.errors import AmbiguousName, ConfigError, FacecycleError, PluginError, did_you_mean, shown
 
-REQUIRED: dict[Kind, tuple[str, ...]] = {
-    "encoder": ("__call__",),
-    "warper": ("warp", "renormalize"),
-    "loss": ("__call__", "needs_target"),
-    "dataset": ("tracks", "labelled", "images", "fingerprint", "licence"),
-    "method": (
-        "assemble",
-        "trainable",
-        "__call__",
-        "features",
-        "translate",
-        "view_names",
-        "features_from",
-        "panels_from",
-    ),
-}
-"""What a class of each kind must offer, as far as a class can show it."""
+PROTOCOLS: dict[Kind, type] = {"encoder": Encoder, "warper": Warper, "loss": Loss, "dataset": Dataset, "method": Method}
 
 
 @dataclass(frozen=True)
@@ -168,7 +153,7 @@ def load(plugin: Plugin) -> Any:
             hint=f"Install a version of {plugin.distribution} for this facecycle.",
         )
     options = getattr(loaded, "Options", None)
-    missing = [name for name in REQUIRED[plugin.kind] if isinstance(loaded, type) and not _offers(loaded, name)]
+    missing = [name for name in _required(plugin.kind) if isinstance(loaded, type) and not _offers(loaded, name)]
     if not (isinstance(options, type) and issubclass(options, BaseModel)):
         missing.append("Options (a pydantic model)")
     if missing:
@@ -177,6 +162,15 @@ def load(plugin: Plugin) -> Any:
             hint="See docs/plugins.md for what a plugin offers.",
         )
     return loaded
+
+
+def _required(kind: Kind) -> list[str]:
+    """Return the members of a kind's protocol that a class shows before it is instantiated."""
+    protocol = PROTOCOLS[kind]
+    methods = [name for name, value in vars(protocol).items() if inspect.isfunction(value)]
+    # What shape an encoder gives depends on its options, so its instances alone have these attributes.
+    attributes = [] if kind == "encoder" else list(protocol.__annotations__)
+    return [name for name in (*methods, *attributes) if name == "__call__" or not name.startswith("_")]
 
 
 def _offers(plugin: type, name: str) -> bool:

@@ -129,7 +129,7 @@ def shard(
     Example: facecycle data shard faces/ -o shards/ --size 64
     """
     from facecycle.data.frame_cache import limit
-    from facecycle.data.shards.write import shard as run
+    from facecycle.data.shards.write import write_shards as run
     from facecycle_cli.console import occasionally, say
 
     (dataset,) = build([parse(data, "tracks", "DATA")], parse_options(option or (), allow_missing))

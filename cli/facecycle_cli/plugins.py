@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -9,12 +10,16 @@ import typer
 
 from facecycle import registry
 from facecycle.api import GROUPS, NAMESPACE_GROUP, Kind
-from facecycle.discovery import scan
-from facecycle.errors import AmbiguousName, FacecycleError, PluginError
+from facecycle.atomic import write_text
+from facecycle.discovery import FIRST_PARTY, canonical, scan
+from facecycle.errors import AmbiguousName, ConfigError, FacecycleError, PluginError, RunError
 
 app = typer.Typer(help="List, inspect, check and start plugins.", no_args_is_help=True)
 
 KINDS = ", ".join(GROUPS)
+HERE = Path(__file__).parent
+EXAMPLE = (HERE / "example", HERE.parent.parent / "plugins" / "facecycle-plugin-example")
+"""The example package, as a wheel carries it, and as it lies in a checkout."""
 
 
 def _entries() -> list[tuple[Kind, Any]]:
@@ -139,13 +144,47 @@ def new(
     name: Annotated[str, typer.Argument(help="Name of the package and of its encoder: my-encoder.")],
     out: Annotated[Path | None, typer.Option(help="Folder to create; ./NAME when left out.")] = None,
 ) -> None:
-    """Write a complete plugin package with one encoder and its contract test.
+    """Write a plugin package: an encoder, a warper and a loss, each under its contract test.
 
     Example: facecycle plugins new my-encoder
     """
     from facecycle_cli.console import say
-    from facecycle_cli.new_plugin import write_package
 
-    folder = write_package(name, out or Path(name))
+    folder = _copy_example(name, out or Path(name))
     say(f"wrote {folder}")
     say(f"next: pip install -e '{folder}[test]' && pytest {folder} && facecycle pretrain --encoder {name}")
+
+
+def _copy_example(name: str, folder: Path) -> Path:
+    """Copy the example package into a new folder, with all that it names renamed.
+
+    Raises:
+        ConfigError: the name cannot be a package's, or the folder is in use.
+        RunError: the folder cannot be written.
+    """
+    if not re.fullmatch(r"[a-z][a-z0-9]*(-[a-z0-9]+)*", name):
+        hint = "Use lower-case letters, digits and single hyphens: my-encoder."
+        raise ConfigError(f"{name!r} cannot name a package", hint=hint)
+    if canonical(name) == FIRST_PARTY:
+        raise ConfigError(f"{name!r} is this package's own name", hint="Choose another.")
+    try:
+        if folder.exists() and any(folder.iterdir()):
+            raise ConfigError(f"{folder} exists and is not empty", hint="Choose another folder with --out.")
+    except OSError as error:
+        raise RunError(f"cannot use {folder}: {error.strerror}") from error
+    renamed = {
+        "facecycle-plugin-example": name,
+        "facecycle_plugin_example": name.replace("-", "_"),
+        "example-conv": name,
+        "ExampleConv": "".join(part.capitalize() for part in name.split("-")),
+        "example-bicubic": f"{name}-bicubic",
+        "charbonnier": f"{name}-charbonnier",
+    }
+    names = re.compile("|".join(renamed))
+    example = next(place for place in EXAMPLE if place.is_dir())
+    for file in (
+        found for pattern in ("*.toml", "*.md", "src/*/*.py", "tests/*.py") for found in example.glob(pattern)
+    ):
+        path, text = (names.sub(lambda m: renamed[m[0]], t) for t in (str(file.relative_to(example)), file.read_text()))
+        write_text(folder / path, text)
+    return folder

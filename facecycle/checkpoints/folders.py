@@ -99,16 +99,12 @@ def write_sums(folder: Path) -> None:
 
 
 def damage(folder: Path) -> list[str]:
-    """Read every byte of a checkpoint folder and return what is wrong with which file.
-
-    Of a folder without digests, one of an earlier version, only what is missing is known.
-    """
-    if not (folder / SUMS).exists():
-        return [f"{name} is missing" for name in (MODEL, OPTIMIZER, STATE) if not (folder / name).exists()]
-    text = (folder / SUMS).read_text(errors="replace")
+    """Read every byte of a checkpoint folder and return what is wrong with which file."""
+    sums = folder / SUMS
+    text = sums.read_text(errors="replace") if sums.exists() else ""
     stated = {name: digest for digest, _, name in (line.partition("  ") for line in text.splitlines())}
     if set(stated) != {MODEL, OPTIMIZER, STATE} or not text.endswith("\n"):
-        return [f"{SUMS} is cut short or damaged"]
+        return [f"{SUMS} is missing, cut short or damaged"]
     found = []
     for name, digest in stated.items():
         try:

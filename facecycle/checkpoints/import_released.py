@@ -17,10 +17,8 @@ from torch import Tensor
 from facecycle.atomic import file_sha256
 from facecycle.checkpoints import model_file
 from facecycle.checkpoints.model_file import misfits
-from facecycle.checkpoints.released_names import released_name
 from facecycle.checkpoints.released_pickle import check_pickles
 from facecycle.config.layers import preset_layers, resolve
-from facecycle.config.settings import RunConfig
 from facecycle.errors import CheckpointError
 from facecycle.networks import build_method, provenance
 
@@ -29,6 +27,18 @@ NETWORKS = {
     "identity": ("idcodegen", "Swap_Norm"),
 }
 """Cycle to the networks that it trains, by their released names."""
+PREFIXES = (
+    ("expression.encoder.", "codegeneration."),
+    ("expression.head.", "codegeneration.expresscode."),
+    ("motion.", "exptoflow."),
+    ("generator.stem.", "Swap_Generator."),
+    ("generator.", "Swap_Generator."),
+    ("identity.encoder.", "idcodegen."),
+    ("identity.head.", "idcodegen.expresscode."),
+    ("renormalizer.stem.", "Swap_Norm."),
+    ("renormalizer.", "Swap_Norm."),
+)
+"""Our prefixes of tensor names to theirs, longest first: the paper's code networks hold encoder and head in one."""
 LICENCE = (
     "weights released by the authors of FaceCycle (https://github.com/JiaRenChang/FaceCycle), trained on VoxCeleb; "
     "the project's code is MIT, no terms come with the weights: ask the authors before any use but research"
@@ -40,6 +50,18 @@ UNREADABLE = (
     *(AssertionError, ArithmeticError, MemoryError, struct.error, zipfile.BadZipFile),
 )
 """What torch raises where bytes of a file were changed, beside refusing it."""
+
+
+def released_name(name: str) -> str:
+    """Map a tensor name of `FaceCycle.state_dict()` to `<network>.<key>` of the released checkpoint.
+
+    Raises:
+        KeyError: a name of no network of the paper.
+    """
+    for ours, theirs in PREFIXES:
+        if name.startswith(ours):
+            return theirs + name.removeprefix(ours)
+    raise KeyError(name)
 
 
 def import_released(source: Path, out: Path) -> list[str]:
@@ -58,7 +80,9 @@ def import_released(source: Path, out: Path) -> list[str]:
     released = _read(source)
     _refuse_prefix(source, released)
     trained = [c for c, networks in NETWORKS.items() if c == "expression" or any(n in released for n in networks)]
-    config = _config()
+    # The file names no data: the paper's stands in the configuration.
+    data = ("the released checkpoint", {"data": [{"name": "voxceleb", "options": {"path": "voxceleb"}}]})
+    config = resolve([*preset_layers("paper"), data])
     method = build_method(config, weights_follow=True)
     names = {released_name(name): name for name in method.state_dict()}
     networks = [network for cycle in trained for network in NETWORKS[cycle]]
@@ -90,12 +114,6 @@ def import_released(source: Path, out: Path) -> list[str]:
     }
     model_file.save_model(out, method, metadata)
     return trained
-
-
-def _config() -> RunConfig:
-    """Return the paper's configuration; the data it names is the paper's."""
-    data = ("the released checkpoint", {"data": [{"name": "voxceleb", "options": {"path": "voxceleb"}}]})
-    return resolve([*preset_layers("paper"), data])
 
 
 def _read(source: Path) -> dict[str, dict[str, Any]]:

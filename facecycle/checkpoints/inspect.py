@@ -6,16 +6,16 @@ import json
 import math
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from safetensors import safe_open
 
 from facecycle import registry
-from facecycle.api import GROUPS
+from facecycle.api import Kind
 from facecycle.checkpoints import model_file
 from facecycle.checkpoints.folders import SUMS, damage
-from facecycle.checkpoints.model_file import CONTENT, Checkpoint, check_header, content_sha256, read_tensors
+from facecycle.checkpoints.model_file import CONTENT, Checkpoint, check_padding, content_sha256, read_tensors
 from facecycle.errors import CheckpointError, PluginError
 from facecycle.networks import load
 
@@ -109,19 +109,16 @@ def verify(path: Path, say: Callable[[str], None]) -> None:
         CheckpointError: names what is wrong.
     """
     found = model_file.read(path)
-    check_header(found)
+    check_padding(found)
     say(f"header      format {found.metadata['format']}, trained {', '.join(sorted(found.trained)) or 'nothing'}")
     tensors = read_tensors(found)
-    stated = found.metadata.get(CONTENT)
-    if stated is None:
-        say("content     no digest in the header: written before there was one")
-    elif stated != content_sha256(found.metadata, tensors):
+    digest = content_sha256(found.metadata, tensors)
+    if found.metadata.get(CONTENT) != digest:
         raise CheckpointError(
             f"{found.path} is not what was written: its content does not have the digest in its header",
             hint="A byte changed on the disk or on the way. Take another copy, or an earlier checkpoint of the run.",
         )
-    else:
-        say(f"content     {len(tensors)} tensors, sha256 {stated}")
+    say(f"content     {len(tensors)} tensors, sha256 {digest}")
     _check_folder(found.path.parent, say)
     bad = [name for name, tensor in tensors.items() if not bool(torch.isfinite(tensor).all())]
     if bad:
@@ -153,12 +150,9 @@ def _installed(component: str, origin: dict[str, str]) -> str:
     """
     made_with = f"{origin.get('distribution')} {origin.get('version')}"
     kind, _, name = component.partition(":")
-    for each in GROUPS:
-        if each == kind:
-            try:
-                here = registry.find(each, name)
-            except PluginError:
-                break
-            installed = f"{here.distribution} {here.version}"
-            return made_with if installed == made_with else f"{made_with}; {installed} is installed here"
-    return f"{made_with}; not installed here, needed only to train on"
+    try:
+        here = registry.find(cast(Kind, kind), name)
+    except (KeyError, PluginError):
+        return f"{made_with}; not installed here, needed only to train on"
+    installed = f"{here.distribution} {here.version}"
+    return made_with if installed == made_with else f"{made_with}; {installed} is installed here"

@@ -1,7 +1,7 @@
-"""Checkpoints: safetensors in and out, with the configuration and provenance inside, written atomically.
+"""The files of a checkpoint, written atomically and read: weights with their configuration, and what resuming needs.
 
-A checkpoint is a folder with `model.safetensors`, which stands alone, and beside it what only resuming
-needs: `optimizer.safetensors` and `state.json`; `SHA256SUMS` has the digests of the three.
+`model.safetensors` stands alone. Beside it lie `optimizer.safetensors` and `state.json`, which only resuming needs,
+and `SHA256SUMS` with the digests of the three.
 """
 
 from __future__ import annotations
@@ -24,26 +24,14 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from facecycle.atomic import file_sha256, remove_leftovers, write_atomically, write_folder
-from facecycle.checkpoints.folders import (
-    MODEL,
-    OPTIMIZER,
-    STATE,
-    free_folder,
-    latest_folder,
-    point_latest,
-    prune,
-    write_sums,
-)
+from facecycle.checkpoints import folders
+from facecycle.checkpoints.folders import MODEL, OPTIMIZER, STATE
 from facecycle.config.settings import RunConfig
 from facecycle.errors import CheckpointError
 
 FORMAT = "facecycle/1"
 CONTENT = "content_sha256"
 """Header entry with the digest of all other entries and all tensors; see `content_sha256`."""
-ENTRIES_BEFORE_CONTENT = frozenset(
-    {"format", "config", "trained", "components", "environment", "parent", "step", "licence"}
-)
-"""What the header held in files written before they had a digest."""
 _STRINGS = TypeAdapter(list[str])
 
 
@@ -70,11 +58,7 @@ class Checkpoint:
 
 def environment() -> dict[str, str]:
     """Return the versions a checkpoint was made with."""
-    return {
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "platform": platform.platform(),
-    }
+    return {"python": platform.python_version(), "torch": torch.__version__, "platform": platform.platform()}
 
 
 # --- writing ------------------------------------------------------------------------------------
@@ -109,14 +93,14 @@ def save(
         _write_model(temporary / MODEL, method, metadata)
         _save_file(optimizer, temporary / OPTIMIZER)
         (temporary / STATE).write_text(json.dumps(dict(state), indent=1))
-        write_sums(temporary)
+        folders.write_sums(temporary)
 
-    folder = free_folder(folder)
+    folder = folders.free_folder(folder)
     remove_leftovers(folder.parent)
     write_folder(folder, write)
-    point_latest(folder)
+    folders.point_latest(folder)
     if keep is not None:
-        prune(folder.parent.parent, keep)
+        folders.prune(folder.parent.parent, keep)
     return folder / MODEL
 
 
@@ -178,7 +162,7 @@ def find(path: Path) -> Path:
         raise CheckpointError(f"there is no checkpoint at {path}", hint="Give a run folder or a .safetensors file.")
     if (path / MODEL).is_file():
         return path / MODEL
-    return latest_folder(path) / MODEL
+    return folders.latest_folder(path) / MODEL
 
 
 def read(path: Path) -> Checkpoint:
@@ -209,18 +193,12 @@ def read(path: Path) -> Checkpoint:
     return Checkpoint(path, config, trained, metadata)
 
 
-def check_header(checkpoint: Checkpoint) -> None:
-    """Check those bytes of a header that its digest says nothing about: the digest's own name, and the padding.
+def check_padding(checkpoint: Checkpoint) -> None:
+    """Check those bytes of a header that its digest says nothing about: the spaces after it.
 
     Raises:
         CheckpointError: one of them was changed.
     """
-    unknown = sorted(checkpoint.metadata.keys() - ENTRIES_BEFORE_CONTENT)
-    if CONTENT not in checkpoint.metadata and unknown:
-        # A file is either older than the digest, or the digest's name is no longer readable.
-        raise CheckpointError(
-            f"the header of {checkpoint.path} is damaged: no {CONTENT}, but the unknown {', '.join(unknown)}"
-        )
     with checkpoint.path.open("rb") as file:
         header = file.read(int.from_bytes(file.read(8), "little"))
     if not header.rstrip(b" ").endswith(b"}"):

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from facecycle.api import BadFrame
+from facecycle.api import BadFrame, Labelled, Task, Verification
 from facecycle.data.frame_cache import open_cache
 from facecycle.data.images import printable, read_box, read_square, reason
 from facecycle.errors import DataError, NotOffered
@@ -150,10 +150,36 @@ class FrameArrays:
 
 
 class FileDataset:
-    """What data sets on disk share: their frames, and a plain refusal of what they do not hold."""
+    """What data sets on disk share: their frames, and a plain refusal of labels that they do not hold.
+
+    Attributes:
+        kind: the data set's name.
+        task: what `own_labels` are for; None for a data set without labels.
+    """
 
     kind: str
+    task: Task | None = None
     files: FrameFiles | FrameArrays
+
+    def labelled(self, task: Task) -> Labelled | Verification:
+        """Return the labels.
+
+        Raises:
+            NotOffered: they are for another task, or there are none.
+            DataError: they cannot be read, or not be split into folds.
+        """
+        if task != self.task:
+            what = f"the data set {self.kind!r} has no labels for {task}"
+            raise NotOffered(what, hint="Name another kind of data: --data KIND:PATH.")
+        return self.own_labels()
+
+    def own_labels(self) -> Labelled | Verification:
+        """Return the labels for `task`; a data set that has a task defines it."""
+        raise NotImplementedError
+
+    def name(self, frame: int) -> str:
+        """Return a frame's name, to be shown."""
+        return self.files.name(frame)
 
     def images(self, frames: Sequence[int], size: int) -> tuple[Tensor, list[BadFrame | None]]:
         """Read frames as RGB uint8 (n, 3, size, size); see `FrameFiles` and `FrameArrays`."""
@@ -162,9 +188,3 @@ class FileDataset:
     def fingerprint(self) -> str:
         """Return a digest that changes with the files."""
         return self.files.fingerprint()
-
-    def refuse(self, what: str) -> NotOffered:
-        """Return the error for something this data set does not hold."""
-        return NotOffered(
-            f"the data set {self.kind!r} has no {what}", hint="Name another kind of data: --data KIND:PATH."
-        )

@@ -81,7 +81,7 @@ class JoinedTracks:
         place = frame - int(self._starts[track])
         dataset = self.datasets[bisect.bisect_right(self._first_tracks, track) - 1]
         if isinstance(dataset, FileDataset):
-            return dataset.files.name(self._frames[track][place])
+            return dataset.name(self._frames[track][place])
         return f"{self.tracks[track].name}[{place}]"
 
 

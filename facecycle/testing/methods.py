@@ -11,6 +11,11 @@ from facecycle.api import Pairs, Parts
 from facecycle.testing.common import Contract, random
 
 SIZE = 64
+PAIRS = Pairs(random(2, 3, SIZE, SIZE), random(2, 3, SIZE, SIZE, seed=1))
+
+
+def _noise() -> torch.Generator:
+    return torch.Generator().manual_seed(0)
 
 
 class MethodContract(Contract):
@@ -40,9 +45,8 @@ class MethodContract(Contract):
 
     def test_every_cycle_gives_its_views_and_trains_something(self) -> None:
         method = self.assembled()
-        pairs = Pairs(random(2, 3, SIZE, SIZE), random(2, 3, SIZE, SIZE, seed=1))
         for cycle, names in method.view_names.items():
-            views = method(pairs, cycle, names, torch.Generator().manual_seed(0))
+            views = method(PAIRS, cycle, names, _noise())
             assert set(views.views) == names
             assert all(view.target in views.targets for view in views.views.values())
             parameters = [p for module in method.trainable(cycle) for p in module.parameters()]
@@ -51,10 +55,9 @@ class MethodContract(Contract):
 
     def test_only_wanted_views_are_returned(self) -> None:
         method = self.assembled()
-        pairs = Pairs(random(2, 3, SIZE, SIZE), random(2, 3, SIZE, SIZE, seed=1))
         for cycle, names in method.view_names.items():
             one = frozenset({min(names)})
-            assert set(method(pairs, cycle, one, torch.Generator().manual_seed(0)).views) == one
+            assert set(method(PAIRS, cycle, one, _noise()).views) == one
 
     def test_features_and_panels_have_a_row_an_image(self) -> None:
         method = self.assembled().eval()
@@ -64,9 +67,9 @@ class MethodContract(Contract):
                 assert cycle in method.view_names
                 assert method.features(images, name).shape[0] == 2
             wanted = frozenset(method.panels_from)
-            panels = method.translate(images, images.flip(0), torch.Generator().manual_seed(0), wanted)
+            panels = method.translate(images, images.flip(0), _noise(), wanted)
             for name in wanted:
-                one = method.translate(images, images.flip(0), torch.Generator().manual_seed(0), frozenset({name}))
+                one = method.translate(images, images.flip(0), _noise(), frozenset({name}))
                 assert set(one) == {name}
         assert set(panels) == wanted
         assert all(panel.shape[0] == 2 for panel in panels.values())

@@ -31,11 +31,6 @@ def why_not_triton() -> str | None:
     return None
 
 
-def runs_triton(x: Tensor) -> bool:
-    """Tell whether a tensor's op goes to Triton: on CUDA, in the precisions the kernels know."""
-    return why_not_triton() is None and x.dtype in {torch.float32, torch.float16, torch.bfloat16}
-
-
 def on_cuda(op: CustomOpDef, module: str, function: str) -> None:
     """Let a custom op run a module's Triton function on CUDA tensors, and its own code where Triton does not run.
 
@@ -44,7 +39,7 @@ def on_cuda(op: CustomOpDef, module: str, function: str) -> None:
 
     @op.register_kernel("cuda")
     def run(*args: Any) -> Any:
-        if not runs_triton(args[0]):
+        if why_not_triton() or args[0].dtype not in {torch.float32, torch.float16, torch.bfloat16}:
             return op._init_fn(*args)
         with torch.cuda.device(args[0].device):  # Triton launches on the current device, whatever the tensor's
             return getattr(import_module(module), function)(*args)

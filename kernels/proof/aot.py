@@ -7,7 +7,6 @@ Usage: python kernels/proof/aot.py
 
 from __future__ import annotations
 
-import importlib
 import re
 import subprocess
 import sys
@@ -16,8 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 import triton
+from ops import OPS, kernels
 from triton.backends.compiler import GPUTarget
 from triton.runtime.jit import JITFunction
 
@@ -81,64 +80,6 @@ def _resources(kernel: Any, target: str) -> tuple[int, int, bool]:
     return registers, stack, bool(re.search(r"ld\.global[.:\w]*\.v4", kernel.asm["ptx"]))
 
 
-def _meta(*shape: int, dtype: torch.dtype = torch.float32, channels_last: bool = False) -> torch.Tensor:
-    x = torch.empty(*shape, dtype=dtype, device="meta")
-    return x.contiguous(memory_format=torch.channels_last) if channels_last else x
-
-
-def _launches() -> list[tuple[str, str, bool, Any]]:
-    """Return op, case, whether vector loads are possible, and a function of the op's kernels that launches."""
-
-    def flow_warp(shape: tuple[int, ...], clamp: bool, **kind: Any) -> Any:
-        cells = (16, 16) if shape[-1] > 1 else (1, 1)
-        x, flow = _meta(*shape, **kind), _meta(shape[0], 2, *cells)
-        return lambda k: (k.forward(x, flow, clamp), k.backward(x, x, flow, clamp, True, True),
-                          k.backward(x, x, flow, clamp, False, True))  # fmt: skip
-
-    def renormalize(shape: tuple[int, ...], spatial: bool, **kind: Any) -> Any:
-        x, moment = _meta(*shape, **kind), _meta(*shape[:2])
-        gamma = _meta(*(shape if spatial else (*shape[:2], 1, 1)), **kind)
-        return lambda k: (k.forward(x, gamma, gamma), k.backward(x, x, gamma, moment, moment))
-
-    def ssim(shape: tuple[int, ...], dtype: torch.dtype) -> Any:
-        p, t, maps = _meta(*shape, dtype=dtype), _meta(*shape[1:], dtype=dtype), _meta(3, *shape)
-        grad = _meta(shape[0])
-        return lambda k: (k.forward(p, t, True), k.forward(p, t, False), k.backward(grad, p, t, maps))
-
-    half, brain = torch.float16, torch.bfloat16
-    found: list[tuple[str, str, bool, Any]] = []
-    for shape in ((32, 3, 64, 64), (32, 128, 32, 32), (2, 3, 45, 31)):
-        even = shape[2] * shape[3] % 16 == 0
-        for clamp in (False, True):
-            found.append(("flow_warp", f"{shape} clamp={clamp}", even, flow_warp(shape, clamp)))
-    found += [
-        ("flow_warp", "(32, 128, 32, 32) half", False, flow_warp((32, 128, 32, 32), False, dtype=half)),
-        ("flow_warp", "(32, 128, 32, 32) channels_last", True,
-         flow_warp((32, 128, 32, 32), False, channels_last=True)),
-    ]  # fmt: skip
-    for spatial in (False, True):
-        kind = f"spatial={spatial}"
-        found += [
-            ("renormalize", f"(32, 256, 16, 16) {kind}", True, renormalize((32, 256, 16, 16), spatial)),
-            ("renormalize", f"(2, 32, 64, 64) {kind}", True, renormalize((2, 32, 64, 64), spatial)),
-            ("renormalize", f"(2, 5, 9, 7) {kind}", False, renormalize((2, 5, 9, 7), spatial)),
-            ("renormalize", f"(32, 256, 16, 16) channels_last {kind}", True,
-             renormalize((32, 256, 16, 16), spatial, channels_last=True)),
-            ("renormalize", f"(32, 256, 16, 16) bfloat16 {kind}", False,
-             renormalize((32, 256, 16, 16), spatial, dtype=brain)),
-        ]  # fmt: skip
-    # Triton makes a constant of every size that is 1, which has no methods.
-    one = (1, 1, 1, 1)
-    found += [
-        ("flow_warp", f"{one}", False, flow_warp(one, False)),
-        *(("renormalize", f"{one} spatial={spatial}", False, renormalize(one, spatial)) for spatial in (False, True)),
-        ("ssim", f"{(1, *one)}", False, ssim((1, *one), torch.float32)),
-    ]
-    for dtype in (torch.float32, half, brain):
-        found.append(("ssim", f"(3, 32, 3, 64, 64) {dtype}", False, ssim((3, 32, 3, 64, 64), dtype)))
-    return found
-
-
 def compile_all(target: str) -> list[Variant]:
     """Compile every variant for one target."""
     triton.runtime.driver.set_active(_Driver(TARGETS[target]))
@@ -153,14 +94,15 @@ def compile_all(target: str) -> list[Variant]:
     JITFunction.run = warm_up  # type: ignore[method-assign]
     variants = []
     try:
-        for op, case, vectors, launch in _launches():
-            compiled.clear()
-            launch(importlib.import_module(f"facecycle_kernels.{op}.kernels"))
-            for name, kernel in compiled:
-                registers, spills, loads = _resources(kernel, target)
-                # The forward warp only gathers, and the adjoint's rows are read masked.
-                wide = loads or not (vectors and (op == "renormalize" or name == "backward"))
-                variants.append(Variant(op, name, case, target, registers, spills, wide))
+        for op, module in kernels().items():
+            for launch in OPS[op].launches():
+                compiled.clear()
+                launch.run(module)
+                for name, kernel in compiled:
+                    registers, spills, loads = _resources(kernel, target)
+                    # The forward warp only gathers, and the adjoint's rows are read masked.
+                    wide = loads or not (launch.vectors and (op == "renormalize" or name == "backward"))
+                    variants.append(Variant(op, name, launch.case, target, registers, spills, wide))
     finally:
         JITFunction.run = run  # type: ignore[method-assign]
     return variants

@@ -9,35 +9,33 @@ import os
 
 os.environ["TRITON_INTERPRET"] = "1"
 
-import importlib
 import sys
 import time
 
-import cases
-import drawn
+from checking import Wrong, loads_without_other
+from ops import OPS, check_drawn, kernels
 from triton.runtime.errors import InterpreterError
 
 
 def main() -> int:
     """Run every check; print what failed."""
     failed = 0
-    kernels = {op: importlib.import_module(f"facecycle_kernels.{op}.kernels") for op in cases.CHECKS}
-    for op, checks in cases.CHECKS.items():
-        for line in cases.loads_without_other(kernels[op]):
+    for op, module in kernels().items():
+        for line in loads_without_other(module):
             failed += 1
             print(f"WRONG  {op}: line {line}: a masked load without `other`")
-        for check in checks:
+        for check in OPS[op].CHECKS:
             start = time.perf_counter()
             try:
-                check.run(kernels[op])
-            except (cases.Wrong, InterpreterError) as error:
+                check.run(module)
+            except (Wrong, InterpreterError) as error:
                 failed += 1
                 print(f"WRONG  {op}: {check.name}: {error}", flush=True)
             else:
                 print(f"ok  {op}: {check.name} ({time.perf_counter() - start:.1f} s)", flush=True)
     if not failed:
-        drawn.check(kernels, 15)
-    print(f"interpreter: {sum(map(len, cases.CHECKS.values())) - failed} checks passed, {failed} failed")
+        check_drawn(15)
+    print(f"interpreter: {sum(len(op.CHECKS) for op in OPS.values()) - failed} checks passed, {failed} failed")
     return 1 if failed else 0
 
 

@@ -20,8 +20,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from facecycle.checkpoints import inspect, model_file
-from facecycle.checkpoints.import_released import import_released
-from facecycle.checkpoints.released_names import released_name
+from facecycle.checkpoints.import_released import import_released, released_name
 from facecycle.config.layers import preset_layers, resolve
 from facecycle.errors import CheckpointError
 from facecycle.networks import load
@@ -272,16 +271,23 @@ def test_no_byte_of_a_model_file_changes_unnoticed(small: Path, monkeypatch: pyt
             inspect.verify(small, lambda line: None)
 
 
-def test_a_file_from_before_the_digest_verifies_with_a_note(small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(inspect, "load", lambda path: None)
+def test_a_file_without_its_digest_does_not_verify(small: Path) -> None:
     header = {k: v for k, v in model_file.read(small).metadata.items() if k != model_file.CONTENT}
+    save_file(load_file(small), small, header)
+    with pytest.raises(CheckpointError, match="does not have the digest in its header"):
+        inspect.verify(small, lambda line: None)
+
+
+def test_components_that_are_installed_otherwise_are_named(small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(inspect, "load", lambda path: None)
+    header = {k: v for k, v in model_file.read(small).metadata.items() if k not in {"format", model_file.CONTENT}}
     origin = {"distribution": "gone", "version": "1.0"}
-    components = {"components": json.dumps({"loss:gone": origin, "loss:l1": {**origin, "distribution": "facecycle"}})}
-    save_file(load_file(small), small, {**header, **components})
+    components = {"loss:gone": origin, "ghost:l1": origin, "loss:l1": {**origin, "distribution": "facecycle"}}
+    model_file.save_model(small, nn.Linear(3, 2), {**header, "components": json.dumps(components)})
     lines: list[str] = []
     inspect.verify(small, lines.append)
-    assert any("no digest in the header" in line for line in lines)
     assert any("loss:gone: gone 1.0; not installed here" in line for line in lines)
+    assert any("ghost:l1: gone 1.0; not installed here" in line for line in lines)
     assert any(re.search(r"loss:l1: facecycle 1.0; facecycle \S+ is installed here", line) for line in lines)
 
 

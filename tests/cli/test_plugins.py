@@ -55,7 +55,10 @@ def test_a_new_package_installs_and_passes_its_own_test(command: Command, tmp_pa
     tests = [sys.executable, "-m", "pytest", "-q", str(tmp_path / "my-encoder")]
     result = subprocess.run(tests, capture_output=True, text=True, env=env, cwd=tmp_path)
     assert result.returncode == 0, result.stdout
-    assert "my-encoder" in command("plugins", "list", env={"PYTHONPATH": str(tmp_path / "site")}).stdout
+    listed = command("plugins", "list", env={"PYTHONPATH": str(tmp_path / "site")}).stdout
+    assert all(name in listed for name in ("my-encoder", "my-encoder-bicubic", "my-encoder-charbonnier"))
+    texts = [file.read_text() for file in (tmp_path / "my-encoder").rglob("*.[pmt]*") if file.is_file()]
+    assert not [text for text in texts if "example" in text.lower()]
 
 
 def test_the_example_package_passes_its_own_tests(tmp_path: Path) -> None:

@@ -30,7 +30,7 @@ from facecycle.data.batches import Batches
 from facecycle.data.joined import JoinedTracks
 from facecycle.data.pairs import POOL_SHARDS
 from facecycle.data.shards.format import INDEX, SUMS
-from facecycle.data.shards.write import JOURNAL, shard
+from facecycle.data.shards.write import JOURNAL, write_shards
 from facecycle.errors import ConfigError, DataError, NotOffered, RunError
 from facecycle.registry import build
 
@@ -60,7 +60,7 @@ def shards(tree: Path) -> Path:
 
 
 def write(tree: Path, out: Path, size: int = SIZE, mb: float = SMALL_MB, **more: Any) -> Path:
-    shard(build("dataset", "tracks", {"path": str(tree)}), out, size, mb, **more)
+    write_shards(build("dataset", "tracks", {"path": str(tree)}), out, size, mb, **more)
     return out
 
 
@@ -81,6 +81,13 @@ def batches(*data: tuple[str, Path | str], stage: str = "direct") -> Batches:
     chosen = config(*data)
     joined = JoinedTracks([build("dataset", c.name, c.options) for c in chosen.data])
     return Batches(joined, chosen, stage, chosen.stages[stage])
+
+
+def test_frames_in_shards_have_names(shards: Path) -> None:
+    joined = JoinedTracks([opened(shards)])
+    assert joined.name(0).endswith(" (shard-000000.tar: 00000000.000000.png)")
+    last = sum(len(track.frames) for track in joined.tracks) - 1
+    assert joined.name(last).startswith(joined.tracks[-1].name)
 
 
 # --- writing ------------------------------------------------------------------------------------
@@ -131,7 +138,7 @@ def test_bad_frames_are_left_out_and_listed(tmp_path: Path) -> None:
     (root / "id0/v0/0.png").write_text("no image")
     for frame in (root / "id1/v0").iterdir():
         frame.write_text("no image")
-    written = shard(build("dataset", "tracks", {"path": str(root)}), tmp_path / "s", SIZE, 1)
+    written = write_shards(build("dataset", "tracks", {"path": str(root)}), tmp_path / "s", SIZE, 1)
     assert set(written.index.bad_frames) == {"id0/v0/0.png", *(f"id1/v0/{n}.png" for n in range(4))}
     assert written.empty == 1
     kept = opened(tmp_path / "s")
@@ -145,10 +152,10 @@ def test_bad_frames_are_left_out_and_listed(tmp_path: Path) -> None:
 
 def test_a_killed_command_goes_on_where_it_was(tree: Path, shards: Path, tmp_path: Path) -> None:
     code = (
-        "import os, sys; from pathlib import Path; from facecycle.data.shards.write import shard;"
+        "import os, sys; from pathlib import Path; from facecycle.data.shards.write import write_shards;"
         "from facecycle.registry import build; data = build('dataset', 'tracks', {'path': sys.argv[1]});"
         "stop = lambda done, total: os.kill(os.getpid(), 9) if done == 30 else None;"
-        f"shard(data, Path('s'), {SIZE}, {SMALL_MB}, stop)"
+        f"write_shards(data, Path('s'), {SIZE}, {SMALL_MB}, stop)"
     )
     killed = subprocess.run([sys.executable, "-c", code, str(tree)], cwd=tmp_path)
     assert killed.returncode == -signal.SIGKILL
@@ -252,7 +259,7 @@ def test_a_data_set_without_tracks_is_refused(tmp_path: Path) -> None:
     data = build("dataset", "synthetic", {"identities": 1, "test_identities": 20})
     data.tracks = list
     with pytest.raises(DataError, match="no tracks"):
-        shard(data, tmp_path, SIZE, 1)
+        write_shards(data, tmp_path, SIZE, 1)
 
 
 def test_a_process_forked_after_shards_were_read_reads_its_own() -> None:

@@ -13,7 +13,7 @@ from facecycle_plugins.warpers.reference import ReferenceWarper
 from torch import Tensor
 
 from facecycle.api import Parts
-from facecycle.checkpoints.released_names import released_name
+from facecycle.checkpoints.import_released import released_name
 from facecycle.method.encoder import FaceCycleEncoder
 from facecycle.method.facecycle import FaceCycle, FaceCycleOptions
 

@@ -9,7 +9,7 @@ import numpy as np
 from helpers.common import picture
 from scipy.io import savemat
 
-from facecycle.data.shards.write import shard
+from facecycle.data.shards.write import write_shards
 from facecycle.registry import build
 
 
@@ -114,7 +114,7 @@ def cplfw(folder: Path) -> Path:
 
 def shards(folder: Path) -> Path:
     source = build("dataset", "tracks", {"path": str(tracks(folder / "source"))})
-    shard(source, folder / "shards", 40, 0.02)
+    write_shards(source, folder / "shards", 40, 0.02)
     return folder / "shards"
 
 

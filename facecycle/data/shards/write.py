@@ -85,7 +85,7 @@ class _Encoded:
         return sum(BLOCK + -(-len(content) // BLOCK) * BLOCK for content in contents)
 
 
-def shard(
+def write_shards(
     dataset: Dataset, out: Path, size: int, shard_mb: float, tell: Callable[[int, int], None] = lambda done, total: None
 ) -> Sharded:
     """Write the tracks of a data set as shards; each is a random sample of the tracks, and none is split.

@@ -22,20 +22,23 @@ def grey(images: Tensor) -> np.ndarray:
     return (denormalise(images) * luma).sum(1).double().cpu().numpy()
 
 
-class HogEncoder(nn.Module):
+class _Handcrafted(nn.Module):
+    facecycle_api = (1, 0)
+    Options: type[BaseOptions] = BaseOptions
+
+    def __init__(self, options: BaseOptions) -> None:
+        super().__init__()
+
+
+class HogEncoder(_Handcrafted):
     """Histograms of oriented gradients: 9 orientations, cells of 8 pixels, blocks of 2 x 2 cells (L2-Hys).
 
     The image is continued by its edge for one cell on the right and at the bottom, so that the grid of
     blocks has one block a cell. Source: Dalal and Triggs 2005.
     """
 
-    facecycle_api = (1, 0)
-    Options = BaseOptions
     channels = 36
     stride = 8
-
-    def __init__(self, options: BaseOptions) -> None:
-        super().__init__()
 
     def forward(self, images: Tensor) -> Tensor:
         """Map normalised images (B, 3, H, W) to (B, 36, H/8, W/8)."""
@@ -52,7 +55,7 @@ class LbpOptions(BaseOptions):
     """`uniform` with 58 bins is the paper's 928-d baseline; `nri_uniform` has 59 patterns and tells more."""
 
 
-class LbpEncoder(nn.Module):
+class LbpEncoder(_Handcrafted):
     """Histograms of local binary patterns, P = 8, R = 2, over patches of 16 pixels, summing to 1 each.
 
     scikit-image's rotation-invariant `uniform` has 10 patterns; the paper counts them in 58 bins, of
@@ -60,12 +63,11 @@ class LbpEncoder(nn.Module):
     Source: Ojala et al. 2002; Ahonen et al. 2006.
     """
 
-    facecycle_api = (1, 0)
     Options = LbpOptions
     stride = 16
 
     def __init__(self, options: LbpOptions) -> None:
-        super().__init__()
+        super().__init__(options)
         self.method = options.method
         self.channels = 58 if options.method == "uniform" else 59
 
@@ -78,16 +80,11 @@ class LbpEncoder(nn.Module):
         return F.avg_pool2d(histograms, self.stride).to(images)
 
 
-class PixelEncoder(nn.Module):
+class PixelEncoder(_Handcrafted):
     """The pixels themselves, RGB in [0, 1]."""
 
-    facecycle_api = (1, 0)
-    Options = BaseOptions
     channels = 3
     stride = 1
-
-    def __init__(self, options: BaseOptions) -> None:
-        super().__init__()
 
     def forward(self, images: Tensor) -> Tensor:
         """Map normalised images (B, 3, H, W) to (B, 3, H, W)."""

@@ -81,15 +81,8 @@ class TimmEncoder(nn.Module):
                 f"strides {table.reduction()}",
                 hint=f"Set it to {min(table.reduction())} or more.",
             )
-        body = self._with_weights(options, indices[-1])
-        self.body = body
-        self.channels = int(body.feature_info.channels()[-1])
-        self.stride = int(body.feature_info.reduction()[-1])
-
-    @staticmethod
-    def _with_weights(options: TimmOptions, index: int) -> Any:
         try:
-            return create(options, out_indices=(index,), pretrained=options.pretrained)
+            body = create(options, out_indices=indices[-1:], pretrained=options.pretrained)
         except (OSError, RuntimeError) as error:
             if not options.pretrained:
                 raise
@@ -97,6 +90,9 @@ class TimmEncoder(nn.Module):
                 f"the pretrained weights of timm's {options.model!r} cannot be loaded: {error}",
                 hint="They come from the Hugging Face hub: connect once, or set pretrained=false.",
             ) from error
+        self.body = body
+        self.channels = int(body.feature_info.channels()[-1])
+        self.stride = int(body.feature_info.reduction()[-1])
 
     def forward(self, images: Tensor) -> Tensor:
         """Map normalised images (B, 3, H, W) to features (B, C, H / stride, W / stride)."""

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from facecycle.api import Track
 from facecycle.data.frames import FileDataset, FrameArrays
 from facecycle.data.shards.format import INDEX, encode_frame, member_name
-from facecycle.data.shards.write import JOURNAL, shard
+from facecycle.data.shards.write import JOURNAL, write_shards
 from facecycle.registry import build
 
 SIZE = 8
@@ -113,7 +113,7 @@ def _go_on(journal: bytes, folder: Path) -> None:
     """Go on writing where a journal says that an earlier call was killed."""
     (folder / JOURNAL).write_bytes(journal)
     (folder / TAR).write_bytes(WHOLE)
-    done = shard(_Faces(), folder, SIZE, 1)
+    done = write_shards(_Faces(), folder, SIZE, 1)
     assert sum(len(entry.tracks) for entry in done.index.shards) >= 1
     assert not (folder / JOURNAL).exists()
 

@@ -1,1 +1,1 @@
-"""An encoder, a warper and a loss for facecycle, as an example."""
+"""An encoder, a warper and a loss for facecycle."""

@@ -9,7 +9,7 @@ import numpy as np
 from pydantic import Field
 from sklearn.model_selection import StratifiedGroupKFold
 
-from facecycle.api import Labelled, Task, Track, Verification
+from facecycle.api import Labelled, Track
 from facecycle.api import Options as BaseOptions
 from facecycle.data.frames import FileDataset, FrameFiles
 from facecycle.data.images import list_images, natural_key
@@ -38,6 +38,7 @@ class ClassFolders(FileDataset):
     facecycle_api = (1, 0)
     Options = ClassFolderOptions
     kind = "class-folders"
+    task = "emotion"
     files: FrameFiles
     licence = "as the images' own terms say"
 
@@ -53,25 +54,17 @@ class ClassFolders(FileDataset):
         }
         classes = {name: files for name, files in found.items() if files}
         if len(classes) < 2:
-            raise DataError(
-                f"{root} holds {len(classes)} sub-folders with images; a class each, at least 2, are expected"
-            )
+            raise DataError(f"{root} holds {len(classes)} sub-folders with images; expected 2 or more, one per class")
         self.classes = tuple(classes)
         self.files = FrameFiles([file for files in classes.values() for file in files], root)
         self._targets = np.repeat(np.arange(len(classes)), [len(files) for files in classes.values()])
 
     def tracks(self) -> list[Track]:
         """Every image is a track of one frame."""
-        return [Track(self.files.name(f), self.files.name(f), (f,)) for f in range(len(self.files.paths))]
+        return [Track(self.name(f), self.name(f), (f,)) for f in range(len(self.files.paths))]
 
-    def labelled(self, task: Task) -> Labelled | Verification:
-        """Return all images with their class, in folds that split subjects.
-
-        Raises:
-            DataError: another task than emotion, or fewer subjects than folds.
-        """
-        if task != "emotion":
-            raise self.refuse(f"labels for {task}")
+    def own_labels(self) -> Labelled:
+        """Return all images with their class, in folds that split subjects."""
         subjects, how = self._subjects()
         splitter = StratifiedGroupKFold(self.options.folds, shuffle=True, random_state=0)
         try:
@@ -89,9 +82,8 @@ class ClassFolders(FileDataset):
         try:
             pattern = re.compile(self.options.subject or AUTOMATIC)
         except re.error as error:
-            raise ConfigError(
-                f"option 'subject' = {self.options.subject!r} is no regular expression: {error}"
-            ) from error
+            what = f"option 'subject' = {self.options.subject!r} is no regular expression: {error}"
+            raise ConfigError(what) from error
         matches = [pattern.search(name) for name in names]
         found = [m[1] if m and pattern.groups else None for m in matches]
         if None not in found:
@@ -100,5 +92,5 @@ class ClassFolders(FileDataset):
             wrong = names[found.index(None)]
             raise DataError(f"the option subject = {self.options.subject!r} finds no subject in {wrong}")
         # The path, for classes may share file names.
-        own = [self.files.name(frame) for frame in range(len(names))]
+        own = [self.name(frame) for frame in range(len(names))]
         return np.array(own), "each image taken for a subject of its own"

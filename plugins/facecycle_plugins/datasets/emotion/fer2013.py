@@ -8,12 +8,12 @@ from typing import Literal
 import numpy as np
 import torch
 
-from facecycle.api import Labelled, Task, Track, Verification
 from facecycle.api import Options as BaseOptions
-from facecycle.data.frames import FileDataset, FrameArrays, FrameFiles
+from facecycle.data.frames import FrameArrays, FrameFiles
 from facecycle.data.images import list_images
 from facecycle.data.labels.lines import numbered_lines, problem
 from facecycle.errors import DataError, MalformedError
+from facecycle_plugins.datasets.emotion import SplitEmotions
 
 CLASSES = ("Angry", "Disgust", "Fear", "Happy", "Sad", "Surprise", "Neutral")
 CLASS_IDS = {name.lower(): number for number, name in enumerate(CLASSES)}
@@ -30,7 +30,6 @@ TRAINING = "Training"
 TESTED = {"private": "PrivateTest", "public": "PublicTest"}
 SPLITS = (TRAINING, "PublicTest", "PrivateTest")
 FOLDERS = {"train": TRAINING, "validation": "PublicTest", "test": "PrivateTest"}
-PUBLISHED = {"train": 28709, "test": 3589}
 COLUMNS = ("emotion", "pixels", "Usage")
 SIDE = 48
 LEVELS = frozenset(str(level) for level in range(256))
@@ -50,16 +49,16 @@ class Fer2013Options(BaseOptions):
     other one is left out."""
 
 
-class Fer2013(FileDataset):
+class Fer2013(SplitEmotions):
     """Trained on the split Training, tested on one of the two test splits."""
 
-    facecycle_api = (1, 0)
     Options = Fer2013Options
     kind = "fer2013"
+    classes = CLASSES
+    published = {"train": 28709, "test": 3589}
     licence = "as the terms of its Kaggle challenge say; the images, found on the web, belong to their owners"
 
     def __init__(self, options: Fer2013Options) -> None:
-        self.options = options
         path = options.path
         if path.is_file():
             pixels, emotions, splits = _read_csv(path)
@@ -71,30 +70,11 @@ class Fer2013(FileDataset):
             self.files = FrameFiles(images, path)
         else:
             raise DataError(f"there is no file or folder {path}", hint=LAYOUTS)
-        self._targets = np.array(emotions)
-        self._splits = np.array(splits)
-
-    def tracks(self) -> list[Track]:
-        """Every image of the split Training is a track of one frame."""
-        training = np.flatnonzero(self._splits == TRAINING).tolist()
-        return [Track(self.files.name(f), self.files.name(f), (f,)) for f in training]
-
-    def labelled(self, task: Task) -> Labelled | Verification:
-        """Return the training images and those of the tested split, with their emotion.
-
-        Raises:
-            DataError: another task than emotion.
-        """
-        if task != "emotion":
-            raise self.refuse(f"labels for {task}")
-        tested = TESTED[self.options.test]
-        frames = np.flatnonzero(np.isin(self._splits, [TRAINING, tested]))
-        folds = np.where(self._splits[frames] == TRAINING, -1, 0)
-        counts = {"train": int((folds < 0).sum()), "test": int((folds == 0).sum())}
-        left_out = len(self._splits) - len(frames)
-        note = f"trained on Training, tested on {tested}, {left_out:,} images of the other test split left out"
-        note += "; each image taken for a person of its own"
-        return Labelled(frames, self._targets[frames], folds, frames, CLASSES, note, counts, PUBLISHED)
+        tested = TESTED[options.test]
+        self.targets = np.array(emotions)
+        self.folds = np.array([-1 if split == TRAINING else 0 if split == tested else 1 for split in splits])
+        left_out = int((self.folds > 0).sum())
+        self.note = f"trained on Training, tested on {tested}, {left_out:,} images of the other test split left out"
 
 
 def _read_csv(path: Path) -> tuple[np.ndarray, list[int], list[str]]:

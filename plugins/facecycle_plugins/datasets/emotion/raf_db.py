@@ -8,16 +8,15 @@ from pathlib import Path
 
 import numpy as np
 
-from facecycle.api import Labelled, Task, Track, Verification
 from facecycle.api import Options as BaseOptions
-from facecycle.data.frames import FileDataset, FrameFiles
+from facecycle.data.frames import FrameFiles
 from facecycle.data.images import list_images, natural_key
 from facecycle.data.labels.lines import missing_images, numbered_lines, problem
 from facecycle.errors import DataError, MalformedError
+from facecycle_plugins.datasets.emotion import SplitEmotions
 
 CLASSES = ("Surprise", "Fear", "Disgust", "Happiness", "Sadness", "Anger", "Neutral")
 FOLDS = {"train": -1, "test": 0}
-PUBLISHED = {"train": 12271, "test": 3068}
 LIST = "list_patition_label.txt"  # the authors' own spelling
 ROW = re.compile(r"((train|test)_\w+)\.\w+\s+([1-7])")
 LAYOUTS = (
@@ -38,12 +37,14 @@ class RafDbOptions(BaseOptions):
     """Leave out the images that the list names and that do not exist; otherwise they are an error."""
 
 
-class RafDb(FileDataset):
+class RafDb(SplitEmotions):
     """The aligned images; the test split is tested, the other one is for training only."""
 
-    facecycle_api = (1, 0)
     Options = RafDbOptions
     kind = "raf-db"
+    classes = CLASSES
+    published = {"train": 12271, "test": 3068}
+    note = "the authors' training and test splits"
     licence = "RAF-DB: for research only, not commercial; the images, found on the web, belong to their owners"
 
     def __init__(self, options: RafDbOptions) -> None:
@@ -59,26 +60,8 @@ class RafDb(FileDataset):
         if not rows:
             raise DataError(f"there are no images of RAF-DB in {root}", hint=LAYOUTS)
         self.files = FrameFiles([path for path, _, _ in rows], root)
-        self._folds = np.array([FOLDS[split] for _, split, _ in rows])
-        self._targets = np.array([label - 1 for _, _, label in rows])
-
-    def tracks(self) -> list[Track]:
-        """Every training image is a track of one frame; test images are not there to be trained on."""
-        training = np.flatnonzero(self._folds < 0).tolist()
-        return [Track(self.files.name(f), self.files.name(f), (f,)) for f in training]
-
-    def labelled(self, task: Task) -> Labelled | Verification:
-        """Return all images with their emotion.
-
-        Raises:
-            DataError: another task than emotion.
-        """
-        if task != "emotion":
-            raise self.refuse(f"labels for {task}")
-        frames = np.arange(len(self._folds))
-        counts = {split: int((self._folds == fold).sum()) for split, fold in FOLDS.items()}
-        note = "the authors' training and test splits; each image taken for a person of its own"
-        return Labelled(frames, self._targets, self._folds, frames, CLASSES, note, counts, PUBLISHED)
+        self.folds = np.array([FOLDS[split] for _, split, _ in rows])
+        self.targets = np.array([label - 1 for _, _, label in rows])
 
 
 def _from_list(path: Path, images: Path, allow_missing: bool) -> list[Row]:

@@ -12,7 +12,7 @@ import numpy as np
 from pydantic import Field
 from sklearn.model_selection import GroupKFold
 
-from facecycle.api import Labelled, Task, Track, Verification
+from facecycle.api import Labelled, Track
 from facecycle.api import Options as BaseOptions
 from facecycle.data.frames import FileDataset, FrameFiles
 from facecycle.data.images import natural_key
@@ -51,6 +51,7 @@ class Biwi(FileDataset):
     facecycle_api = (1, 0)
     Options = BiwiOptions
     kind = "biwi"
+    task = "pose"
     files: FrameFiles
     licence = "non-commercial use such as university research and education"
 
@@ -80,14 +81,8 @@ class Biwi(FileDataset):
             start += len(sequence)
         return tracks
 
-    def labelled(self, task: Task) -> Labelled | Verification:
-        """Return all frames with pitch, yaw and roll in degrees, in folds by person.
-
-        Raises:
-            DataError: another task than pose, or fewer people than folds.
-        """
-        if task != "pose":
-            raise self.refuse(f"labels for {task}")
+    def own_labels(self) -> Labelled:
+        """Return all frames with pitch, yaw and roll in degrees, in folds by person."""
         groups = np.array([track.identity for track in self.tracks() for _ in track.frames])
         people = len(set(groups.tolist()))
         folds = folds_by_group(GroupKFold(self.options.folds), self._poses, groups, self.options.path)

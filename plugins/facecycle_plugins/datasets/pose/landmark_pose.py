@@ -10,7 +10,7 @@ from typing import ClassVar, Literal
 import numpy as np
 import torch
 
-from facecycle.api import Labelled, Task, Track, Verification
+from facecycle.api import Labelled, Track
 from facecycle.api import Options as BaseOptions
 from facecycle.data.frames import FileDataset, FrameArrays, FrameFiles
 from facecycle.data.images import natural_key
@@ -39,24 +39,16 @@ class LandmarkPoseOptions(BaseOptions):
 
 
 class _LandmarkPose(FileDataset):
-    """What both sets share: pitch, yaw and roll per image, and a loose crop around the landmarks.
-
-    Attributes:
-        parts: names of the sub-folders, or .npz files, that a folder is searched for.
-        layouts: what may lie at the path.
-        published: how many images the authors state.
-        fold: the fold of every sample; `role` says it in words.
-        grouping: how image files are grouped, in words.
-    """
+    """What both sets share: pitch, yaw and roll per image, and a loose crop around the landmarks."""
 
     facecycle_api = (1, 0)
     Options = LandmarkPoseOptions
-    parts: ClassVar[tuple[str, ...]] = ()
+    task = "pose"
+    parts: ClassVar[tuple[str, ...]] = ()  # sub-folders, or .npz files, that a folder is searched for
     layouts: ClassVar[str]
     published: ClassVar[int]
-    fold: ClassVar[int]
-    role: ClassVar[str]
-    grouping: ClassVar[str]
+    fold: ClassVar[int]  # of every sample: -1 is training only
+    grouping: ClassVar[str]  # of image files, in words
 
     def __init__(self, options: LandmarkPoseOptions) -> None:
         self.options = options
@@ -73,14 +65,8 @@ class _LandmarkPose(FileDataset):
         """Every image is a track of one frame."""
         return [Track(self.files.name(f), group, (f,)) for f, group in enumerate(self._groups.tolist())]
 
-    def labelled(self, task: Task) -> Labelled | Verification:
-        """Return the images with pitch, yaw and roll in degrees.
-
-        Raises:
-            DataError: another task than pose, or no image within 99 degrees.
-        """
-        if task != "pose":
-            raise self.refuse(f"labels for {task}")
+    def own_labels(self) -> Labelled:
+        """Return the images with pitch, yaw and roll in degrees."""
         found = len(self._poses)
         within = (np.abs(self._poses) <= LIMIT).all(axis=1)
         kept = np.flatnonzero(within) if self.options.filtered else np.arange(found)
@@ -164,7 +150,11 @@ class _LandmarkPose(FileDataset):
             crop = f"crop as in the .npz files; colours {order}"
             grouping = "each row its own group, for it does not tell its source image"
         done = "left out" if self.options.filtered else "kept"
-        parts = [self.role, crop, f"{beyond:,} images with an angle beyond {LIMIT:.0f} degrees {done}"]
+        parts = [
+            "training only" if self.fold < 0 else "test only",
+            crop,
+            f"{beyond:,} images with an angle beyond {LIMIT:.0f} degrees {done}",
+        ]
         if self._unpaired:
             parts.append(f"{self._unpaired:,} files without their partner left out")
         return "; ".join([*parts, "a mirror image negates yaw and roll", grouping])
@@ -179,7 +169,6 @@ class ThreeHundredWLp(_LandmarkPose):
     layouts = f"Expected a folder that holds {', '.join(parts)} with X.jpg and X.mat each, or as FSA-Net .npz files."
     published = 122_450  # 61,225 and their mirror images
     fold = -1
-    role = "training only"
     grouping = "views and mirror images of one source image are one group"
 
     def group(self, image: Path) -> str:
@@ -195,7 +184,6 @@ class Aflw2000(_LandmarkPose):
     layouts = "Expected a folder of X.jpg and X.mat, or the FSA-Net file AFLW2000.npz."
     published = 2_000
     fold = 0
-    role = "test only"
     grouping = "each image its own group"
 
 

@@ -12,11 +12,11 @@ import numpy as np
 from pydantic import Field
 from sklearn.model_selection import GroupKFold
 
-from facecycle.api import Labelled, Task, Track, Verification
+from facecycle.api import Labelled, Track
 from facecycle.api import Options as BaseOptions
 from facecycle.data.frames import FileDataset, FrameFiles
 from facecycle.data.labels.folds import folds_by_group
-from facecycle.data.labels.lines import missing_images
+from facecycle.data.labels.lines import missing_images, numbered_lines, problem
 from facecycle.errors import DataError, MalformedError
 
 ANGLES = ("pitch_deg", "yaw_deg", "roll_deg")
@@ -45,6 +45,7 @@ class PoseCsv(FileDataset):
     facecycle_api = (1, 0)
     Options = PoseCsvOptions
     kind = "pose-csv"
+    task = "pose"
     files: FrameFiles
     licence = "as the images' own terms say"
 
@@ -60,14 +61,8 @@ class PoseCsv(FileDataset):
         """Every image is a track of one frame."""
         return [Track(self.files.name(f), g, (f,)) for f, g in enumerate(self._groups.tolist())]
 
-    def labelled(self, task: Task) -> Labelled | Verification:
-        """Return all images with pitch, yaw and roll in degrees.
-
-        Raises:
-            DataError: another task than pose, or fewer people than folds.
-        """
-        if task != "pose":
-            raise self.refuse(f"labels for {task}")
+    def own_labels(self) -> Labelled:
+        """Return all images with pitch, yaw and roll in degrees."""
         people = len(set(self._groups.tolist()))
         folds, how = self._folds, "folds as the file gives them"
         if folds is None:
@@ -88,32 +83,24 @@ def _people(paths: Sequence[Path]) -> list[str]:
     return [Path(path).relative_to(shared).parts[0] for path in whole]
 
 
-def _each(path: Path, rows: csv.DictReader[str]) -> Iterator[dict[str, str]]:
-    """Yield the rows of a file.
+def _rows(path: Path) -> Iterator[tuple[int, list[str]]]:
+    """Yield the number of each row's line and its cells.
 
     Raises:
-        DataError: a quotation mark that is never closed, or a cell beyond what the csv module takes.
+        DataError: the file cannot be read, or holds a cell beyond what the csv module takes.
     """
+    lines = numbered_lines(path)
+    rows = csv.reader((text for _, text in lines), skipinitialspace=True)
     try:
-        yield from rows
+        for cells in rows:
+            yield lines[rows.line_num - 1][0], [cell.strip() for cell in cells]
     except csv.Error as error:
-        raise DataError(f"{path}, line {rows.line_num}: {error}") from error
+        raise DataError(f"{path}, line {lines[rows.line_num - 1][0]}: {error}") from error
 
 
 def _read(path: Path, allow_missing: bool) -> tuple[list[str], list[list[float]], list[int], int]:
     """Return file names, poses, folds (empty where there is no such column) and how many rows lack their image."""
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except OSError as error:
-        raise DataError(f"cannot read {path}: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path} is not a text file: {error}") from error
-    rows = csv.DictReader(text.splitlines(), skipinitialspace=True)
-    try:
-        columns = [name.strip() for name in rows.fieldnames or []]
-    except csv.Error as error:
-        raise DataError(f"{path}, line 1: {error}") from error
-    rows.fieldnames = columns
+    (_, columns), *rows = _rows(path)
     missing = [name for name in ("file", *ANGLES) if name not in columns]
     if missing:
         raise DataError(
@@ -121,27 +108,26 @@ def _read(path: Path, allow_missing: bool) -> tuple[list[str], list[list[float]]
             hint="Expected: file,pitch_deg,yaw_deg,roll_deg[,fold]",
         )
     fold_column = next((name for name in FOLDS if name in columns), None)
+    wanted = f"three angles in degrees{' and a fold number' if fold_column else ''}"
     names, poses, folds = [], [], []
     problems: list[str] = []
     absent: list[tuple[int, object]] = []
-    for row in _each(path, rows):
-        where = f"{path}, line {rows.line_num}"
-        name = (row["file"] or "").strip()
+    for number, row in rows:
+        cells = dict(zip(columns, row, strict=False))
         try:
-            pose = [float(row[angle]) for angle in ANGLES]
-            fold = int(row[fold_column]) if fold_column else 0
+            name, pose = cells["file"], [float(cells[angle]) for angle in ANGLES]
+            fold = int(cells[fold_column]) if fold_column else 0
             if abs(fold) > LARGEST_FOLD:
                 raise ValueError
-        except (TypeError, ValueError):
-            expected = f"three angles in degrees{' and a fold number' if fold_column else ''}"
-            problems.append(f"{where}: expected {expected}, got {', '.join(str(v) for v in row.values())}")
+        except (KeyError, ValueError):
+            problems.append(problem(path, number, wanted, ", ".join(row)))
             continue
         if not all(math.isfinite(angle) and abs(angle) <= 360 for angle in pose):
-            problems.append(f"{where}: angles must be finite degrees, got {pose}")
+            problems.append(f"{path}, line {number}: angles must be finite degrees, got {pose}")
         elif not name:
-            problems.append(f"{where}: the file name is empty")
+            problems.append(f"{path}, line {number}: the file name is empty")
         elif not os.path.isfile(path.parent / name):  # a cell may hold a longer name than a file can have
-            absent.append((rows.line_num, path.parent / name))
+            absent.append((number, path.parent / name))
         else:
             names.append(name)
             poses.append(pose)

@@ -8,23 +8,20 @@ import numpy as np
 import torch
 from torch import Tensor
 
-EXPRESSIONS = ("neutral", "happy", "sad", "surprise", "anger", "fear", "disgust")
-
-# How each expression moves the face, in units of the head's half height; one row an expression.
-# brow: up; tilt: inner end up; eyes: openness; curve: mouth corners up; gape: mouth open; stretch:
-# mouth width; teeth: shown; wrinkle: of the nose.
+# How each expression moves the face, in units of the head's half height. brow: up; tilt: inner end up; eyes:
+# openness; curve: mouth corners up; gape: mouth open; stretch: mouth width; teeth: shown; wrinkle: of the nose.
 MOTIONS = ("brow", "tilt", "eyes", "curve", "gape", "stretch", "teeth", "wrinkle")
-_EXPRESSION_TABLE = torch.tensor(
-    [
-        [0.00, 0.00, 1.00, 0.00, 0.00, 1.00, 0.0, 0.0],
-        [0.02, 0.00, 0.70, 0.13, 0.07, 1.35, 1.0, 0.0],
-        [0.00, 0.22, 0.70, -0.12, 0.00, 0.85, 0.0, 0.0],
-        [0.11, 0.00, 1.55, 0.00, 0.22, 0.70, 0.0, 0.0],
-        [-0.07, -0.28, 0.80, -0.05, 0.05, 1.00, 1.0, 0.2],
-        [0.08, 0.20, 1.45, -0.07, 0.10, 1.15, 0.6, 0.0],
-        [-0.05, -0.12, 0.45, -0.09, 0.03, 0.90, 0.0, 1.0],
-    ]
-)
+_EXPRESSIONS = {
+    "neutral": [0.00, 0.00, 1.00, 0.00, 0.00, 1.00, 0.0, 0.0],
+    "happy": [0.02, 0.00, 0.70, 0.13, 0.07, 1.35, 1.0, 0.0],
+    "sad": [0.00, 0.22, 0.70, -0.12, 0.00, 0.85, 0.0, 0.0],
+    "surprise": [0.11, 0.00, 1.55, 0.00, 0.22, 0.70, 0.0, 0.0],
+    "anger": [-0.07, -0.28, 0.80, -0.05, 0.05, 1.00, 1.0, 0.2],
+    "fear": [0.08, 0.20, 1.45, -0.07, 0.10, 1.15, 0.6, 0.0],
+    "disgust": [-0.05, -0.12, 0.45, -0.09, 0.03, 0.90, 0.0, 1.0],
+}
+EXPRESSIONS = tuple(_EXPRESSIONS)
+_EXPRESSION_TABLE = torch.tensor(list(_EXPRESSIONS.values()))
 
 _SKIN = torch.tensor([[0.96, 0.82, 0.71], [0.87, 0.67, 0.53], [0.72, 0.51, 0.37], [0.46, 0.30, 0.21]])
 _HAIR = torch.tensor(
@@ -66,40 +63,23 @@ class Faces:
         return Faces(**{f.name: getattr(self, f.name)[rows] for f in dataclasses.fields(self)})
 
 
-SHAPE = (
-    "width",
-    "jaw",
-    "eye_size",
-    "eye_spacing",
-    "eye_height",
-    "brow_width",
-    "nose_width",
-    "nose_length",
-    "mouth_width",
-    "lip_height",
-    "hairline",
-    "hair_length",
-    "beard",
-    "glasses",
-)
-_SHAPE_RANGE = torch.tensor(
-    [
-        [0.68, 0.82],
-        [0.78, 1.02],
-        [0.085, 0.12],
-        [0.25, 0.33],
-        [0.05, 0.14],
-        [0.022, 0.05],
-        [0.075, 0.125],
-        [0.20, 0.30],
-        [0.19, 0.28],
-        [0.035, 0.065],
-        [0.46, 0.72],
-        [-0.75, 0.35],
-        [-2.5, 1.0],
-        [-3.0, 1.0],
-    ]
-)
+_SHAPE_RANGES = {
+    "width": (0.68, 0.82),
+    "jaw": (0.78, 1.02),
+    "eye_size": (0.085, 0.12),
+    "eye_spacing": (0.25, 0.33),
+    "eye_height": (0.05, 0.14),
+    "brow_width": (0.022, 0.05),
+    "nose_width": (0.075, 0.125),
+    "nose_length": (0.20, 0.30),
+    "mouth_width": (0.19, 0.28),
+    "lip_height": (0.035, 0.065),
+    "hairline": (0.46, 0.72),
+    "hair_length": (-0.75, 0.35),
+    "beard": (-2.5, 1.0),
+    "glasses": (-3.0, 1.0),
+}
+SHAPE = tuple(_SHAPE_RANGES)
 
 
 def _uniform(rng: np.random.Generator, low: float, high: float, *shape: int) -> Tensor:
@@ -109,7 +89,7 @@ def _uniform(rng: np.random.Generator, low: float, high: float, *shape: int) -> 
 def draw_identity(seed: int, number: int) -> dict[str, Tensor]:
     """Draw the lasting features of person `number`; two numbers never give the same person."""
     rng = np.random.default_rng([seed, 1, number])
-    low, high = _SHAPE_RANGE.T
+    low, high = torch.tensor(list(_SHAPE_RANGES.values())).T
     shape = low + (high - low) * _uniform(rng, 0, 1, len(SHAPE))
     # Beard and glasses are there or not: most of their range is not.
     shape[-2] = shape[-2].clamp(min=0)

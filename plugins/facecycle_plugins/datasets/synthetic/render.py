@@ -1,7 +1,8 @@
 """Face parameters to pictures: rays meet ellipsoids, and the face is painted on the head they hit.
 
-Camera coordinates: x right, y up, z towards the viewer; the image spans [-1, 1]. Head coordinates have
-the same axes and turn with the head. Everything is a tensor operation over (N, H, W).
+Camera coordinates: x right, y up, z towards the viewer; the image spans [-1, 1]. Head coordinates have the same axes
+and turn with the head. Rays are (N, H, W). The pixels that show skin come as one list of all faces, so there a plane
+is (M,) and a colour (3, M).
 """
 
 from __future__ import annotations
@@ -11,33 +12,32 @@ import math
 import torch
 from torch import Tensor
 
-from facecycle_plugins.datasets.synthetic.faces import SHAPE, Faces
-from facecycle_plugins.datasets.synthetic.paint import paint, smooth
+from facecycle_plugins.datasets.synthetic.faces import MOTIONS, SHAPE, Faces
 
 CHUNK = 32
 """Faces rendered together; their planes fit a processor's cache."""
+NOWHERE = -9.0  # depth of a ray that has met nothing: behind everything
+SOFT = 0.035  # width of a painted edge, about a pixel at 64 pixels
 
-NOWHERE = -9.0
-"""Depth of a ray that has met nothing: behind everything."""
+
+def smooth(distance: Tensor) -> Tensor:
+    """Return the coverage of a pixel whose signed distance to an edge is given, positive inside."""
+    return (distance / SOFT + 0.5).clamp_(0, 1)
 
 
 def rotation(pose: Tensor) -> Tensor:
     """Return the matrices (N, 3, 3) that turn head into camera coordinates.
 
-    Args:
-        pose: (N, 3) pitch, yaw, roll in degrees. Positive pitch looks up, positive yaw turns the face to
-            the right of the image, positive roll tilts the head clockwise as seen in the image.
+    `pose` (N, 3) is pitch, yaw, roll in degrees: up, to the right of the image and clockwise are positive.
     """
     pitch, yaw, roll = (pose * (math.pi / 180)).unbind(-1)
     one, zero = torch.ones_like(pitch), torch.zeros_like(pitch)
 
-    def matrix(*entries: Tensor) -> Tensor:
-        return torch.stack(entries, -1).view(-1, 3, 3)
-
-    about_x = matrix(one, zero, zero, zero, pitch.cos(), pitch.sin(), zero, -pitch.sin(), pitch.cos())
-    about_y = matrix(yaw.cos(), zero, yaw.sin(), zero, one, zero, -yaw.sin(), zero, yaw.cos())
-    about_z = matrix(roll.cos(), roll.sin(), zero, -roll.sin(), roll.cos(), zero, zero, zero, one)
-    return about_z @ about_y @ about_x
+    about_x = (one, zero, zero, zero, pitch.cos(), pitch.sin(), zero, -pitch.sin(), pitch.cos())
+    about_y = (yaw.cos(), zero, yaw.sin(), zero, one, zero, -yaw.sin(), zero, yaw.cos())
+    about_z = (roll.cos(), roll.sin(), zero, -roll.sin(), roll.cos(), zero, zero, zero, one)
+    x, y, z = (torch.stack(entries, -1).view(-1, 3, 3) for entries in (about_x, about_y, about_z))
+    return z @ y @ x
 
 
 def render(faces: Faces, size: int) -> Tensor:
@@ -60,6 +60,7 @@ class _Scene:
         place = faces.place[:, :, None, None]
         self.x, self.y = (self.column - place[:, 0]) / place[:, 2], (self.row - place[:, 1]) / place[:, 2]
         self.matrix = rotation(faces.pose)
+        self.towards = torch.einsum("nij,ni->nj", self.matrix, faces.light)  # to the light, in head coordinates
         self.depth = torch.full((len(faces), size, size), NOWHERE)
         self.cover = torch.zeros_like(self.depth)
         self.part = torch.zeros_like(self.depth, dtype=torch.long)
@@ -84,9 +85,8 @@ class _Scene:
         oo[:, 2, 2] -= 1
         form = (od[..., 0] * od[..., 0].mT - oo / dd)[..., None, None]
         x, y = self.x, self.y
-        inside = x * (form[:, 0, 0] * x + 2 * form[:, 0, 2]) + (
-            y * (form[:, 1, 1] * y + 2 * form[:, 1, 2]) + form[:, 2, 2]
-        )
+        rest = y * (form[:, 1, 1] * y + 2 * form[:, 1, 2]) + form[:, 2, 2]
+        inside = x * (form[:, 0, 0] * x + 2 * form[:, 0, 2]) + rest
         inside.addcmul_(x, 2 * form[:, 0, 1] * y)
         cover = smooth(inside * 0.6)
         return cover, inside.clamp_(min=0).sqrt_().sub_(od[:, 0] * x).sub_(od[:, 1] * y + od[:, 2])
@@ -106,11 +106,6 @@ class _Scene:
         self.cover = torch.maximum(self.cover, cover)
         self.parts.append(part)
 
-    def soften(self, count: int, factor: float) -> None:
-        """Light the last parts as if they were wider: a nose's true sides would be as dark as its underside."""
-        for part in self.parts[-count:]:
-            part[:, 3] *= factor
-
     def skin(self) -> tuple[Tensor, Tensor]:
         """Return the colours (M, 3) of the M pixels that show skin, and their places (M,) in (N x H x W)."""
         where = self.cover.flatten().nonzero()[:, 0]
@@ -118,28 +113,122 @@ class _Scene:
         point = [plane.flatten().index_select(0, where) for plane in self.point(self.depth)]
         part = face * len(self.parts) + self.part.flatten().index_select(0, where)
         ellipsoid = torch.stack(self.parts, 2).transpose(0, 1).flatten(1).index_select(1, part)  # (6, M)
-        towards, ambient = self.towards().T.index_select(1, face), self.faces.ambient.index_select(0, face)
+        towards, ambient = self.towards.T.index_select(1, face), self.faces.ambient.index_select(0, face)
         light = lambert(point, list(ellipsoid), list(towards), ambient)
-        return (paint(self.faces, face, point) * light).T.contiguous(), where
-
-    def towards(self) -> Tensor:
-        """Return the direction of the light (N, 3) in head coordinates."""
-        return torch.einsum("nij,ni->nj", self.matrix, self.faces.light)
+        return (_Layers(self.faces, face, *point).skin * light).T.contiguous(), where
 
 
 def lambert(point: list[Tensor], ellipsoid: list[Tensor], towards: list[Tensor], ambient: Tensor) -> Tensor:
-    """Return the light on points of ellipsoids by Lambert's cosine; 1 where they are lit fully.
+    """Return the light on points x, y, z of ellipsoids by Lambert's cosine; 1 where they are lit fully.
 
-    Args:
-        point: x, y, z.
-        ellipsoid: centre and radii, six numbers or planes.
-        towards: unit vector to the light.
-        ambient: light in the shade, 0 to 1.
+    `ellipsoid` has centre and radii, `towards` the unit vector to the light, `ambient` the light in the shade, 0 to 1.
     """
     normal = [(point[i] - ellipsoid[i]) / ellipsoid[3 + i].square() for i in range(3)]
     lit = (normal[0] * towards[0]).addcmul_(normal[1], towards[1]).addcmul_(normal[2], towards[2])
     length = normal[0].square_().addcmul_(normal[1], normal[1]).addcmul_(normal[2], normal[2]).sqrt_()
     return (lit / length.clamp_(min=1e-6)).clamp_(min=0).mul_(1.15 - ambient).add_(ambient)
+
+
+class _Layers:
+    """The layers painted on M pixels of skin before light falls on them; `skin` (3, M) is their colour.
+
+    `face` (M,) says which face a pixel shows, and x, y, z (M,) where on the head it lies, in head coordinates.
+    """
+
+    def __init__(self, faces: Faces, face: Tensor, x: Tensor, y: Tensor, z: Tensor) -> None:
+        def spread(numbers: Tensor) -> Tensor:
+            """Give each pixel its face's numbers: (N, K) to (K, M)."""
+            return numbers.T.index_select(1, face)
+
+        self.x, self.y, self.across, self.front = x, y, x.abs(), smooth(z - 0.05)
+        self.p = dict(zip(SHAPE, spread(faces.shape), strict=True))
+        self.m = dict(zip(MOTIONS, spread(faces.motion), strict=True))
+        self.gaze = faces.gaze.index_select(0, face)
+        self.bare, self.hair, self.lips, self.iris = map(spread, (faces.skin, faces.hair, faces.lips, faces.iris))
+        self.skin = self.bare.clone()
+        self.eye = self.across - self.p["eye_spacing"], self.y - self.p["eye_height"]
+        for layer in (self.beard_and_blush, self.eyes, self.brows, self.nose, self.mouth, self.glasses):
+            layer()
+
+    def over(self, colour: Tensor | float, alpha: Tensor) -> None:
+        """Paint a colour (3, M), or a grey, with coverage (M,)."""
+        if isinstance(colour, float):
+            colour = torch.full((1, 1), colour)
+        self.skin.lerp_(colour.expand_as(self.skin), alpha)
+
+    def beard_and_blush(self) -> None:
+        """A beard below the mouth and along the jaw; red cheeks."""
+        edge = -0.30 - self.y - 0.27 * (0.5 - self.across).clamp(min=0)
+        self.over(self.hair, smooth(edge) * self.front * self.p["beard"].clamp(0, 0.85))
+        blush = torch.exp(-(((self.across - 0.36) / 0.16) ** 2 + ((self.y + 0.20) / 0.13) ** 2))
+        self.over(self.lips, blush * 0.25 * self.front)
+
+    def eyes(self) -> None:
+        """White, iris and pupil inside the lids, in a darker socket; then the line of the upper lid."""
+        size = self.p["eye_size"]
+        ex, ey = self.eye
+        width, height = size * 1.25, size * 0.62 * self.m["eyes"]
+        ring = (1 - ((ex / width) ** 2 + (ey / height) ** 2).clamp(min=1e-6).sqrt()) * height
+        eye = smooth(ring) * self.front
+        socket = torch.exp(-((ex / (width * 1.5)) ** 2 + ((ey - 0.02) / 0.12) ** 2))
+        self.over(self.bare * 0.45, socket * self.front * 0.28)
+        self.over(0.97, eye)
+        towards = self.x - self.x.sign() * self.p["eye_spacing"] - self.gaze * size
+        from_iris = (towards**2 + ey**2).sqrt()
+        self.over(self.iris, smooth(size * 0.58 - from_iris) * eye)
+        self.over(0.03, smooth(size * 0.26 - from_iris) * eye)
+        lid = smooth(0.018 - ring.abs()) * smooth(ey + 0.4 * height) * self.front
+        self.over(self.hair * 0.4, lid * 0.9)
+
+    def brows(self) -> None:
+        """A bar over each eye that bends down outwards; the tilt lifts its inner end."""
+        outwards = self.across - 0.28
+        inner = (0.30 - self.across) / 0.30
+        middle = self.p["eye_height"] + 0.21 + self.m["brow"] + self.m["tilt"] * inner * 0.45
+        thickness = self.p["brow_width"] * (1.1 - 0.5 * (outwards / 0.2).clamp(0, 1))
+        bar = smooth(thickness - (self.y - middle + 0.35 * outwards**2).abs())
+        self.over(self.hair * 0.8, bar * smooth(0.19 - (outwards - 0.01).abs()) * self.front * 0.95)
+
+    def nose(self) -> None:
+        """Nostrils; the wrinkles of disgust, and the folds beside a lifted lip."""
+        wrinkle = (self.y * 90).sin() * torch.exp(-((self.x / 0.10) ** 2 + ((self.y - 0.06) / 0.09) ** 2))
+        self.skin *= 1 - 0.28 * wrinkle.clamp(min=0) * self.m["wrinkle"] * self.front
+        tip = self.y + 0.06 + self.p["nose_length"] * 0.55
+        nostril = ((self.across - self.p["nose_width"] * 0.55) / 0.035) ** 2 + ((tip + 0.075) / 0.022) ** 2
+        self.over(self.bare * 0.25, torch.exp(-nostril) * self.front * 0.9)
+        fold = smooth(0.012 - (self.across - 0.17 + 0.55 * (self.y + 0.18)).abs())
+        fold = fold * smooth(0.13 - (self.y + 0.32).abs()) * self.front
+        amount = (self.m["wrinkle"] + 2.5 * self.m["curve"].clamp(min=0)).clamp(0, 1)
+        self.over(self.bare * 0.55, fold * amount * 0.8)
+
+    def mouth(self) -> None:
+        """Lips that bend with the corners, and open around teeth or the dark of the mouth."""
+        half = self.p["mouth_width"] * self.m["stretch"]
+        arch = (1 - (self.across / half) ** 2).clamp(min=0)
+        gape = self.m["gape"]
+        # Corners up means the middle hangs below them.
+        middle = -0.46 + self.m["curve"] * (0.55 - arch) - 0.25 * gape
+        upper, lower = middle + gape * 0.5 * arch, middle - gape * 0.9 * arch
+        lip = self.p["lip_height"] * (0.35 + 0.65 * arch)
+        ends = smooth(half - self.across) * self.front
+        lips = torch.minimum(upper + lip - self.y, self.y - lower + lip * 1.15)
+        self.over(self.lips * 0.85, smooth(lips) * ends)
+        gap = torch.minimum(upper - self.y, self.y - lower)
+        opening = smooth(gap) * ends * (gape > 0.005)
+        self.over(torch.tensor([[0.15], [0.06], [0.06]]), opening)
+        teeth = torch.minimum(gap, 0.055 * self.m["teeth"] + 0.02 - (upper - self.y))
+        self.over(0.95, smooth(teeth) * opening * (self.m["teeth"] > 0.1))
+        line = smooth(0.010 - (self.y - middle).abs()) * ends * (gape <= 0.02)
+        self.over(self.lips * 0.35, line * 0.9)
+
+    def glasses(self) -> None:
+        """A dark ring around each eye, and a bridge."""
+        size = self.p["eye_size"]
+        ex, ey = self.eye
+        ring = ((ex / (size * 1.75)) ** 2 + (ey / (size * 1.4)) ** 2).clamp(min=1e-6).sqrt() - 1
+        bridge = smooth(0.012 - (ey - 0.03).abs()) * smooth(0.12 - self.across)
+        frame = torch.maximum(smooth(0.018 - ring.abs() * size * 1.5), bridge)
+        self.over(0.08, frame * self.front * self.p["glasses"])
 
 
 def _over(image: Tensor, colour: Tensor, alpha: Tensor) -> Tensor:
@@ -183,7 +272,8 @@ def _render(faces: Faces, size: int) -> Tensor:
     tip = -0.02 - s["nose_length"] * 0.55
     scene.add(0.0, tip + s["nose_length"] * 0.40, 0.70, s["nose_width"] * 0.6, s["nose_length"] * 0.75, 0.09)
     scene.add(0.0, tip - 0.04, 0.73, s["nose_width"] * 1.05, 0.085, 0.13)
-    scene.soften(2, 2.0)
+    for part in scene.parts[-2:]:  # lit as if it were wider: a nose's true sides would be as dark as its underside
+        part[:, 3] *= 2.0
 
     colour, where = scene.skin()
     pixels = image.permute(0, 2, 3, 1).reshape(-1, 3)
@@ -205,6 +295,6 @@ def _hair(image: Tensor, faces: Faces, scene: _Scene, s: dict[str, Tensor]) -> T
     edge = torch.lerp(sides.expand_as(z), temple, smooth((z + 0.02) * 0.25))
     alpha = cover * smooth((y - edge) * 0.8) * (depth > scene.depth - 0.12)
     strands = 1 + 0.10 * (x * 45 + 6 * y).sin()
-    ellipsoid, towards = (list(numbers[..., None, None].unbind(1)) for numbers in (skull, scene.towards()))
+    ellipsoid, towards = (list(numbers[..., None, None].unbind(1)) for numbers in (skull, scene.towards))
     light = lambert([x, y, z], ellipsoid, towards, faces.ambient[:, None, None])
     return _over(image, faces.hair[:, :, None, None] * (light * strands)[:, None], alpha)

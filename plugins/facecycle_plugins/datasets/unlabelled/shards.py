@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torchvision.transforms.v2.functional import resize
 
-from facecycle.api import BadFrame, Labelled, Task, Track, Verification
+from facecycle.api import BadFrame, Track
 from facecycle.api import Options as BaseOptions
 from facecycle.data.frames import FileDataset
 from facecycle.data.shards.format import INDEX, MAX_INDEX_BYTES, decode_frame, frame_table, member_name, parse_index
@@ -57,14 +57,6 @@ class Shards(FileDataset):
         """Return every track, in the order of the shards."""
         return self._tracks
 
-    def labelled(self, task: Task) -> Labelled | Verification:
-        """Tracks carry no labels.
-
-        Raises:
-            NotOffered: always.
-        """
-        raise self.refuse(f"labels for {task}")
-
     def images(self, frames: Sequence[int], size: int) -> tuple[Tensor, list[BadFrame | None]]:
         """Read frames as RGB uint8 (n, 3, size, size); a bad frame's pixels are zero and it is named.
 
@@ -85,7 +77,7 @@ class Shards(FileDataset):
                 try:
                     image = decode_frame(shard.data[begin : begin + length], self.index.size)
                 except DataError as error:
-                    bad[row] = BadFrame(self._name(frames[row], number), error.message)
+                    bad[row] = BadFrame(self.name(frames[row]), error.message)
                     continue
                 found = torch.from_numpy(image).permute(2, 0, 1)
                 pixels[row] = found if size == self.index.size else resize(found, [size, size], antialias=True)
@@ -106,8 +98,9 @@ class Shards(FileDataset):
         first = int(self._first_tracks[number])
         return Shard(data, frame_table(data, first, counts, self.location.name(entry.file)))
 
-    def _name(self, frame: int, number: int) -> str:
+    def name(self, frame: int) -> str:
         """Return a frame's track, shard and name in it."""
+        number = int(np.searchsorted(self._first_frames, frame, side="right")) - 1
         within = range(int(self._first_tracks[number]), int(self._first_tracks[number + 1]))
         track = next(place for place in within if frame in self._tracks[place].frames)
         member = member_name(track, frame - self._tracks[track].frames[0])

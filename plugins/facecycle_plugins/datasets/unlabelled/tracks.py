@@ -11,8 +11,8 @@ from typing import Any
 
 from pydantic import Field
 
-from facecycle.api import Labelled, Task, Track, Verification
 from facecycle.api import Options as BaseOptions
+from facecycle.api import Track
 from facecycle.atomic import write_text
 from facecycle.cache import index_file
 from facecycle.data.frames import FileDataset, FrameFiles, Paths
@@ -72,14 +72,6 @@ class TrackDataset(FileDataset):
     def tracks(self) -> list[Track]:
         """Return every track, in natural order."""
         return self._tracks
-
-    def labelled(self, task: Task) -> Labelled | Verification:
-        """Tracks carry no labels.
-
-        Raises:
-            DataError: always.
-        """
-        raise self.refuse(f"labels for {task}")
 
 
 class VoxCelebOptions(TrackOptions):

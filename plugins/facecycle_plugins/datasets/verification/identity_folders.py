@@ -6,8 +6,8 @@ from pathlib import Path
 
 from pydantic import Field
 
-from facecycle.api import Labelled, Task, Track, Verification
 from facecycle.api import Options as BaseOptions
+from facecycle.api import Track, Verification
 from facecycle.data.frames import FileDataset, FrameFiles
 from facecycle.data.images import list_images, natural_key
 from facecycle.data.labels.verification import pairs_by_identity, tracks_by_person
@@ -31,6 +31,7 @@ class IdentityFolders(FileDataset):
     facecycle_api = (1, 0)
     Options = IdentityFolderOptions
     kind = "identity-folders"
+    task = "verify"
     licence = "as the images' own terms say"
 
     def __init__(self, options: IdentityFolderOptions) -> None:
@@ -53,14 +54,8 @@ class IdentityFolders(FileDataset):
         """A person's images are one track."""
         return tracks_by_person([name for name, files in self.people.items() for _ in files])
 
-    def labelled(self, task: Task) -> Labelled | Verification:
-        """Return the pairs.
-
-        Raises:
-            DataError: another task than verification, or a fold without a person of two images.
-        """
-        if task != "verify":
-            raise self.refuse(f"labels for {task}")
+    def own_labels(self) -> Verification:
+        """Return the pairs."""
         pairs = pairs_by_identity([track.frames for track in self.tracks()], self.options.folds, self.options.seed)
         filled = len(set(pairs.folds.tolist()))
         if filled < self.options.folds:

@@ -1,0 +1,78 @@
+"""Losses of images: `l1`, `ssim` and `margin` compare them with a target, `symmetry` with their own mirror images."""
+
+from __future__ import annotations
+
+from facecycle_kernels.ssim import ssim
+from torch import Tensor
+
+from facecycle.api import Options as BaseOptions
+
+
+class L1Loss:
+    """Mean of |prediction - target| over all elements, batch included."""
+
+    facecycle_api = (1, 0)
+    Options = BaseOptions
+    needs_target = True
+
+    def __init__(self, options: BaseOptions) -> None: ...
+
+    def __call__(self, predictions: Tensor, target: Tensor) -> Tensor:
+        """Map predictions (V, B, 3, H, W) and a target (B, 3, H, W) to (V,)."""
+        return (predictions - target).abs().mean(dim=(1, 2, 3, 4))
+
+
+class SsimLoss:
+    """1 - SSIM over 11x11 gaussian windows of the normalised images."""
+
+    facecycle_api = (1, 0)
+    Options = BaseOptions
+    needs_target = True
+
+    def __init__(self, options: BaseOptions) -> None: ...
+
+    def __call__(self, predictions: Tensor, target: Tensor) -> Tensor:
+        """Map predictions (V, B, 3, H, W) and a target (B, 3, H, W) to (V,)."""
+        return 1 - ssim(predictions, target)
+
+
+class MarginOptions(BaseOptions):
+    """Options of the margin loss."""
+
+    margin: float = 0.1
+    """Difference per pixel, in normalised units, that costs nothing."""
+    hinge: bool = True
+    """True: mean(relu(|x - y| - margin)). False: mean(|x - y| - margin), as the published code trained."""
+
+
+class MarginLoss:
+    """Mean of |prediction - target| above a margin: the mean face stays near the neutral face."""
+
+    facecycle_api = (1, 0)
+    Options = MarginOptions
+    needs_target = True
+
+    def __init__(self, options: MarginOptions) -> None:
+        self.options = options
+
+    def __call__(self, predictions: Tensor, target: Tensor) -> Tensor:
+        """Map predictions (V, B, 3, H, W) and a target (B, 3, H, W) to (V,)."""
+        excess = (predictions - target).abs() - self.options.margin
+        if self.options.hinge:
+            excess = excess.relu()
+        return excess.mean(dim=(1, 2, 3, 4))
+
+
+class SymmetryLoss:
+    """Mean absolute difference of the left half and the mirrored right half: a neutral face is the same in a mirror."""
+
+    facecycle_api = (1, 0)
+    Options = BaseOptions
+    needs_target = False
+
+    def __init__(self, options: BaseOptions) -> None: ...
+
+    def __call__(self, predictions: Tensor, target: Tensor | None = None) -> Tensor:
+        """Map predictions (V, B, 3, H, W) to (V,). A middle column of an odd width is its own mirror."""
+        half = predictions.shape[-1] // 2
+        return (predictions[..., :half] - predictions.flip(-1)[..., :half]).abs().mean(dim=(1, 2, 3, 4))
