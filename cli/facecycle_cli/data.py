@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -64,12 +64,14 @@ def build(components: list[dict[str, Any]], options: dict[str, Any]) -> list[Any
     ]
 
 
-def parse_options(assignments: Iterable[str], allow_missing: bool) -> dict[str, Any]:
+def parse_options(assignments: Sequence[str], allow_missing: bool) -> dict[str, Any]:
     """Turn `--option key=value` and `--allow-missing` into options of a data set."""
-    from facecycle.config.layers import set_layer
+    given: dict[str, Any] = {"allow_missing": True} if allow_missing else {}
+    if assignments:
+        from facecycle.config.layers import set_layer
 
-    given = set_layer(assignments, "--option", "min_frames=4")[1]
-    return {**given, **({"allow_missing": True} if allow_missing else {})}
+        given = {**set_layer(assignments, "--option", "min_frames=4")[1], **given}
+    return given
 
 
 OPTION_HELP = "An option of the data set, key=value; `facecycle plugins show KIND` lists them. Repeats."
@@ -88,7 +90,7 @@ def check(
 
     Example: facecycle data check raf-db RAF-DB/basic
     """
-    from facecycle.data.check import check as run
+    from facecycle.data.check import check_data
     from facecycle.data.frame_cache import limit
     from facecycle.errors import MalformedError
     from facecycle_cli.console import say
@@ -97,7 +99,7 @@ def check(
     try:
         (dataset,) = build([component], parse_options(option or (), allow_missing))
         with limit(0):  # room for every frame would be reserved, for a sheet of a few
-            checked = run(dataset, out / f"{kind}.png")
+            lines, unreadable = check_data(dataset, out / f"{kind}.png")
     except MalformedError as error:
         for problem in error.problems:
             say(problem)
@@ -105,11 +107,11 @@ def check(
         raise DataError(
             f"{path}: {count} {'row is' if count == 1 else 'rows are'} malformed; see above", hint=error.hint
         ) from error
-    for line in checked.lines:
+    for line in lines:
         say(line)
-    for name, reason in checked.bad_frames.items():
+    for name, reason in unreadable.items():
         say(f"unreadable  {name}: {reason}")
-    say(f"samples: {checked.sheet}")
+    say(f"samples: {out / f'{kind}.png'}")
     say(f"terms: {dataset.licence}")
 
 
@@ -129,13 +131,13 @@ def shard(
     Example: facecycle data shard faces/ -o shards/ --size 64
     """
     from facecycle.data.frame_cache import limit
-    from facecycle.data.shards.write import shard as run
+    from facecycle.data.shards import write
     from facecycle_cli.console import occasionally, say
 
     (dataset,) = build([parse(data, "tracks", "DATA")], parse_options(option or (), allow_missing))
     tell = occasionally()
     with limit(0):  # each frame is read once
-        written = run(dataset, out, size, shard_mb, lambda done, total: tell(f"{done:,} of {total:,} tracks"))
+        written = write.shard(dataset, out, size, shard_mb, lambda done, total: tell(f"{done:,} of {total:,} tracks"))
     index = written.index
     for name, reason in index.bad_frames.items():
         say(f"skipped {name}: {reason}")

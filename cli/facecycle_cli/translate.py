@@ -27,14 +27,13 @@ def translate(
     """
     from facecycle.data.images import parse_crop
     from facecycle.networks import load, origin
-    from facecycle.translation.files import expand
-    from facecycle.translation.files import translate as run
+    from facecycle.translation.files import expand, translate_files
     from facecycle_cli.console import say
 
     region = parse_crop(crop) if crop is not None else None
     paths = expand(images)  # a wrong path is named before networks are loaded
     loaded = load(checkpoint)
-    result = run(loaded, paths, out, driver=driver, crop=region, seed=seed)
+    result = translate_files(loaded, paths, out, driver=driver, crop=region, seed=seed)
     say(f"checkpoint: {origin(loaded.checkpoint)}")
     if result.missing:
         say(f"left out {', '.join(result.missing)}: the checkpoint did not train the cycle they need")

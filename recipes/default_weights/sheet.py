@@ -14,7 +14,7 @@ from PIL import Image
 from skimage.data import astronaut
 
 from facecycle.networks import load
-from facecycle.translation.files import expand, translate
+from facecycle.translation.files import expand, translate_files
 
 FACE = (150, 10, 330, 190)
 """Left, top, right and bottom of the astronaut's face."""
@@ -29,7 +29,7 @@ def main() -> None:
         folder = Path(name)
         write_faces(folder, FACES)
         Image.fromarray(astronaut()).crop(FACE).save(folder / "astronaut.png")
-        print(*translate(load(None), expand([folder]), Path(sys.argv[1])).sheets)
+        print(*translate_files(load(None), expand([folder]), Path(sys.argv[1])).sheets)
 
 
 if __name__ == "__main__":
