@@ -7,13 +7,13 @@ from typing import Annotated
 
 import typer
 
+from facecycle_cli import flags
+
 
 def embed(
     images: Annotated[list[Path], typer.Argument(help="Image files, or folders of images.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="The parquet file to write.")] = Path("codes.parquet"),
-    checkpoint: Annotated[
-        Path | None, typer.Option(help="Run folder or .safetensors file; facecycle's own weights when left out.")
-    ] = None,
+    checkpoint: flags.Checkpoint = None,
 ) -> None:
     """Write expression and identity codes of faces: path, status, and 256 numbers per code.
 

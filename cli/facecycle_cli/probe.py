@@ -9,7 +9,8 @@ import typer
 
 from facecycle.errors import ConfigError, did_you_mean
 from facecycle.probing.protocols import PROTOCOLS, ProbeProtocol
-from facecycle_cli.data import MISSING_HELP, OPTION_HELP, build, parse, parse_options
+from facecycle_cli import flags
+from facecycle_cli.data import build, parse, parse_options
 
 if TYPE_CHECKING:
     from facecycle.probing.probe import Subject
@@ -34,9 +35,7 @@ def probe(
     protocol: Annotated[
         str | None, typer.Option(help=f"{', '.join(PROTOCOLS)}; the task's first one when left out.")
     ] = None,
-    checkpoint: Annotated[
-        Path | None, typer.Option(help="Run folder or .safetensors file; facecycle's own weights when left out.")
-    ] = None,
+    checkpoint: flags.Checkpoint = None,
     encoder: Annotated[
         str | None, typer.Option(help="Probe this encoder instead of a checkpoint: timm:resnet18, hog.")
     ] = None,
@@ -46,8 +45,8 @@ def probe(
         typer.Option(help="Feature of the checkpoint: expression, identity, conv, expression+identity. Repeats."),
     ] = None,
     size: Annotated[int | None, typer.Option(min=16, help="Side of the images in pixels; conv exists at any.")] = None,
-    option: Annotated[list[str] | None, typer.Option("--option", metavar="KEY=VALUE", help=OPTION_HELP)] = None,
-    allow_missing: Annotated[bool, typer.Option("--allow-missing", help=MISSING_HELP)] = False,
+    option: flags.DataOptions = None,
+    allow_missing: flags.AllowMissing = False,
     out: Annotated[Path | None, typer.Option(help="Folder for the report; probes/TASK when left out.")] = None,
 ) -> None:
     """Probe frozen features with a linear model, beside their random twins, HoG, LBP and pixels.
@@ -61,7 +60,7 @@ def probe(
 
     chosen = _protocol(task, protocol)
     distributed.join()
-    dataset, about = _data(chosen, data, test, parse_options(option or (), allow_missing))
+    dataset, about = _data(chosen, data, test, parse_options(option, allow_missing))
     subject, whose = _subject(chosen, checkpoint, encoder, pretrained, feature or [], size)
     limit = SYNTHETIC_LIMIT if about.get("trained on", about["data set"]) == "synthetic" else None
     result = run_probe(chosen, subject, dataset, {**whose, **about}, limit, occasionally())

@@ -7,13 +7,13 @@ from typing import Annotated
 
 import typer
 
+from facecycle_cli import flags
+
 
 def translate(
     images: Annotated[list[Path], typer.Argument(help="Image files, or folders of images.")],
     driver: Annotated[Path | None, typer.Option(help="A second face: swap expressions and identities with it.")] = None,
-    checkpoint: Annotated[
-        Path | None, typer.Option(help="Run folder or .safetensors file; facecycle's own weights when left out.")
-    ] = None,
+    checkpoint: flags.Checkpoint = None,
     out: Annotated[Path, typer.Option(help="Folder for the pictures.")] = Path("translations"),
     crop: Annotated[
         str | None,

@@ -130,16 +130,11 @@ def _read(paths: Sequence[Path], size: int, batch: int) -> Iterator[tuple[Sequen
         except DataError as error:
             return torch.zeros(3, size, size, dtype=torch.uint8), reason(path, error)
 
-    with ThreadPoolExecutor(THREADS) as decoders, ThreadPoolExecutor(1) as ahead:
-
-        def read(start: int) -> tuple[Sequence[Path], Tensor, list[str]]:
-            part = paths[start : start + batch]
-            images, reasons = zip(*decoders.map(read_one, part), strict=True)
-            return part, torch.stack(images), list(reasons)
-
-        upcoming = ahead.submit(read, 0) if paths else None
-        for start in range(0, len(paths), batch):
-            assert upcoming is not None
-            ready = upcoming.result()
-            upcoming = ahead.submit(read, start + batch) if start + batch < len(paths) else None
-            yield ready
+    with ThreadPoolExecutor(THREADS) as decoders:
+        parts = [paths[start : start + batch] for start in range(0, len(paths), batch)]
+        upcoming = [decoders.submit(read_one, path) for path in paths[:batch]]
+        for number, part in enumerate(parts, 1):
+            decoding, following = upcoming, parts[number] if number < len(parts) else []
+            upcoming = [decoders.submit(read_one, path) for path in following]
+            images, reasons = zip(*(one.result() for one in decoding), strict=True)
+            yield part, torch.stack(images), list(reasons)
