@@ -19,7 +19,7 @@ from torch import nn
 from facecycle.api import Labelled
 from facecycle.data.images import from_uint8
 from facecycle.probing.features import extract, network_feature
-from facecycle.probing.protocols.linear import logistic_regression
+from facecycle.probing.protocols.linear import Linear
 from facecycle.registry import build
 
 SIZE = 100
@@ -73,7 +73,7 @@ def measure(count: int = 256) -> list[Result]:
     found = (rng.normal(size=(RAF_DB, features.shape[1])) + means[labels]).astype(np.float32)
     folds = np.where(np.arange(RAF_DB) < 12_271, -1, 0)
     start = time.perf_counter()
-    row = logistic_regression(found, Labelled(np.arange(RAF_DB), labels, folds, np.arange(RAF_DB)))
+    row = Linear().fit(found, Labelled(np.arange(RAF_DB), labels, folds, np.arange(RAF_DB)))
     fit = time.perf_counter() - start
     extraction = RAF_DB / rate
     print(

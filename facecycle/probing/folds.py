@@ -33,7 +33,7 @@ def over_folds(features: np.ndarray, labels: Labelled, train: Train, measure: Me
     from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
     targets, folds, groups = labels.targets, labels.folds, labels.groups
-    row = Row(feature="", dimensions=features.shape[1], metrics={})
+    row = Row(feature="", dimensions=features.shape[1])
     tested, predictions = [], []
     for fold in sorted(set(folds[folds >= 0].tolist())):
         inside, test = np.flatnonzero(folds != fold), np.flatnonzero(folds == fold)
@@ -60,9 +60,7 @@ def measured(row: Row, tested: np.ndarray, predicted: np.ndarray, labels: Labell
     """Complete a row: the metrics of all tested samples, given by their places, and bootstrap intervals."""
     row.tested, row.true, row.predicted = tested, labels.targets[tested], predicted
     for name, values in measure(predicted, row.true).items():
-        row.metrics[name] = float(values.mean())
-        if (interval := bootstrap(values, labels.groups[tested])) is not None:
-            row.intervals[name] = interval
+        row.add(name, values.mean(), bootstrap(values, labels.groups[tested]))
     return row
 
 

@@ -15,9 +15,9 @@ from facecycle.api import BadFrame, Dataset, Labelled, Task, Verification
 from facecycle.data.check import coverage
 from facecycle.errors import DataError, NotOffered
 from facecycle.networks import Loaded
-from facecycle.probing.features import Feature, extract_once
+from facecycle.probing.features import Feature
 from facecycle.probing.protocols import ProbeProtocol
-from facecycle.probing.result import Result, Row
+from facecycle.probing.result import Result
 from facecycle.seeds import seeded
 
 
@@ -48,21 +48,16 @@ class Samples:
     """
 
     def __init__(self, dataset: Dataset, task: Task, size: int, limit: int | None = None) -> None:
-        labels: Any = dataset.labelled(task)  # either kind, as the protocol that asked for this task expects
-        if isinstance(labels, Labelled):
-            labels = _limited(labels, limit)
-            self.frames = labels.frames
-        else:
-            self.frames = np.unique(np.r_[labels.first, labels.second])
-        self.dataset, self.task = dataset, task
+        labels: Any = dataset.labelled(task)  # of either kind, as the protocol that asks for this task expects
+        self.labels: Any = _limited(labels, limit) if isinstance(labels, Labelled) else labels
+        self.dataset, self.task, self.frames = dataset, task, _frames(self.labels)
         self.unreadable: dict[str, str] = {}
         self._size, self._pixels = 0, torch.empty(0)
-        good = distributed.broadcast(lambda: self._readable(size))
-        if len(good) < len(self.frames):
-            self.frames = self.frames[good]
-            self._pixels = self._pixels[good] if self._size else self._pixels
-            labels = labels.take(good if isinstance(labels, Labelled) else _pairs_of(labels, self.frames))
-        self.labels = labels
+        usable = distributed.broadcast(lambda: self._usable(size))
+        if len(usable) < len(self.labels.folds):
+            self.labels = self.labels.take(usable)
+            left = np.isin(self.frames, _frames(self.labels))
+            self.frames, self._pixels = self.frames[left], self._pixels[left] if self._size else self._pixels
         digest = hashlib.sha256(self.frames.astype(np.int64).tobytes()).hexdigest()
         self.mark = f"{dataset.fingerprint()}:{digest}"
 
@@ -71,10 +66,6 @@ class Samples:
         if size != self._size:
             self._read(size)
         return self._pixels
-
-    def places(self) -> tuple[np.ndarray, np.ndarray]:
-        """Return where the first and the second image of each pair are among the frames."""
-        return np.searchsorted(self.frames, self.labels.first), np.searchsorted(self.frames, self.labels.second)
 
     def counts(self) -> dict[str, int]:
         """Return how many samples there are, of which kinds."""
@@ -96,13 +87,20 @@ class Samples:
         self.unreadable |= {problem.name: problem.reason for problem in problems if problem is not None}
         return problems
 
-    def _readable(self, size: int) -> np.ndarray:
-        problems = self._read(size)
-        good = np.flatnonzero([problem is None for problem in problems])
-        if not len(good):
+    def _usable(self, size: int) -> np.ndarray:
+        """Return the places of the labels whose images can be read."""
+        gone = self.frames[[problem is not None for problem in self._read(size)]]
+        labels = self.labels
+        images = [labels.frames] if isinstance(labels, Labelled) else [labels.first, labels.second]
+        places = np.flatnonzero(~np.isin(images, gone).any(axis=0))
+        if not len(places):
             name, reason = next(iter(self.unreadable.items()))
             raise DataError(f"none of the images can be read; the first is {name}: {reason}")
-        return good
+        return places
+
+
+def _frames(labels: Labelled | Verification) -> np.ndarray:
+    return labels.frames if isinstance(labels, Labelled) else np.unique(np.r_[labels.first, labels.second])
 
 
 def _limited(labels: Labelled, limit: int | None) -> Labelled:
@@ -114,10 +112,6 @@ def _limited(labels: Labelled, limit: int | None) -> Labelled:
     kept = np.sort(np.concatenate([extra[order], np.flatnonzero(labels.folds >= 0)]))
     note = f"{labels.note}; {limit} of {len(extra)} training samples"
     return replace(labels.take(kept), note=note)
-
-
-def _pairs_of(pairs: Verification, frames: np.ndarray) -> np.ndarray:
-    return np.flatnonzero(np.isin(pairs.first, frames) & np.isin(pairs.second, frames))
 
 
 def run_probe(
@@ -151,29 +145,17 @@ def run_probe(
             if task == protocol.labels[-1] and not samples:
                 raise
     rows = protocol.score(subject, samples, say)
-    whose = {each.task: f"{each.task} " if len(protocol.labels) > 1 else "" for each in samples}
+    several = len(protocol.labels) > 1
     return Result(
         task=protocol.task,
         protocol=protocol.name,
         selection=protocol.selection,
         interval=protocol.interval,
-        split="; ".join(whose[each.task] + each.labels.note for each in samples),
-        counts={whose[each.task] + name: n for each in samples for name, n in each.counts().items()},
+        split="; ".join(f"{each.task}: {each.labels.note}" if several else each.labels.note for each in samples),
+        counts={f"{each.task} {k}" if several else k: n for each in samples for k, n in each.counts().items()},
         classes={name: n for each in samples for name, n in each.classes().items()},
         coverage=[line for each in samples for line in coverage(each.labels)],
         facts=facts,
         unreadable={name: reason for each in samples for name, reason in each.unreadable.items()},
         rows=rows,
     )
-
-
-def score_features(subject: Subject, samples: Samples, fit: Callable[[np.ndarray, Any], Row]) -> list[Row]:
-    """Extract each feature, in all processes, and score it in the first, by what maps features and labels to a row."""
-    rows = []
-    for feature in subject.features:
-        found = extract_once(feature, samples.pixels(feature.size), samples.mark)
-        if distributed.is_main():
-            row = fit(found, samples.labels)
-            row.feature = feature.label
-            rows.append(row)
-    return rows

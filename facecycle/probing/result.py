@@ -29,14 +29,14 @@ class Row(BaseModel):
         tested: places of the tested samples among all, an array.
         true, predicted: per tested sample a class id or three angles; of a pair, whether it shows one person, and a
             similarity.
-        pictures: title to uint8 pictures (n, 3, S, S).
+        pictures: title to uint8 pictures (n, 3, S, S), in the first row, where pictures are measured.
     """
 
     model_config = ConfigDict(extra="forbid")
 
     feature: str
     dimensions: int
-    metrics: dict[str, float]
+    metrics: dict[str, float] = {}
     intervals: dict[str, tuple[float, float]] = {}
     folds: dict[int, dict[str, float]] = {}
     chosen: dict[int, float] = {}
@@ -44,6 +44,12 @@ class Row(BaseModel):
     true: Any = Field(None, exclude=True, repr=False)
     predicted: Any = Field(None, exclude=True, repr=False)
     pictures: dict[str, Any] = Field({}, exclude=True, repr=False)
+
+    def add(self, metric: str, value: float, interval: tuple[float, float] | None = None) -> None:
+        """Note a metric, with its interval where there is one."""
+        self.metrics[metric] = float(value)
+        if interval is not None:
+            self.intervals[metric] = interval
 
 
 class Result(BaseModel):

@@ -23,8 +23,8 @@ from facecycle.api import Dataset, Verification
 from facecycle.networks import Loaded, choose_device, load
 from facecycle.pictures import panels_of
 from facecycle.probing.features import baseline_features, checkpoint_features, extract, extract_once
-from facecycle.probing.protocols.cosine_10fold import cosine_folds
-from facecycle.probing.protocols.linear_pose import LinearPose, ridge_regression
+from facecycle.probing.protocols.cosine_10fold import Cosine10Fold
+from facecycle.probing.protocols.linear_pose import LinearPose
 from facecycle.probing.protocols.neutral import read_yaw
 from facecycle.seeds import seeded
 
@@ -50,7 +50,7 @@ def held_out_pose(loaded: Loaded, path: Path) -> list[str]:
     labels = replace(labels, folds=np.where(labels.folds == HELD_OUT, 0, -1))
     lines = []
     for feature in [*checkpoint_features(loaded, LinearPose.features, [], size), baseline_features()[0]]:
-        row = ridge_regression(extract_once(feature, pixels, data.fingerprint()), labels)
+        row = LinearPose().fit(extract_once(feature, pixels, data.fingerprint()), labels)
         errors = ", ".join(f"{name} {value:.2f}" for name, value in row.metrics.items())
         lines.append(f"pose of the held-out fold, {feature.label}: {errors}")
     return lines
@@ -119,12 +119,12 @@ def identities(loaded: Loaded, path: Path) -> list[str]:
     folds = np.tile(np.arange(len(people)) % FOLDS, 2)
     # A restored face is to be the neutral face: no more can be told from it than from that.
     shown = {"restored": restored, "neutral": panels["neutral"]}
-    places = np.arange(len(same))
-    pairs = Verification(places, places, same, folds)
+    own = np.arange(len(people))
+    pairs = Verification(np.r_[own, own], len(people) + np.r_[own, other], same, folds)
     for feature in (baseline_features()[0], checkpoint_features(loaded, (), ["identity_conv"], size)[0]):
         inputs, *results = (extract(feature, images).numpy() for images in (one_each, *shown.values()))
         for name, made in zip(shown, results, strict=True):
-            scores = cosine_folds(np.concatenate([inputs, inputs]), np.concatenate([made, made[other]]), pairs)
+            scores = Cosine10Fold().fit(np.concatenate([inputs, made]), pairs)
             found = f"{scores.metrics['accuracy']:.1%}, AUC {scores.metrics['auc']:.3f}"
             lines.append(f"input against {name} face, {len(same)} pairs, by {feature.label}: {found}")
     lines.append(f"restored against neutral face, L1: {distance(restored, panels['neutral']):.4f}")

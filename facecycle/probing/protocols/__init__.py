@@ -9,6 +9,10 @@ from facecycle.probing.protocols.linear_pose import LinearPose
 from facecycle.probing.protocols.neutral import Neutral
 
 PROTOCOLS: dict[str, ProbeProtocol] = {
-    protocol.name: protocol
-    for protocol in (Linear(), FaceCycleRaf(), LinearPose(), FaceCyclePose(), Cosine10Fold(), Neutral())
+    Linear.name: Linear(),
+    FaceCycleRaf.name: FaceCycleRaf(),
+    LinearPose.name: LinearPose(),
+    FaceCyclePose.name: FaceCyclePose(),
+    Cosine10Fold.name: Cosine10Fold(),
+    Neutral.name: Neutral(),
 }

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 from facecycle.api import Task
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from facecycle.probing.probe import Samples, Subject
     from facecycle.probing.result import Result, Row
 
@@ -58,7 +60,6 @@ class ProbeProtocol(ABC):
     data_options: Mapping[str, Any] = {}
     test_options: Mapping[str, Any] = {}
 
-    @abstractmethod
     def score(self, subject: Subject, samples: Sequence[Samples], say: Callable[[str], None]) -> list[Row]:
         """Score what is probed, in the first of several processes; the others help to extract features.
 
@@ -70,6 +71,25 @@ class ProbeProtocol(ABC):
         Raises:
             DataError: the labels cannot be used.
         """
+        from facecycle import distributed
+        from facecycle.probing.features import extract_once
+
+        (faces,) = samples
+        rows = self.blind(faces.labels)
+        for feature in subject.features:
+            found = extract_once(feature, faces.pixels(feature.size), faces.mark)
+            if distributed.is_main():
+                rows.append(self.fit(found, faces.labels))
+                rows[-1].feature = feature.label
+        return rows
+
+    def blind(self, labels: Any) -> list[Row]:
+        """Return the row of what ignores the images, where there is such a baseline."""
+        return []
+
+    def fit(self, features: np.ndarray, labels: Any) -> Row:
+        """Score features (n, D) of the labels' frames; of pairs, each frame once, in rising order."""
+        raise NotImplementedError
 
     @abstractmethod
     def draw(self, result: Result, file: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,7 +13,6 @@ if TYPE_CHECKING:
     import numpy as np
 
     from facecycle.api import Verification
-    from facecycle.probing.probe import Samples, Subject
     from facecycle.probing.result import Result, Row
 
 
@@ -34,13 +32,41 @@ class Cosine10Fold(ProbeProtocol):
     }
     features = ("identity", "identity_conv", "conv")
 
-    def score(self, subject: Subject, samples: Sequence[Samples], say: Callable[[str], None]) -> list[Row]:
-        """Score each feature; each image's features are extracted once, however many pairs it is in."""
-        from facecycle.probing.probe import score_features
+    def fit(self, features: np.ndarray, labels: Verification) -> Row:
+        """Compare the similarity of each pair with a threshold; features are centred by the other folds' mean.
 
-        (faces,) = samples
-        first, second = faces.places()
-        return score_features(subject, faces, lambda found, pairs: cosine_folds(found[first], found[second], pairs))
+        Raises:
+            DataError: fewer than two folds, so that a threshold has no other fold to come from, or pairs of one
+                kind only.
+        """
+        import numpy as np
+        from sklearn.metrics import roc_auc_score
+
+        from facecycle.probing.result import Row
+
+        same, folds = labels.same, labels.folds
+        if len(set(folds.tolist())) < 2:
+            raise DataError("the pairs that can be read lie in fewer than two folds, so no threshold can be chosen")
+        if same.all() or not same.any():
+            raise DataError("the pairs that can be read are of one kind only, same or different: nothing can be told")
+        places = np.unique(np.r_[labels.first, labels.second], return_inverse=True)[1].reshape(2, -1)
+        first, second = features[places]
+        true, similarities = same.astype(int), np.zeros(len(same))
+        row = Row(feature="", dimensions=features.shape[1], true=true, predicted=similarities)
+        for fold in sorted(set(folds.tolist())):
+            train, test = folds != fold, folds == fold
+            mean = np.concatenate([first[train], second[train]]).mean(axis=0)
+            a, b = first - mean, second - mean
+            norms = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
+            similarity = (a * b).sum(axis=1) / np.maximum(norms, 1e-12)
+            row.chosen[fold] = best_threshold(similarity[train], same[train])
+            similarities[test] = similarity[test]
+            row.folds[fold] = {"accuracy": float(((similarity[test] >= row.chosen[fold]) == same[test]).mean())}
+        accuracies = np.array([metrics["accuracy"] for metrics in row.folds.values()])
+        row.add("accuracy", accuracies.mean(), interval_over_folds(accuracies))
+        row.add("deviation", accuracies.std())
+        row.add("auc", roc_auc_score(same, similarities))
+        return row
 
     def draw(self, result: Result, file: Path) -> None:
         """Draw the ROC curve of every feature."""
@@ -58,46 +84,6 @@ class Cosine10Fold(ProbeProtocol):
         axes.set(xlabel="false positive rate", ylabel="true positive rate", title="verification (AUC)")
         axes.legend(loc="lower right", fontsize=8)
         figure.savefig(file, format="png", dpi=100)
-
-
-def cosine_folds(first: np.ndarray, second: np.ndarray, pairs: Verification) -> Row:
-    """Compare the cosine similarity of mean-centred features with one threshold per fold.
-
-    Args:
-        first, second: (n, D) features of the two images of each pair.
-        pairs: which of them show one person, and the fold in which each is tested. Mean and threshold come from the
-            other folds.
-
-    Raises:
-        DataError: fewer than two folds, so that a threshold has no other fold to come from, or pairs of one
-            kind only.
-    """
-    import numpy as np
-    from sklearn.metrics import roc_auc_score
-
-    from facecycle.probing.result import Row
-
-    same, folds = pairs.same, pairs.folds
-    row = Row(feature="", dimensions=first.shape[1], metrics={}, true=same.astype(int), predicted=np.zeros(len(same)))
-    if len(set(folds.tolist())) < 2:
-        raise DataError("the pairs that can be read lie in fewer than two folds, so no threshold can be chosen")
-    if same.all() or not same.any():
-        raise DataError("the pairs that can be read are of one kind only, same or different, so nothing can be told")
-    for fold in sorted(set(folds.tolist())):
-        train, test = folds != fold, folds == fold
-        mean = np.concatenate([first[train], second[train]]).mean(axis=0)
-        a, b = first - mean, second - mean
-        norms = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
-        similarity = (a * b).sum(axis=1) / np.maximum(norms, 1e-12)
-        row.chosen[fold] = best_threshold(similarity[train], same[train])
-        row.predicted[test] = similarity[test]
-        row.folds[fold] = {"accuracy": float(((similarity[test] >= row.chosen[fold]) == same[test]).mean())}
-    accuracies = np.array([metrics["accuracy"] for metrics in row.folds.values()])
-    row.metrics["accuracy"] = float(accuracies.mean())
-    row.metrics["deviation"] = float(accuracies.std())
-    row.metrics["auc"] = float(roc_auc_score(same, row.predicted))
-    row.intervals["accuracy"] = interval_over_folds(accuracies)
-    return row
 
 
 def best_threshold(similarity: np.ndarray, same: np.ndarray) -> float:

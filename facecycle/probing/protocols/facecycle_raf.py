@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING
 from facecycle.cache import cache_home
 from facecycle.config.settings import AugmentationConfig
 from facecycle.errors import DataError, RunError
-from facecycle.probing.protocols.linear import Linear, hits, majority_class
+from facecycle.probing.protocols.linear import Linear, hits
 
 if TYPE_CHECKING:
     import torch
-    from torch import Tensor, nn
+    from torch import Tensor
 
     from facecycle.api import Labelled
     from facecycle.probing.features import Feature
@@ -53,7 +53,7 @@ class FaceCycleRaf(Linear):
         (faces,) = samples
         if not distributed.is_main():
             return []
-        rows = [majority_class(faces.labels)]
+        rows = self.blind(faces.labels)
         for feature in subject.features:
             pixels = faces.pixels(feature.size)
             rows.append(sgd_classifier(feature, pixels, faces.mark, faces.labels, say=say))
@@ -87,6 +87,7 @@ def sgd_classifier(
     import torch
     from torch import nn
 
+    from facecycle.checkpoints.model_file import save_tensors
     from facecycle.probing.features import extract
     from facecycle.probing.folds import measured
     from facecycle.probing.result import Row
@@ -107,7 +108,11 @@ def sgd_classifier(
     truth = hashlib.sha256(targets.astype(np.int64).tobytes() + folds.astype(np.int64).tobytes()).hexdigest()
     text = f"{RECIPE}|{feature.key}|{mark}|{truth}|{epochs}|{tuple(pixels.shape)}"
     path = cache_home() / "classifiers" / f"{hashlib.sha256(text.encode()).hexdigest()}.safetensors"
-    first = _continue(path, classifier, optimizer)
+    state = {name: parameter.detach() for name, parameter in classifier.named_parameters()}
+    for name, parameter in classifier.named_parameters():
+        state[f"momentum.{name}"] = torch.zeros_like(parameter)
+        optimizer.state[parameter]["momentum_buffer"] = state[f"momentum.{name}"]
+    first = _continue(path, state)
     true = torch.from_numpy(targets)
     for epoch in range(first, epochs):
         # The public code counts epochs from 1, so the first stretch has 79.
@@ -120,11 +125,12 @@ def sgd_classifier(
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
-        _keep(path, classifier, optimizer, epoch + 1)
+        with contextlib.suppress(RunError):  # a full disk costs the way back to this epoch, not the result
+            save_tensors(path, {**state, "epoch": torch.tensor(epoch + 1)})
         say(f"{feature.label}: epoch {epoch + 1} of {epochs}, loss {loss.item():.3f}")
     with torch.inference_mode():
         predicted = classifier(tested).argmax(1).numpy()
-    row = measured(Row(feature=feature.label, dimensions=tested.shape[1], metrics={}), test, predicted, labels, hits)
+    row = measured(Row(feature=feature.label, dimensions=tested.shape[1]), test, predicted, labels, hits)
     row.folds[0] = row.metrics
     return row
 
@@ -139,31 +145,14 @@ def _augmented(pixels: Tensor, generator: torch.Generator) -> Tensor:
     return normalise(greyscale(images, torch.rand(len(images), generator=generator) < GREY_PROBABILITY))
 
 
-def _keep(path: Path, classifier: nn.Linear, optimizer: torch.optim.SGD, epoch: int) -> None:
-    from torch import tensor
-
-    from facecycle.checkpoints.model_file import save_tensors
-
-    tensors = {**classifier.state_dict(), "epoch": tensor(epoch)}
-    for name, parameter in classifier.named_parameters():
-        tensors[f"momentum.{name}"] = optimizer.state[parameter]["momentum_buffer"]
-    # A full disk costs the way back to this epoch, not the result.
-    with contextlib.suppress(RunError):
-        save_tensors(path, tensors)
-
-
-def _continue(path: Path, classifier: nn.Linear, optimizer: torch.optim.SGD) -> int:
+def _continue(path: Path, state: dict[str, Tensor]) -> int:
     """Take up what an earlier run kept; returns the first epoch that is left."""
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
-    try:
+    with contextlib.suppress(OSError, SafetensorError, KeyError):
         kept = load_file(path)
-        epoch = int(kept.pop("epoch"))
-        momentum = {name: kept.pop(f"momentum.{name}") for name, _ in classifier.named_parameters()}
-        classifier.load_state_dict(kept)
-    except (OSError, SafetensorError, KeyError, RuntimeError):
-        return 0
-    for name, parameter in classifier.named_parameters():
-        optimizer.state[parameter]["momentum_buffer"] = momentum[name]
-    return epoch
+        for name, tensor in state.items():
+            tensor.copy_(kept[name])
+        return int(kept["epoch"])
+    return 0

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +14,6 @@ if TYPE_CHECKING:
 
     from facecycle.api import Labelled
     from facecycle.probing.folds import Model
-    from facecycle.probing.probe import Samples, Subject
     from facecycle.probing.result import Result, Row
 
 C_GRID = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
@@ -34,12 +32,19 @@ class Linear(ProbeProtocol):
     metrics = {"accuracy": Metric("accuracy (%)", 1, percent=True)}
     features: tuple[str, ...] = ("expression", "conv")
 
-    def score(self, subject: Subject, samples: Sequence[Samples], say: Callable[[str], None]) -> list[Row]:
-        """Score each feature; the commonest class comes first."""
-        from facecycle.probing.probe import score_features
+    def blind(self, labels: Labelled) -> list[Row]:
+        """Predict the commonest class of the training split."""
+        from sklearn.dummy import DummyClassifier
 
-        (faces,) = samples
-        return [majority_class(faces.labels), *score_features(subject, faces, logistic_regression)]
+        from facecycle.probing.folds import constant
+
+        return [constant("majority class", DummyClassifier(), labels, hits)]
+
+    def fit(self, features: np.ndarray, labels: Labelled) -> Row:
+        """Test a logistic regression fold by fold."""
+        from facecycle.probing.folds import over_folds
+
+        return over_folds(features, labels, _train, hits)
 
     def draw(self, result: Result, file: Path) -> None:
         """Draw how often each class was taken for each other, in percent of the true class."""
@@ -63,26 +68,6 @@ class Linear(ProbeProtocol):
             axes.text(x, y, f"{value:.0f}", ha="center", va="center", color="white" if value > 50 else "black")
         axes.set(xlabel="predicted", ylabel="true", title=drawable(f"{row.feature}: % of the true class"))
         figure.savefig(file, format="png", dpi=100)
-
-
-def majority_class(labels: Labelled) -> Row:
-    """Predict the commonest class of the training split, whatever the image shows."""
-    from sklearn.dummy import DummyClassifier
-
-    from facecycle.probing.folds import constant
-
-    return constant("majority class", DummyClassifier(), labels, hits)
-
-
-def logistic_regression(features: np.ndarray, labels: Labelled) -> Row:
-    """Test a multinomial logistic regression on standardised features (n, D) fold by fold.
-
-    Raises:
-        DataError: a split cannot be used; see `inner_splits`.
-    """
-    from facecycle.probing.folds import over_folds
-
-    return over_folds(features, labels, _train, hits)
 
 
 def _train(x: np.ndarray, y: np.ndarray, groups: np.ndarray) -> tuple[float, Model]:

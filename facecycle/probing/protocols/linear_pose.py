@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +12,6 @@ if TYPE_CHECKING:
 
     from facecycle.api import Labelled
     from facecycle.probing.folds import Model
-    from facecycle.probing.probe import Samples, Subject
     from facecycle.probing.result import Result, Row
 
 ALPHA_GRID = tuple(10 ** (half / 2) for half in range(11))
@@ -35,12 +33,19 @@ class LinearPose(ProbeProtocol):
     metrics = {**{angle: Metric(f"{angle} MAE (deg)", 2) for angle in ANGLES}, "mean": Metric("mean (deg)", 2)}
     features: tuple[str, ...] = ("expression", "conv")
 
-    def score(self, subject: Subject, samples: Sequence[Samples], say: Callable[[str], None]) -> list[Row]:
-        """Score each feature; the mean pose comes first."""
-        from facecycle.probing.probe import score_features
+    def blind(self, labels: Labelled) -> list[Row]:
+        """Predict the mean pose of the training split."""
+        from sklearn.dummy import DummyRegressor
 
-        (faces,) = samples
-        return [mean_pose(faces.labels), *score_features(subject, faces, ridge_regression)]
+        from facecycle.probing.folds import constant
+
+        return [constant("mean pose", DummyRegressor(), labels, angle_errors)]
+
+    def fit(self, features: np.ndarray, labels: Labelled) -> Row:
+        """Test a ridge regression fold by fold."""
+        from facecycle.probing.folds import over_folds
+
+        return over_folds(features, labels, _train, angle_errors)
 
     def draw(self, result: Result, file: Path) -> None:
         """Draw predicted against true pitch, yaw and roll in degrees."""
@@ -59,26 +64,6 @@ class LinearPose(ProbeProtocol):
             axes.set(xlim=(-limit, limit), ylim=(-limit, limit), xlabel=f"true {angle} (deg)", ylabel="predicted")
             axes.set_title(drawable(f"{row.feature}: MAE {row.metrics[angle]:.1f}"))
         figure.savefig(file, format="png", dpi=100)
-
-
-def mean_pose(labels: Labelled) -> Row:
-    """Predict the mean pose of the training split, whatever the image shows."""
-    from sklearn.dummy import DummyRegressor
-
-    from facecycle.probing.folds import constant
-
-    return constant("mean pose", DummyRegressor(), labels, angle_errors)
-
-
-def ridge_regression(features: np.ndarray, labels: Labelled) -> Row:
-    """Test a ridge regression from standardised features (n, D) to degrees fold by fold.
-
-    Raises:
-        DataError: a split cannot be used; see `inner_splits`.
-    """
-    from facecycle.probing.folds import over_folds
-
-    return over_folds(features, labels, _train, angle_errors)
 
 
 def _train(x: np.ndarray, y: np.ndarray, groups: np.ndarray) -> tuple[float, Model]:

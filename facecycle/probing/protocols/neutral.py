@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 from facecycle.api import KnowsNeutral, Labelled
 from facecycle.errors import ConfigError, DataError
 from facecycle.probing.protocols.base import Metric, ProbeProtocol
-from facecycle.probing.protocols.cosine_10fold import cosine_folds
-from facecycle.probing.protocols.linear import logistic_regression
+from facecycle.probing.protocols.cosine_10fold import Cosine10Fold
+from facecycle.probing.protocols.linear import Linear
 from facecycle.probing.protocols.linear_pose import ALPHA_GRID
 
 if TYPE_CHECKING:
@@ -26,9 +26,11 @@ if TYPE_CHECKING:
 
 MADE = ("frontal", "neutral")
 SHOWN = 8
-
-Measured = dict[str, tuple[float, tuple[float, float] | None]]
-"""Panel to the value of a metric and its interval."""
+READERS: dict[str, tuple[str, ProbeProtocol]] = {
+    "emotion": ("emotion", Linear()),
+    "verify": ("verification", Cosine10Fold()),
+}
+"""Task to the metric that it gives, and the protocol that reads it."""
 
 
 class Neutral(ProbeProtocol):
@@ -76,72 +78,61 @@ class Neutral(ProbeProtocol):
         if not distributed.is_main():
             return []
         method = loaded.method.to(choose_device())
-        rows = {panel: Row(feature=panel, dimensions=0, metrics={}) for panel in ("input", *MADE)}
+        rows = {panel: Row(feature=panel, dimensions=0) for panel in ("input", *MADE)}
         for faces in samples:
             pixels = faces.pixels(subject.size)
             panels = {"input": pixels, **panels_of(method, pixels, None, seeded("neutral", 0), MADE)}
-            measured = _read_labels(faces, panels)
+            found = _hog_features(panels)
+            if faces.task == "pose":
+                _spread_of_yaw(faces.labels, found, rows)
+            else:
+                metric, reader = READERS[faces.task]
+                for panel, row in rows.items():
+                    scores = reader.fit(found[panel], faces.labels)
+                    row.add(metric, scores.metrics["accuracy"], scores.intervals.get("accuracy"))
             if faces is samples[0]:
-                measured |= _compare(faces, panels, rows)
-            for metric, values in measured.items():
-                for panel, (value, interval) in values.items():
-                    rows[panel].metrics[metric] = value
-                    if interval is not None:
-                        rows[panel].intervals[metric] = interval
+                _compare(faces, panels, rows)
         return list(rows.values())
 
     def draw(self, result: Result, file: Path) -> None:
         """Draw a few faces beside their panels, and the truth where it is known."""
         from facecycle.pictures import contact_sheet
 
-        contact_sheet([shown for row in result.rows for shown in row.pictures.items()]).save(file, format="PNG")
+        contact_sheet(list(result.rows[0].pictures.items())).save(file, format="PNG")
 
 
-def _read_labels(faces: Samples, panels: Mapping[str, Tensor]) -> dict[str, Measured]:
-    """Read the labels of a task from the HoG features of every panel."""
+def _hog_features(panels: Mapping[str, Tensor]) -> dict[str, np.ndarray]:
+    """Look at the pictures of every panel with the instrument, at its own size."""
     from torchvision.transforms.v2.functional import resize
 
     from facecycle.probing.features import baseline_features, extract
 
-    hog, labels = baseline_features()[0], faces.labels
+    hog = baseline_features()[0]
     found = {}
     for panel, pixels in panels.items():
-        # The pictures are looked at by the instrument at its own size.
         at_size = pixels if pixels.shape[-1] == hog.size else resize(pixels, [hog.size, hog.size], antialias=True)
         found[panel] = extract(hog, at_size).numpy()
-    if faces.task == "pose":
-        return {"yaw": _yaw_spread(labels, found)}
-    if faces.task == "emotion":
-        metric, scored = "emotion", {panel: logistic_regression(x, labels) for panel, x in found.items()}
-    else:
-        first, second = faces.places()
-        metric = "verification"
-        scored = {panel: cosine_folds(x[first], x[second], labels) for panel, x in found.items()}
-    return {metric: {p: (row.metrics["accuracy"], row.intervals.get("accuracy")) for p, row in scored.items()}}
+    return found
 
 
-def _yaw_spread(labels: Labelled, found: Mapping[str, np.ndarray]) -> Measured:
-    """Return the deviation of the yaw of the tested faces in every panel, read by a model of the others' inputs."""
+def _spread_of_yaw(labels: Labelled, found: Mapping[str, np.ndarray], rows: Mapping[str, Row]) -> None:
+    """Measure the deviation of the yaw of the tested faces, read by a model that was trained on the others' inputs."""
     import numpy as np
 
     from facecycle.probing.folds import bootstrap
 
-    tested = labels.folds >= 0
-    if not tested.any() or len(set(labels.folds.tolist())) < 2:
+    folds = np.unique(labels.folds[labels.folds >= 0])
+    if not len(folds) or len(np.unique(labels.folds)) < 2:
         raise DataError("pose needs samples to train on and samples to test", hint="Use data with folds.")
-    yaw = {panel: np.zeros(len(labels.folds)) for panel in found}
-    for fold in sorted(set(labels.folds[tested].tolist())):
+    tested = np.concatenate([np.flatnonzero(labels.folds == fold) for fold in folds])
+    parts = []
+    for fold in folds:
         train, test = labels.folds != fold, labels.folds == fold
-        shown = (features[test] for features in found.values())
-        for panel, values in zip(found, read_yaw(found["input"][train], labels.targets[train, 1], *shown), strict=True):
-            yaw[panel][test] = values
-    spread: Measured = {}
-    for panel, values in yaw.items():
-        squares = (values[tested] - values[tested].mean()) ** 2
-        bounds = bootstrap(squares, labels.groups[tested])
-        interval = (math.sqrt(bounds[0]), math.sqrt(bounds[1])) if bounds else None
-        spread[panel] = float(values[tested].std()), interval
-    return spread
+        shown = (found[panel][test] for panel in rows)
+        parts.append(read_yaw(found["input"][train], labels.targets[train, 1], *shown))
+    for row, yaw in zip(rows.values(), map(np.concatenate, zip(*parts, strict=True)), strict=True):
+        bounds = bootstrap((yaw - yaw.mean()) ** 2, labels.groups[tested])
+        row.add("yaw", yaw.std(), bounds and (math.sqrt(bounds[0]), math.sqrt(bounds[1])))
 
 
 def read_yaw(features: np.ndarray, yaw: np.ndarray, *shown: np.ndarray) -> list[np.ndarray]:
@@ -155,7 +146,7 @@ def read_yaw(features: np.ndarray, yaw: np.ndarray, *shown: np.ndarray) -> list[
     return [model.predict(other) for other in others]
 
 
-def _compare(faces: Samples, panels: Mapping[str, Tensor], rows: Mapping[str, Row]) -> dict[str, Measured]:
+def _compare(faces: Samples, panels: Mapping[str, Tensor], rows: Mapping[str, Row]) -> None:
     """Compare the pictures of the tested faces with the truth where it is known, and keep some to look at."""
     import numpy as np
     from skimage.metrics import structural_similarity
@@ -165,21 +156,15 @@ def _compare(faces: Samples, panels: Mapping[str, Tensor], rows: Mapping[str, Ro
     labels = faces.labels
     tested = np.flatnonzero(labels.folds >= 0) if isinstance(labels, Labelled) else np.arange(len(faces.frames))
     people = labels.groups[tested] if isinstance(labels, Labelled) else tested
-    for panel, row in rows.items():
-        row.pictures[panel] = panels[panel][tested[:SHOWN]]
-    if not isinstance(faces.dataset, KnowsNeutral):
-        return {}
-    truth = faces.dataset.neutral_images(faces.frames[tested].tolist(), panels["input"].shape[-1])
-    rows[MADE[-1]].pictures["truth"] = truth[:SHOWN]
-    b = truth.float().div(255)
-    found: dict[str, Measured] = {"l1": {}, "ssim": {}}
-    for panel in panels:
-        a = panels[panel][tested].float().div(255)
-        l1 = (a - b).abs().mean(dim=(1, 2, 3)).numpy().astype(float)
-        similar = [
-            structural_similarity(x.numpy(), y.numpy(), channel_axis=0, data_range=1.0)
-            for x, y in zip(a, b, strict=True)
-        ]
-        for metric, values in (("l1", l1), ("ssim", np.array(similar, float))):
-            found[metric][panel] = float(values.mean()), bootstrap(values, people)
-    return found
+    shown = {panel: pixels[tested] for panel, pixels in panels.items()}
+    if isinstance(faces.dataset, KnowsNeutral):
+        shown["truth"] = faces.dataset.neutral_images(faces.frames[tested].tolist(), panels["input"].shape[-1])
+        truth = shown["truth"].float().div(255)
+        for panel, row in rows.items():
+            images = shown[panel].float().div(255)
+            l1 = (images - truth).abs().mean(dim=(1, 2, 3)).numpy().astype(float)
+            pairs = zip(images.numpy(), truth.numpy(), strict=True)
+            ssim = np.array([structural_similarity(a, b, channel_axis=0, data_range=1.0) for a, b in pairs], float)
+            row.add("l1", l1.mean(), bootstrap(l1, people))
+            row.add("ssim", ssim.mean(), bootstrap(ssim, people))
+    rows["input"].pictures = {name: pixels[:SHOWN] for name, pixels in shown.items()}
