@@ -18,7 +18,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from facecycle.checkpoints import model_file
 from facecycle.config.layers import preset_layers, resolve
 from facecycle.networks import Loaded, build_method, load
-from facecycle.probing.embed import embed
+from facecycle.probing.embed import embed_files
 
 ROUNDS = 3
 
@@ -46,6 +46,7 @@ def measure(count: int = 512) -> list[Result]:
     results = []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
+        codes = folder / "codes.parquet"
         paths = [folder / f"{number}.jpg" for number in range(count)]
         for number, path in enumerate(paths):
             pixels = torch.randint(0, 256, (8, 8, 3), dtype=torch.uint8, generator=torch.manual_seed(number))
@@ -59,7 +60,7 @@ def measure(count: int = 512) -> list[Result]:
             work = counter.get_total_flops() * count
             taken = interleave(
                 {
-                    "embed": lambda loaded=loaded: seconds(lambda: embed(loaded, paths, folder / "codes.parquet")),
+                    "embed": lambda loaded=loaded: seconds(lambda: embed_files(loaded, paths, codes)),
                     "peak": peak,
                 },
                 ROUNDS,

@@ -16,9 +16,10 @@ import torch
 from common import Result, interleave, ratio, seconds
 from torch import nn
 
+from facecycle.api import Labelled
 from facecycle.data.images import from_uint8
-from facecycle.probing.features import extract_all, feature_row
-from facecycle.probing.protocols.linear import linear
+from facecycle.probing.features import extract, network_feature
+from facecycle.probing.protocols.linear import Linear
 from facecycle.registry import build
 
 SIZE = 100
@@ -49,15 +50,15 @@ def measure(count: int = 256) -> list[Result]:
     torch.manual_seed(0)
     plain, ours = build("encoder", "facecycle"), build("encoder", "facecycle")
     ours.load_state_dict(plain.state_dict())
-    row = feature_row("conv", "", ours, ours, SIZE)
-    features = extract_all(row, pixels)
+    feature = network_feature("conv", "", ours, ours, SIZE)
+    features = extract(feature, pixels)
     classifier = nn.Linear(features.shape[1], CLASSES)
     error = (features - loop(plain, classifier, pixels, targets)).abs().max() / features.abs().max()
     assert error < 1e-4, f"the features differ by {error:.1e} of the largest"
     taken = interleave(
         {
             "loop": lambda: seconds(lambda: loop(plain, classifier, pixels, targets)),
-            "once": lambda: seconds(lambda: extract_all(row, pixels)),
+            "once": lambda: seconds(lambda: extract(feature, pixels)),
         },
         ROUNDS,
     )
@@ -72,12 +73,12 @@ def measure(count: int = 256) -> list[Result]:
     found = (rng.normal(size=(RAF_DB, features.shape[1])) + means[labels]).astype(np.float32)
     folds = np.where(np.arange(RAF_DB) < 12_271, -1, 0)
     start = time.perf_counter()
-    scores = linear(found, labels, folds, np.arange(RAF_DB))
+    row = Linear().fit(found, Labelled(np.arange(RAF_DB), labels, folds, np.arange(RAF_DB)))
     fit = time.perf_counter() - start
     extraction = RAF_DB / rate
     print(
         f"protocol linear, {RAF_DB:,} images: {extraction:.0f} s for features (at the rate above) + {fit:.0f} s for "
-        f"the classifiers = {(extraction + fit) / 60:.1f} min (drawn features: {scores.metrics['accuracy']:.0%} right)"
+        f"the classifiers = {(extraction + fit) / 60:.1f} min (drawn features: {row.metrics['accuracy']:.0%} right)"
     )
     # The loop runs the encoder in every epoch, and the probe once.
     every = replace(one, name=f"probe: features, {EPOCHS} epochs", ratio=EPOCHS * one.ratio)

@@ -1,10 +1,11 @@
-"""Normalised images and flows to pictures: labelled contact sheets as PNG."""
+"""Images to a method's panels as pictures, and pictures to labelled sheets and PNG files."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -12,17 +13,51 @@ from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
 from facecycle.atomic import write_atomically
-from facecycle.data.images import to_uint8
+from facecycle.data.images import from_uint8, to_uint8
 
 BACKGROUND = 255
 GAP = 4
 COLUMNS = 8
 """Of a sheet of samples."""
+BATCH = 64
+"""Faces that are translated at a time."""
 
 
 def _one_line(text: str) -> str:
     """Return text that can be drawn on one line: a file's name may hold line ends and other controls."""
     return "".join(c if c.isprintable() else "?" for c in text)
+
+
+def panels_of(
+    method: Any, pixels: Tensor, drivers: Tensor | None, noise: torch.Generator | None, names: Iterable[str]
+) -> dict[str, Tensor]:
+    """Make a method's panels of images, where its weights lie, in batches that fit.
+
+    Args:
+        method: in evaluation mode.
+        pixels: uint8 RGB images (n, 3, S, S).
+        drivers: as many images to swap with, or none.
+        noise: source of the generator's noise; it goes on from batch to batch.
+        names: of the panels; see the method's `panels_from`.
+
+    Returns:
+        Panel to uint8 RGB pictures (n, 3, S, S) on the CPU, `flow` among them as colours.
+    """
+    wanted, size = frozenset(names), pixels.shape[-1]
+    device = next(method.parameters()).device
+    parts: dict[str, list[Tensor]] = {}
+    for rows in torch.arange(len(pixels)).split(BATCH):
+        images, others = (None if x is None else from_uint8(x[rows]).to(device) for x in (pixels, drivers))
+        with torch.inference_mode():
+            made = method.translate(images, others, noise, wanted)
+        for name, panel in made.items():
+            parts.setdefault(name, []).append(panel_pixels(name, panel.cpu(), size))
+    return {name: torch.cat(pictures) for name, pictures in parts.items()}
+
+
+def panel_pixels(name: str, panel: Tensor, size: int) -> Tensor:
+    """Turn a method's panel, an image or `flow`, into uint8 RGB (B, 3, size, size)."""
+    return flow_pixels(panel, size) if name == "flow" else enlarge(to_uint8(panel), size)
 
 
 def flow_pixels(flow: Tensor, size: int) -> Tensor:
@@ -100,8 +135,3 @@ def captioned_sheet(pixels: Tensor, captions: Sequence[str]) -> Image.Image:
             caption = caption[1:]
         draw.text((left + cell // 2, top + cell + 9), caption, fill=0, font=font, anchor="mm")
     return sheet
-
-
-def panel_pixels(name: str, panel: Tensor, size: int) -> Tensor:
-    """Turn a method's panel, an image or `flow`, into uint8 RGB (B, 3, size, size)."""
-    return flow_pixels(panel, size) if name == "flow" else enlarge(to_uint8(panel), size)

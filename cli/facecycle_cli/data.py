@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from facecycle.errors import ConfigError, DataError
+from facecycle_cli import flags
 
 app = typer.Typer(help="Look at data sets before using them, and write them as shards.", no_args_is_help=True)
 NEED_NO_PATH = frozenset({"synthetic"})
@@ -64,16 +64,12 @@ def build(components: list[dict[str, Any]], options: dict[str, Any]) -> list[Any
     ]
 
 
-def parse_options(assignments: Iterable[str], allow_missing: bool) -> dict[str, Any]:
+def parse_options(assignments: list[str] | None, allow_missing: bool) -> dict[str, Any]:
     """Turn `--option key=value` and `--allow-missing` into options of a data set."""
     from facecycle.config.layers import set_layer
 
-    given = set_layer(assignments, "--option", "min_frames=4")[1]
+    given = set_layer(assignments, "--option", "min_frames=4")[1] if assignments else {}
     return {**given, **({"allow_missing": True} if allow_missing else {})}
-
-
-OPTION_HELP = "An option of the data set, key=value; `facecycle plugins show KIND` lists them. Repeats."
-MISSING_HELP = "Leave out what the data set's lists name and the disk lacks, and say how much that is."
 
 
 @app.command()
@@ -81,23 +77,23 @@ def check(
     kind: Annotated[str, typer.Argument(help="A data set's name: raf-db, lfw, 300w-lp, tracks.")],
     path: Annotated[str | None, typer.Argument(help="Where it lies: a path, or what `--data KIND:` takes.")] = None,
     out: Annotated[Path, typer.Option(help="Folder for the contact sheet.")] = Path("data-check"),
-    option: Annotated[list[str] | None, typer.Option("--option", metavar="KEY=VALUE", help=OPTION_HELP)] = None,
-    allow_missing: Annotated[bool, typer.Option("--allow-missing", help=MISSING_HELP)] = False,
+    option: flags.DataOptions = None,
+    allow_missing: flags.AllowMissing = False,
 ) -> None:
     """Count a data set against what is published, draw a sheet of samples, and name every malformed row.
 
     Example: facecycle data check raf-db RAF-DB/basic
     """
-    from facecycle.data.check import check as run
+    from facecycle.data.check import check_data
     from facecycle.data.frame_cache import limit
     from facecycle.errors import MalformedError
     from facecycle_cli.console import say
 
     component = {"name": kind, "options": {"path": path} if path is not None else {}}
     try:
-        (dataset,) = build([component], parse_options(option or (), allow_missing))
+        (dataset,) = build([component], parse_options(option, allow_missing))
         with limit(0):  # room for every frame would be reserved, for a sheet of a few
-            checked = run(dataset, out / f"{kind}.png")
+            lines, unreadable = check_data(dataset, out / f"{kind}.png")
     except MalformedError as error:
         for problem in error.problems:
             say(problem)
@@ -105,11 +101,11 @@ def check(
         raise DataError(
             f"{path}: {count} {'row is' if count == 1 else 'rows are'} malformed; see above", hint=error.hint
         ) from error
-    for line in checked.lines:
+    for line in lines:
         say(line)
-    for name, reason in checked.bad_frames.items():
+    for name, reason in unreadable.items():
         say(f"unreadable  {name}: {reason}")
-    say(f"samples: {checked.sheet}")
+    say(f"samples: {out / f'{kind}.png'}")
     say(f"terms: {dataset.licence}")
 
 
@@ -119,8 +115,8 @@ def shard(
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the shards.")] = Path("shards"),
     size: Annotated[int, typer.Option(min=16, max=1024, help="Side of the frames, in pixels.")] = 64,
     shard_mb: Annotated[float, typer.Option(min=0.01, max=200, help="Largest size of a shard, in MiB.")] = 32,
-    option: Annotated[list[str] | None, typer.Option("--option", metavar="KEY=VALUE", help=OPTION_HELP)] = None,
-    allow_missing: Annotated[bool, typer.Option("--allow-missing", help=MISSING_HELP)] = False,
+    option: flags.DataOptions = None,
+    allow_missing: flags.AllowMissing = False,
 ) -> None:
     """Write the tracks of a data set as tar files, to train from storage that is larger or slower than a disk.
 
@@ -129,13 +125,13 @@ def shard(
     Example: facecycle data shard faces/ -o shards/ --size 64
     """
     from facecycle.data.frame_cache import limit
-    from facecycle.data.shards.write import write_shards as run
+    from facecycle.data.shards.write import write_shards
     from facecycle_cli.console import occasionally, say
 
-    (dataset,) = build([parse(data, "tracks", "DATA")], parse_options(option or (), allow_missing))
+    (dataset,) = build([parse(data, "tracks", "DATA")], parse_options(option, allow_missing))
     tell = occasionally()
     with limit(0):  # each frame is read once
-        written = run(dataset, out, size, shard_mb, lambda done, total: tell(f"{done:,} of {total:,} tracks"))
+        written = write_shards(dataset, out, size, shard_mb, lambda done, total: tell(f"{done:,} of {total:,} tracks"))
     index = written.index
     for name, reason in index.bad_frames.items():
         say(f"skipped {name}: {reason}")

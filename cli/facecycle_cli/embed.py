@@ -7,15 +7,15 @@ from typing import Annotated
 
 import typer
 
+from facecycle_cli import flags
+
 
 def embed(
     images: Annotated[list[Path], typer.Argument(help="Image files, or folders of images.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="The parquet file to write.")] = Path("codes.parquet"),
-    checkpoint: Annotated[
-        Path | None, typer.Option(help="Run folder or .safetensors file; facecycle's own weights when left out.")
-    ] = None,
+    checkpoint: flags.Checkpoint = None,
 ) -> None:
-    """Write expression and identity codes of faces: path, status, and 256 numbers a code.
+    """Write expression and identity codes of faces: path, status, and 256 numbers per code.
 
     Example: facecycle embed faces/ -o codes.parquet
     """
@@ -23,7 +23,7 @@ def embed(
 
     from facecycle import distributed
     from facecycle.networks import load, origin
-    from facecycle.probing.embed import embed as run
+    from facecycle.probing.embed import embed_files
     from facecycle.translation.files import expand
     from facecycle_cli.console import occasionally, say
 
@@ -33,8 +33,8 @@ def embed(
     say(f"checkpoint: {origin(loaded.checkpoint)}")
     tell = occasionally()
     start = time.monotonic()
-    bad = run(loaded, paths, out, lambda done: tell(f"{done:,} of {len(paths):,} images"))
+    bad = embed_files(loaded, paths, out, lambda done: tell(f"{done:,} of {len(paths):,} images"))
     for path, reason in bad.items():
         say(f"skipped {path}: {reason}")
     rate = len(paths) / (time.monotonic() - start)
-    say(f"{out}: {len(paths) - len(bad):,} of {len(paths):,} images, {rate:.0f} a second")
+    say(f"{out}: {len(paths) - len(bad):,} of {len(paths):,} images, {rate:.0f} per second")

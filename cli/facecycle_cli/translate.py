@@ -7,13 +7,13 @@ from typing import Annotated
 
 import typer
 
+from facecycle_cli import flags
+
 
 def translate(
     images: Annotated[list[Path], typer.Argument(help="Image files, or folders of images.")],
     driver: Annotated[Path | None, typer.Option(help="A second face: swap expressions and identities with it.")] = None,
-    checkpoint: Annotated[
-        Path | None, typer.Option(help="Run folder or .safetensors file; facecycle's own weights when left out.")
-    ] = None,
+    checkpoint: flags.Checkpoint = None,
     out: Annotated[Path, typer.Option(help="Folder for the pictures.")] = Path("translations"),
     crop: Annotated[
         str | None,
@@ -27,14 +27,13 @@ def translate(
     """
     from facecycle.data.images import parse_crop
     from facecycle.networks import load, origin
-    from facecycle.translation.files import expand
-    from facecycle.translation.files import translate as run
+    from facecycle.translation.files import expand, translate_files
     from facecycle_cli.console import say
 
     region = parse_crop(crop) if crop is not None else None
     paths = expand(images)  # a wrong path is named before networks are loaded
     loaded = load(checkpoint)
-    result = run(loaded, paths, out, driver=driver, crop=region, seed=seed)
+    result = translate_files(loaded, paths, out, driver=driver, crop=region, seed=seed)
     say(f"checkpoint: {origin(loaded.checkpoint)}")
     if result.missing:
         say(f"left out {', '.join(result.missing)}: the checkpoint did not train the cycle they need")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +11,8 @@ from PIL import ImageDraw
 from torch import Tensor
 
 from facecycle.api import Dataset, Labelled, Task, Verification
-from facecycle.data.labels.coverage import coverage
 from facecycle.errors import NotOffered
-from facecycle.pictures import captioned_sheet, enlarge, to_pil, write_png
+from facecycle.pictures import captioned_sheet, to_pil, write_png
 from facecycle.seeds import seeded
 
 SAMPLES = 24
@@ -22,62 +20,60 @@ CELL = 128
 TASKS: tuple[Task, ...] = ("emotion", "pose", "verify")
 
 
-@dataclass
-class Checked:
-    """What a look at a data set found: lines to print, the sheet's path, and frames that cannot be read."""
-
-    lines: list[str]
-    sheet: Path
-    bad_frames: dict[str, str]
-
-
-def check(dataset: Dataset, sheet: Path) -> Checked:
+def check_data(dataset: Dataset, sheet: Path) -> tuple[list[str], dict[str, str]]:
     """Count what a data set holds, read a few samples, and draw them with their labels.
+
+    Returns:
+        What was found, as lines, and those of the samples that cannot be read, with the reason.
 
     Raises:
         MalformedError: names every malformed row.
         DataError: it holds neither labels nor tracks.
+        RunError: the sheet cannot be written.
     """
-    lines: list[str] = []
     for task in TASKS:
         try:
             labels = dataset.labelled(task)
         except NotOffered:
             continue
-        lines += _describe(task, labels)
-        if isinstance(labels, Verification):
-            return _draw_pairs(dataset, labels, lines, sheet)
-        return _draw_labelled(dataset, labels, lines, sheet)
-    tracks = dataset.tracks()
-    frames = [frame for track in tracks for frame in track.frames]
-    people = len({track.identity for track in tracks})
-    lines.append(f"{len(tracks):,} tracks of {people:,} people, {len(frames):,} images")
-    chosen = _choose(len(frames))
-    named = {frame: track.name for track in tracks for frame in track.frames}
-    picked = [frames[place] for place in chosen]
-    pixels, bad = _read(dataset, picked)
-    return _write(pixels, [named[frame] for frame in picked], lines, sheet, bad)
+        lines = _describe(task, labels)
+        frames, captions, poses = _pairs(labels) if isinstance(labels, Verification) else _labelled(labels)
+        break
+    else:
+        lines, frames, captions, poses = *_tracks(dataset), None
+    pixels, problems = dataset.images(frames, CELL)
+    if poses is not None:
+        pixels = torch.stack([_with_axes(image, pose) for image, pose in zip(pixels, poses, strict=True)])
+        lines.append("sheet: pitch yaw roll in degrees; red: to the face's left, green: down, blue: where it looks")
+    write_png(sheet, captioned_sheet(pixels, captions))
+    return lines, {bad.name: bad.reason for bad in problems if bad is not None}
+
+
+def coverage(labels: Labelled | Verification) -> list[str]:
+    """Say how much of a data set was found, wherever its authors state a number."""
+    lines = []
+    for name, found in labels.counts.items():
+        stated = labels.published.get(name)
+        if stated is not None:
+            count = f"{found:,} of {stated:,} {name}"
+            lines.append(f"{count}, as published" if found == stated else f"warning: {count}, the published number")
+    return lines
 
 
 def _describe(task: Task, labels: Labelled | Verification) -> list[str]:
-    lines = []
     if isinstance(labels, Verification):
-        lines.append(f"verify: {len(labels.same):,} pairs, {int(labels.same.sum()):,} of one person")
+        found = f"verify: {len(labels.same):,} pairs, {int(labels.same.sum()):,} of one person"
     elif task == "emotion":
         counted = Counter(labels.targets.tolist())
         classes = ", ".join(f"{name} {counted[number]:,}" for number, name in enumerate(labels.classes))
-        lines.append(f"emotion: {len(labels.frames):,} images: {classes}")
+        found = f"emotion: {len(labels.frames):,} images: {classes}"
     else:
-        low, high = labels.targets.min(axis=0), labels.targets.max(axis=0)
-        ranges = ", ".join(
-            f"{angle} {a:.0f} to {b:.0f}" for angle, a, b in zip(("pitch", "yaw", "roll"), low, high, strict=True)
-        )
-        lines.append(f"pose: {len(labels.frames):,} images, degrees: {ranges}")
-    folds = Counter(labels.folds.tolist())
-    split = ", ".join(f"{'training only' if fold < 0 else f'fold {fold}'} {n:,}" for fold, n in sorted(folds.items()))
-    lines.append(f"split: {split}")
-    lines += coverage(labels)
-    return [*lines, f"note: {labels.note}"] if labels.note else lines
+        ends = zip(("pitch", "yaw", "roll"), labels.targets.min(axis=0), labels.targets.max(axis=0), strict=True)
+        ranges = ", ".join(f"{angle} {low:.0f} to {high:.0f}" for angle, low, high in ends)
+        found = f"pose: {len(labels.frames):,} images, degrees: {ranges}"
+    folds = sorted(Counter(labels.folds.tolist()).items())
+    split = ", ".join(f"{'training only' if fold < 0 else f'fold {fold}'} {n:,}" for fold, n in folds)
+    return [found, f"split: {split}", *coverage(labels), *([f"note: {labels.note}"] if labels.note else [])]
 
 
 def _choose(count: int) -> list[int]:
@@ -85,35 +81,28 @@ def _choose(count: int) -> list[int]:
     return sorted(torch.randperm(count, generator=seeded("samples", 0))[:SAMPLES].tolist())
 
 
-def _read(dataset: Dataset, frames: list[int]) -> tuple[Tensor, dict[str, str]]:
-    pixels, problems = dataset.images(frames, CELL)
-    return pixels, {bad.name: bad.reason for bad in problems if bad is not None}
-
-
-def _draw_labelled(dataset: Dataset, labels: Labelled, lines: list[str], sheet: Path) -> Checked:
+def _labelled(labels: Labelled) -> tuple[list[int], list[str], np.ndarray | None]:
+    """Return frames, their captions, and poses where the labels are poses."""
     chosen = _choose(len(labels.frames))
-    pixels, bad = _read(dataset, labels.frames[chosen].tolist())
+    frames, targets = labels.frames[chosen].tolist(), labels.targets[chosen]
     if labels.classes:
-        captions = [labels.classes[target] for target in labels.targets[chosen]]
-    else:
-        poses = labels.targets[chosen]
-        captions = ["{:.0f} {:.0f} {:.0f}".format(*pose) for pose in poses]
-        pixels = torch.stack([_with_axes(image, pose) for image, pose in zip(pixels, poses, strict=True)])
-        lines.append("sheet: pitch yaw roll in degrees; red: to the face's left, green: down, blue: where it looks")
-    return _write(pixels, captions, lines, sheet, bad)
+        return frames, [labels.classes[target] for target in targets], None
+    return frames, ["{:.0f} {:.0f} {:.0f}".format(*pose) for pose in targets], targets
 
 
-def _draw_pairs(dataset: Dataset, pairs: Verification, lines: list[str], sheet: Path) -> Checked:
+def _pairs(pairs: Verification) -> tuple[list[int], list[str], None]:
     chosen = _choose(len(pairs.same))[: SAMPLES // 2]
     frames = np.c_[pairs.first[chosen], pairs.second[chosen]].ravel().tolist()
-    pixels, bad = _read(dataset, frames)
-    captions = [text for same in pairs.same[chosen] for text in ("same" if same else "different", "")]
-    return _write(pixels, captions, lines, sheet, bad)
+    return frames, [text for same in pairs.same[chosen] for text in ("same" if same else "different", "")], None
 
 
-def _write(pixels: Tensor, captions: list[str], lines: list[str], sheet: Path, bad: dict[str, str]) -> Checked:
-    write_png(sheet, captioned_sheet(enlarge(pixels, CELL), captions))
-    return Checked(lines, sheet, bad)
+def _tracks(dataset: Dataset) -> tuple[list[str], list[int], list[str]]:
+    tracks = dataset.tracks()
+    named = [(frame, track.name) for track in tracks for frame in track.frames]
+    people = len({track.identity for track in tracks})
+    chosen = [named[place] for place in _choose(len(named))]
+    line = f"{len(tracks):,} tracks of {people:,} people, {len(named):,} images"
+    return [line], [frame for frame, _ in chosen], [name for _, name in chosen]
 
 
 def axes_of(pose: np.ndarray) -> np.ndarray:

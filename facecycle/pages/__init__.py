@@ -1,4 +1,4 @@
-"""Pages that people read: templates, and how they are filled. HTML escapes whatever it is given."""
+"""Pages that people read: templates, how they are filled, and how text is escaped in them and in plots."""
 
 from __future__ import annotations
 
@@ -28,7 +28,15 @@ def plain(text: object) -> str:
     return re.sub(r"([\\`*_{}\[\]<>|#])", r"\\\1", " ".join(str(text).split()))
 
 
+def drawable(text: str) -> str:
+    """Return text that matplotlib draws as it is: it reads what stands between dollars as a formula."""
+    return text.encode("utf-8", "backslashreplace").decode().replace("$", r"\$")
+
+
 def fill(template: str, **values: Any) -> str:
-    """Return a template of this folder, filled with values; what UTF-8 cannot hold is shown as escapes."""
+    """Return a template of this folder, filled with values; what UTF-8 cannot hold is shown as escapes.
+
+    A template of HTML escapes whatever it is given.
+    """
     text = _environment().get_template(template).render(**values)
     return text.encode("utf-8", "backslashreplace").decode()

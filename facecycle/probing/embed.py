@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,17 +17,17 @@ from facecycle.atomic import write_atomically
 from facecycle.data.images import printable, read_square, reason
 from facecycle.errors import ConfigError, DataError
 from facecycle.networks import Loaded
-from facecycle.probing.features import CPU_BATCH, GPU_BATCH, FeatureRow, extract_all, feature_row
+from facecycle.probing.features import Feature, dimensions, extract, network_feature
 
 CODES = ("expression", "identity")
 THREADS = 4
 OK = "ok"
 
 
-def embed(
+def embed_files(
     loaded: Loaded, paths: Sequence[Path], out: Path, tell: Callable[[int], None] = lambda done: None
 ) -> dict[str, str]:
-    """Write the codes of images as a parquet file: path, status, and a list of numbers a code.
+    """Write the codes of images as a parquet file: path, status, and a list of numbers per code.
 
     A row's status is `ok`, or why the image could not be read; its codes are then null. The file's metadata
     names the checkpoint. It appears under its name when it is whole. Of several processes each computes a part
@@ -48,10 +49,9 @@ def embed(
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    rows = code_rows(loaded)
-    size = {row.label: row.extract(torch.zeros(1, 3, row.size, row.size)).shape[1] for row in rows}
+    codes = code_features(loaded)
     fields = [pa.field("path", pa.string()), pa.field("status", pa.string())]
-    fields += [pa.field(row.label, pa.list_(pa.float32(), size[row.label])) for row in rows]
+    fields += [pa.field(code.label, pa.list_(pa.float32(), dimensions(code))) for code in codes]
     about = {"checkpoint": str(loaded.checkpoint.path), "sha256": loaded.checkpoint.sha256()}
     schema = pa.schema(fields, {"facecycle": json.dumps(about)})
     bad: dict[str, str] = {}
@@ -60,8 +60,8 @@ def embed(
     def write(temporary: Path) -> None:
         with pq.ParquetWriter(temporary, schema) as writer:
             done = 0
-            for part, pixels, reasons in _read(mine, rows[0].size, GPU_BATCH if rows[0].accelerated else CPU_BATCH):
-                writer.write_table(pa.table(_columns(rows, part, pixels, reasons), schema))
+            for part, pixels, reasons in _read(mine, codes[0].size, codes[0].batch):
+                writer.write_table(pa.table(_columns(codes, part, pixels, reasons), schema))
                 bad.update({printable(path): r for path, r in zip(part, reasons, strict=True) if r != OK})
                 done += len(part)
                 tell(done * distributed.world_size())  # the others are about as far
@@ -98,29 +98,26 @@ def _join(out: Path, schema: Any) -> None:
         part.unlink()
 
 
-def code_rows(loaded: Loaded) -> list[FeatureRow]:
+def code_features(loaded: Loaded) -> list[Feature]:
     """Return the codes that a checkpoint trained."""
     method, checkpoint = loaded.method, loaded.checkpoint
     names = [name for name in CODES if method.features_from.get(name) in checkpoint.trained]
     if not names:
         raise ConfigError(f"{checkpoint.path} trained none of the codes {', '.join(CODES)}")
-    return [_row(method, name, checkpoint.config.size) for name in names]
+    size = checkpoint.config.size
+    return [network_feature(name, "", method, partial(method.features, name=name), size) for name in names]
 
 
-def _row(method: Any, name: str, size: int) -> FeatureRow:
-    return feature_row(name, "", method, lambda images: method.features(images, name), size)
-
-
-def _columns(rows: Sequence[FeatureRow], paths: Sequence[Path], pixels: Tensor, reasons: list[str]) -> dict[str, Any]:
+def _columns(codes: Sequence[Feature], paths: Sequence[Path], pixels: Tensor, reasons: list[str]) -> dict[str, Any]:
     """Return the columns of a batch; what could not be read has no codes."""
     import pyarrow as pa
 
     columns: dict[str, Any] = {"path": [printable(path) for path in paths], "status": reasons}
     unreadable = pa.array([reason != OK for reason in reasons])
-    for row in rows:
-        codes = extract_all(row, pixels)
-        values = pa.array(codes.flatten().numpy())
-        columns[row.label] = pa.FixedSizeListArray.from_arrays(values, codes.shape[1], mask=unreadable)
+    for code in codes:
+        found = extract(code, pixels)
+        values = pa.array(found.flatten().numpy())
+        columns[code.label] = pa.FixedSizeListArray.from_arrays(values, found.shape[1], mask=unreadable)
     return columns
 
 
@@ -133,16 +130,11 @@ def _read(paths: Sequence[Path], size: int, batch: int) -> Iterator[tuple[Sequen
         except DataError as error:
             return torch.zeros(3, size, size, dtype=torch.uint8), reason(path, error)
 
-    with ThreadPoolExecutor(THREADS) as decoders, ThreadPoolExecutor(1) as ahead:
-
-        def read(start: int) -> tuple[Sequence[Path], Tensor, list[str]]:
-            part = paths[start : start + batch]
-            images, reasons = zip(*decoders.map(read_one, part), strict=True)
-            return part, torch.stack(images), list(reasons)
-
-        upcoming = ahead.submit(read, 0) if paths else None
-        for start in range(0, len(paths), batch):
-            assert upcoming is not None
-            ready = upcoming.result()
-            upcoming = ahead.submit(read, start + batch) if start + batch < len(paths) else None
-            yield ready
+    with ThreadPoolExecutor(THREADS) as decoders:
+        parts = [paths[start : start + batch] for start in range(0, len(paths), batch)]
+        upcoming = [decoders.submit(read_one, path) for path in paths[:batch]]
+        for number, part in enumerate(parts, 1):
+            decoding, following = upcoming, parts[number] if number < len(parts) else []
+            upcoming = [decoders.submit(read_one, path) for path in following]
+            images, reasons = zip(*(one.result() for one in decoding), strict=True)
+            yield part, torch.stack(images), list(reasons)

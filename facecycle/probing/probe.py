@@ -1,155 +1,109 @@
-"""Probing: a data set and a list of features to scores, under a named protocol."""
+"""Probing: what is probed, and a data set's labels and images, to a result under a named protocol."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from facecycle import distributed
-from facecycle.api import BadFrame, Dataset, Labelled, Verification
-from facecycle.data.labels.coverage import coverage
-from facecycle.errors import DataError
-from facecycle.probing.features import FeatureRow, features
-from facecycle.probing.protocols import PROTOCOLS
-from facecycle.probing.protocols.cosine import cosine_folds
-from facecycle.probing.protocols.facecycle_raf import facecycle_raf
-from facecycle.probing.protocols.linear import constant, linear, linear_pose
-from facecycle.probing.protocols.scores import Scores
+from facecycle.api import BadFrame, Dataset, Labelled, Task, Verification
+from facecycle.data.check import coverage
+from facecycle.errors import DataError, NotOffered
+from facecycle.networks import Loaded
+from facecycle.probing.features import Feature
+from facecycle.probing.protocols import ProbeProtocol
+from facecycle.probing.result import Result
 from facecycle.seeds import seeded
 
 
-@dataclass
-class Row:
-    """One feature's scores; its dimension is 0 for a baseline that looks at no feature."""
-
-    label: str
-    dimension: int
-    scores: Scores
-
-
-@dataclass
-class ProbeResult:
-    """A probe's table, and every fact needed to read it.
+@dataclass(frozen=True)
+class Subject:
+    """What is probed: features, and the checkpoint they or the pictures are of.
 
     Attributes:
-        task: what was probed.
-        protocol, selection, interval: the procedure by name, what was selected how, and what the confidence
-            intervals are drawn over.
-        note: how the data was split.
-        counts: samples, and how many are tested and trained on.
-        coverage: what was found of a data set, against what its authors state.
-        facts: checkpoint, sha256, data, size, versions.
-        bad_frames: frames that could not be read and were left out.
-        targets: of all samples: class ids, angles, or whether a pair is one person.
+        size: side of the images it reads, in pixels; a baseline may read others.
+        features: what is scored; empty where a protocol looks at pictures.
+        loaded: networks and their checkpoint, where it is one.
     """
 
-    task: str
-    protocol: str
-    selection: str
-    interval: str
-    note: str
-    counts: dict[str, int]
-    coverage: list[str]
-    facts: dict[str, str]
-    bad_frames: dict[str, str]
-    rows: list[Row]
-    targets: np.ndarray = field(repr=False)
-    classes: tuple[str, ...] = ()
+    size: int
+    features: Sequence[Feature] = ()
+    loaded: Loaded | None = None
 
 
-def run_probe(
-    protocol: str,
-    dataset: Dataset,
-    rows: Sequence[FeatureRow],
-    facts: dict[str, str],
-    limit: int | None = None,
-    say: Callable[[str], None] = lambda text: None,
-) -> ProbeResult:
-    """Score features under a protocol; a baseline that ignores the images comes first.
+class Samples:
+    """Labels of a data set as far as their images can be read, and these images.
 
-    Several processes share the computing of features; only the first has scores of them.
-
-    Args:
-        protocol: a name in `PROTOCOLS`.
-        dataset: holds labels for the protocol's task.
-        rows: the features.
-        facts: what identifies the checkpoint and the data, for the report.
-        limit: use at most so many training-only samples, drawn by seed 0.
-        say: told how a long protocol comes along.
-
-    Raises:
-        DataError: no labels for the task, or nothing that can be read.
+    Attributes:
+        task: whose labels they are.
+        labels: those that are left.
+        frames: (n,) their frames; of pairs, each frame once, in rising order.
+        mark: identifies the images, for what is computed from them and kept.
+        unreadable: names of the images that could not be read, with the reason.
     """
-    labels = dataset.labelled(PROTOCOLS[protocol].task)
-    if isinstance(labels, Verification):
-        return _verification(protocol, dataset, labels, rows, facts)
-    labels = limited(labels, limit)
-    images = _Images(dataset, labels.frames)
-    good = distributed.broadcast(lambda: images.readable(rows[0].size))
-    labels = labels.take(good)
-    targets, folds, groups = labels.targets, labels.folds, labels.groups
-    task = PROTOCOLS[protocol].task
-    blind = constant(task, targets, folds, groups)
-    scored = [Row("mean pose" if task == "pose" else "majority class", 0, blind)]
-    mark = _mark(dataset, labels.frames)
-    for row in rows:
-        pixels = images.at(row.size)
-        pixels = pixels if len(good) == len(pixels) else pixels[good]
-        if protocol == "facecycle-raf":
-            if not distributed.is_main():
-                continue
-            scores = facecycle_raf(row, pixels, mark, targets, folds, groups, say=say)
-            dimension = int(np.prod(row.extract(torch.zeros(1, 3, row.size, row.size)).shape))
-        else:
-            found = features(row, pixels, mark)
-            if not distributed.is_main():
-                continue
-            fit = linear_pose if task == "pose" else linear
-            scores, dimension = fit(found, targets, folds, groups), found.shape[1]
-        scored.append(Row(row.label, dimension, scores))
-    counts = {
-        "samples": len(good),
-        "tested": int((folds >= 0).sum()),
-        "training only": int((folds < 0).sum()),
-    }
-    return _result(protocol, labels, counts, facts, images.bad, scored, targets)
+
+    def __init__(self, dataset: Dataset, task: Task, size: int, limit: int | None = None) -> None:
+        labels: Any = dataset.labelled(task)  # of either kind, as the protocol that asks for this task expects
+        self.labels: Any = _limited(labels, limit) if isinstance(labels, Labelled) else labels
+        self.dataset, self.task, self.frames = dataset, task, _frames(self.labels)
+        self.unreadable: dict[str, str] = {}
+        self._size, self._pixels = 0, torch.empty(0)
+        usable = distributed.broadcast(lambda: self._usable(size))
+        if len(usable) < len(self.labels.folds):
+            self.labels = self.labels.take(usable)
+            left = np.isin(self.frames, _frames(self.labels))
+            self.frames, self._pixels = self.frames[left], self._pixels[left] if self._size else self._pixels
+        digest = hashlib.sha256(self.frames.astype(np.int64).tobytes()).hexdigest()
+        self.mark = f"{dataset.fingerprint()}:{digest}"
+
+    def pixels(self, size: int) -> torch.Tensor:
+        """Return the images as uint8 (n, 3, size, size). One size is kept, because they are large."""
+        if size != self._size:
+            self._read(size)
+        return self._pixels
+
+    def counts(self) -> dict[str, int]:
+        """Return how many samples there are, of which kinds."""
+        if isinstance(self.labels, Verification):
+            same = self.labels.same
+            return {"pairs": len(same), "same": int(same.sum()), "images": len(self.frames)}
+        tested = int((self.labels.folds >= 0).sum())
+        return {"samples": len(self.frames), "tested": tested, "training only": len(self.frames) - tested}
+
+    def classes(self) -> dict[str, int]:
+        """Return how many samples there are of each class, where there are classes."""
+        names = self.labels.classes if isinstance(self.labels, Labelled) else ()
+        return {name: int((self.labels.targets == number).sum()) for number, name in enumerate(names)}
+
+    def _read(self, size: int) -> list[BadFrame | None]:
+        self._size, self._pixels = 0, torch.empty(0)
+        self._pixels, problems = self.dataset.images(self.frames.tolist(), size)
+        self._size = size
+        self.unreadable |= {problem.name: problem.reason for problem in problems if problem is not None}
+        return problems
+
+    def _usable(self, size: int) -> np.ndarray:
+        """Return the places of the labels whose images can be read."""
+        gone = self.frames[[problem is not None for problem in self._read(size)]]
+        labels = self.labels
+        images = [labels.frames] if isinstance(labels, Labelled) else [labels.first, labels.second]
+        places = np.flatnonzero(~np.isin(images, gone).any(axis=0))
+        if not len(places):
+            name, reason = next(iter(self.unreadable.items()))
+            raise DataError(f"none of the images can be read; the first is {name}: {reason}")
+        return places
 
 
-def _result(
-    protocol: str,
-    labels: Labelled | Verification,
-    counts: dict[str, int],
-    facts: dict[str, str],
-    bad: dict[int, BadFrame],
-    rows: list[Row],
-    targets: np.ndarray,
-) -> ProbeResult:
-    """Gather a result: what the protocol says of itself, and what the data says of itself."""
-    used = PROTOCOLS[protocol]
-    problems = {problem.name: problem.reason for problem in bad.values()}
-    classes = labels.classes if isinstance(labels, Labelled) else ()
-    return ProbeResult(
-        task=used.task,
-        protocol=protocol,
-        selection=used.selection,
-        interval=used.interval,
-        note=labels.note,
-        counts=counts,
-        coverage=coverage(labels),
-        facts=facts,
-        bad_frames=problems,
-        rows=rows,
-        targets=targets,
-        classes=classes,
-    )
+def _frames(labels: Labelled | Verification) -> np.ndarray:
+    return labels.frames if isinstance(labels, Labelled) else np.unique(np.r_[labels.first, labels.second])
 
 
-def limited(labels: Labelled, limit: int | None) -> Labelled:
+def _limited(labels: Labelled, limit: int | None) -> Labelled:
     """Keep all tested samples and a random choice of those that are only trained on."""
     extra = np.flatnonzero(labels.folds < 0)
     if limit is None or len(extra) <= limit:
@@ -160,62 +114,48 @@ def limited(labels: Labelled, limit: int | None) -> Labelled:
     return replace(labels.take(kept), note=note)
 
 
-class _Images:
-    """A data set's frames at the size that a feature reads, and those that cannot be read."""
+def run_probe(
+    protocol: ProbeProtocol,
+    subject: Subject,
+    dataset: Dataset,
+    facts: dict[str, str],
+    limit: int | None = None,
+    say: Callable[[str], None] = lambda text: None,
+) -> Result:
+    """Score what is probed under a protocol.
 
-    def __init__(self, dataset: Dataset, frames: np.ndarray) -> None:
-        self.dataset = dataset
-        self.frames = frames.tolist()
-        self.bad: dict[int, BadFrame] = {}
-        self._size, self._pixels = 0, torch.empty(0)
+    Several processes share the extraction of features; only the first has rows.
 
-    def at(self, size: int) -> Tensor:
-        """Return all frames as uint8 (n, 3, size, size); bad ones are zero. One size is kept, for they are large."""
-        if size != self._size:
-            self._size, self._pixels = 0, torch.empty(0)
-            self._pixels, problems = self.dataset.images(self.frames, size)
-            self._size = size
-            self.bad.update({place: bad for place, bad in enumerate(problems) if bad is not None})
-        return self._pixels
+    Args:
+        protocol: one of `PROTOCOLS`.
+        subject: the features, or the checkpoint whose pictures are measured.
+        dataset: holds the labels.
+        facts: what identifies the subject and the data, for the report.
+        limit: use at most so many training-only samples, drawn by seed 0.
+        say: told how a long protocol comes along.
 
-    def readable(self, size: int) -> np.ndarray:
-        """Return the places of the frames that can be read.
-
-        Raises:
-            DataError: none can.
-        """
-        self.at(size)
-        good = np.array([place for place in range(len(self.frames)) if place not in self.bad], dtype=int)
-        if not len(good):
-            raise none_readable(next(iter(self.bad.values())))
-        return good
-
-
-def none_readable(first: BadFrame) -> DataError:
-    """Return the error for data of which nothing can be read."""
-    return DataError(f"none of the images can be read; the first is {first.name}: {first.reason}")
-
-
-def _verification(
-    protocol: str, dataset: Dataset, pairs: Verification, rows: Sequence[FeatureRow], facts: dict[str, str]
-) -> ProbeResult:
-    """Score pairs; each image's features are computed once, however many pairs it is in."""
-    frames, places = np.unique(np.concatenate([pairs.first, pairs.second]), return_inverse=True)
-    first, second = places[: len(pairs.first)], places[len(pairs.first) :]
-    images = _Images(dataset, frames)
-    readable = np.isin(np.arange(len(frames)), distributed.broadcast(lambda: images.readable(rows[0].size)))
-    kept = readable[first] & readable[second]
-    first, second, same, folds = first[kept], second[kept], pairs.same[kept], pairs.folds[kept]
-    mark = _mark(dataset, np.where(readable, frames, -1))  # features of what cannot be read now are no one's later
-    scored = []
-    for row in rows:
-        found = features(row, images.at(row.size), mark)
-        if not distributed.is_main():
-            continue
-        scored.append(Row(row.label, found.shape[1], cosine_folds(found[first], found[second], same, folds)))
-    counts = {"pairs": len(same), "same": int(same.sum()), "images": len(frames)}
-    return _result(protocol, pairs, counts, facts, images.bad, scored, same.astype(int))
-
-
-def _mark(dataset: Dataset, frames: np.ndarray) -> str:
-    return f"{dataset.fingerprint()}:{hashlib.sha256(frames.astype(np.int64).tobytes()).hexdigest()}"
+    Raises:
+        DataError: there are no labels that the protocol reads, or nothing can be read.
+    """
+    samples: list[Samples] = []
+    for task in protocol.labels:
+        try:
+            samples.append(Samples(dataset, task, subject.size, limit))
+        except NotOffered:
+            if task == protocol.labels[-1] and not samples:
+                raise
+    rows = protocol.score(subject, samples, say)
+    several = len(protocol.labels) > 1
+    return Result(
+        task=protocol.task,
+        protocol=protocol.name,
+        selection=protocol.selection,
+        interval=protocol.interval,
+        split="; ".join(f"{each.task}: {each.labels.note}" if several else each.labels.note for each in samples),
+        counts={f"{each.task} {k}" if several else k: n for each in samples for k, n in each.counts().items()},
+        classes={name: n for each in samples for name, n in each.classes().items()},
+        coverage=[line for each in samples for line in coverage(each.labels)],
+        facts=facts,
+        unreadable={name: reason for each in samples for name, reason in each.unreadable.items()},
+        rows=rows,
+    )

@@ -1,12 +1,12 @@
-"""One report of many runs: the paper's tables with our rows in them, plots, samples and environment."""
+"""One report of many results: the paper's tables with our rows in them, loss curves, samples and environment."""
 
 from __future__ import annotations
 
 import base64
+import io
 import json
 import tomllib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -14,60 +14,20 @@ from typing import Any
 from facecycle.atomic import write_text
 from facecycle.checkpoints import model_file
 from facecycle.errors import DataError
-from facecycle.pages import fill
-from facecycle.pretraining.run_folder import CONFIG, METRICS, RunFolder
-from facecycle.probing.report import RESULT, SavedResult, cell, read_result, table
-from facecycle.reporting.loss_curves import loss_curves
+from facecycle.pages import drawable, fill
+from facecycle.pretraining.run_folder import CONFIG, METRICS, NO_LOSSES, RunFolder
+from facecycle.probing.result import RESULT, Result, read_result
 
 LARGEST_PICTURE = 4 * 1024**2
 """Bytes; a larger picture is named in the report, not carried in it."""
 LAST_STEP = 2**53
 """No run takes so many steps, and no plot tells larger numbers apart."""
+MOST = 32
+"""Stages of a run that are drawn, and curves of a stage."""
 
 
-@dataclass
-class Picture:
-    """A picture that travels inside the page."""
-
-    name: str
-    data: str
-
-
-@dataclass
-class TableRow:
-    """A row as text; `ours` was measured here."""
-
-    cells: list[str]
-    ours: bool = False
-
-
-@dataclass
-class Table:
-    """A table, what its numbers mean, and the plots that belong to it."""
-
-    title: str
-    columns: list[str]
-    rows: list[TableRow]
-    notes: list[str] = field(default_factory=list)
-    pictures: list[Picture] = field(default_factory=list)
-
-
-@dataclass
-class Run:
-    """A training run: facts by name, loss curves and its last samples."""
-
-    name: str
-    facts: list[tuple[str, str]]
-    pictures: list[Picture]
-
-
-@dataclass
-class Found:
-    """What lies below the folders a report is made of."""
-
-    results: list[tuple[Path, SavedResult]] = field(default_factory=list)
-    runs: list[Path] = field(default_factory=list)
-    sheets: list[Path] = field(default_factory=list)
+Part = dict[str, Any]
+"""What a template fills in: of a table, a run or a picture that travels inside the page."""
 
 
 def write_report(folders: Sequence[Path], out: Path) -> tuple[Path, Path]:
@@ -81,13 +41,13 @@ def write_report(folders: Sequence[Path], out: Path) -> tuple[Path, Path]:
         DataError: a folder does not exist, none holds anything to report, or a result is malformed.
         RunError: the report cannot be written.
     """
-    found = _find(folders)
+    results, runs, sheets = _find(folders)
     published = tomllib.loads((resources.files("facecycle.reporting") / "published.toml").read_text("utf-8"))
     values = {
         "source": published["source"],
-        "tables": [*_paper_tables(published["tables"], found.results), *_own_tables(found.results)],
-        "runs": [_run(folder) for folder in found.runs],
-        "samples": [picture for sheet in found.sheets for picture in _pictures(sheet)],
+        "tables": [*_paper_tables(published["tables"], [result for _, result in results]), *_own_tables(results)],
+        "runs": [_run(folder) for folder in runs],
+        "samples": [picture for sheet in sheets for picture in _pictures(sheet)],
         "environment": list(model_file.environment().items()),
     }
     pages = out / "report.html", out / "report.md"
@@ -96,56 +56,60 @@ def write_report(folders: Sequence[Path], out: Path) -> tuple[Path, Path]:
     return pages
 
 
-def _find(folders: Sequence[Path]) -> Found:
-    """Walk the folders; what a report wrote itself is never taken for a result."""
-    found = Found()
+def _find(folders: Sequence[Path]) -> tuple[list[tuple[Path, Result]], list[Path], list[Path]]:
+    """Return the results, runs and contact sheets below the folders; none of them is what a report wrote itself."""
+    results, runs, sheets = [], [], []
     for folder in folders:
         if not folder.is_dir():
             raise DataError(f"there is no folder {folder}", hint="Name folders of runs, probes or translations.")
         # Files alone: to open a pipe would be to wait for whoever writes to it.
-        found.results += [(path, read_result(path)) for path in sorted(folder.rglob(RESULT)) if path.is_file()]
+        results += [(path, read_result(path)) for path in sorted(folder.rglob(RESULT)) if path.is_file()]
         metrics = [path for path in sorted(folder.rglob(METRICS)) if path.is_file()]
-        found.runs += [path.parent for path in metrics if (path.parent / CONFIG).is_file()]
-        found.sheets += sorted(folder.rglob("contact_sheet.png"))
-    if not (found.results or found.runs or found.sheets):
+        runs += [path.parent for path in metrics if (path.parent / CONFIG).is_file()]
+        sheets += sorted(folder.rglob("contact_sheet.png"))
+    if not (results or runs or sheets):
         raise DataError(
             f"nothing to report in {', '.join(map(str, folders))}",
             hint="Expected folders that pretrain, probe or translate wrote.",
         )
-    return found
+    return results, runs, sheets
 
 
 # --- tables -------------------------------------------------------------------------------------
 
 
-def _paper_tables(published: list[dict[str, Any]], results: list[tuple[Path, SavedResult]]) -> Iterator[Table]:
+def _table(title: str, columns: list[str], rows: list[Part], notes: list[str], pictures: Sequence[Part] = ()) -> Part:
+    return {"title": title, "columns": columns, "rows": rows, "notes": notes, "pictures": pictures}
+
+
+def _paper_tables(published: list[dict[str, Any]], results: list[Result]) -> Iterator[Part]:
     """Yield the paper's tables; a feature's numbers on several data sets share a row."""
     for given in published:
         columns = given["columns"]
-        rows = [TableRow([r["name"], *_padded(r["values"], len(columns))]) for r in given["rows"]]
+        rows = [{"cells": [r["name"], *_padded(r["values"], len(columns))], "ours": False} for r in given["rows"]]
         notes = [given["note"]]
-        ours: dict[tuple[str, str], list[list[str]]] = {}
-        for _, result in results:
+        ours: dict[str, list[list[str]]] = {}
+        for result in results:
             places = [place for place, c in enumerate(columns) if c["data"] == result.facts.get("data set")]
             if result.task != given["task"] or not places:
                 continue
             for row in result.rows:
-                lines = ours.setdefault((_procedure(result), row.feature), [])
+                lines = ours.setdefault(f"{row.feature} ({_procedure(result)})", [])
                 # A second result on the same data, such as another of its test sets, has a row of its own.
                 if not lines or any(lines[-1][place] != "-" for place in places):
                     lines.append(["-"] * len(columns))
                 for place in places:
-                    lines[-1][place] = cell(row, columns[place]["metric"])
+                    lines[-1][place] = result.cell(row, columns[place]["metric"])
             notes += _notes(result)
-        rows += [TableRow([f"{feature} ({how})", *c], True) for (how, feature), lines in ours.items() for c in lines]
-        yield Table(given["title"], ["method", *(c["title"] for c in columns)], rows, notes)
+        rows += [{"cells": [what, *cells], "ours": True} for what, lines in ours.items() for cells in lines]
+        yield _table(given["title"], ["method", *(c["title"] for c in columns)], rows, notes)
 
 
 def _padded(values: list[float], count: int) -> list[str]:
     return [f"{value:.2f}" for value in values] + ["-"] * (count - len(values))
 
 
-def _procedure(result: SavedResult) -> str:
+def _procedure(result: Result) -> str:
     """Name what a row's numbers come from; rows that differ in it must not be merged."""
     facts = result.facts
     parts = [
@@ -157,22 +121,24 @@ def _procedure(result: SavedResult) -> str:
     return ", ".join(part for part in parts if part)
 
 
-def _own_tables(results: list[tuple[Path, SavedResult]]) -> Iterator[Table]:
-    """Yield each result as a table of its own, with its plot."""
+def _own_tables(results: list[tuple[Path, Result]]) -> Iterator[Part]:
+    """Yield each result as a table of its own, with its picture."""
     for path, result in results:
-        columns, rows = table(result)
+        columns, rows = result.table()
         title = f"{result.task}: {result.protocol} on {result.facts.get('tested on') or result.facts.get('data', '?')}"
         pictures = _pictures(path.with_name(f"{result.task}.png"))
-        yield Table(title, columns, [TableRow(cells, True) for cells in rows], _notes(result), pictures)
+        yield _table(title, columns, [{"cells": cells, "ours": True} for cells in rows], _notes(result), pictures)
 
 
-def _notes(result: SavedResult) -> list[str]:
-    facts = ", ".join(f"{name} {value}" for name, value in result.facts.items())
-    counts = ", ".join(f"{count:,} {name}" for name, count in result.counts.items())
+def _notes(result: Result) -> list[str]:
+    counts, classes = (
+        ", ".join(f"{count:,} {name}" for name, count in counted.items()) for counted in (result.counts, result.classes)
+    )
     notes = [
         f"protocol {result.protocol}: {result.selection}; intervals: {result.interval}",
         f"split: {result.split}; {counts}",
-        facts,
+        *([f"classes: {classes}"] if classes else []),
+        ", ".join(f"{name} {value}" for name, value in result.facts.items()),
         *(f"data: {line}" for line in result.coverage),
     ]
     if result.unreadable:
@@ -183,7 +149,7 @@ def _notes(result: SavedResult) -> list[str]:
 # --- runs and pictures --------------------------------------------------------------------------
 
 
-def _run(folder: Path) -> Run:
+def _run(folder: Path) -> Part:
     """Gather a training run's facts, loss curves and last samples."""
     config = RunFolder(folder).config()
     facts = [
@@ -194,9 +160,10 @@ def _run(folder: Path) -> Run:
         ("seed", str(config.seed)),
     ]
     lines = _metrics(folder / METRICS)
-    pictures = [Picture("losses", _embedded(loss_curves(lines)))] if lines else []
-    samples = sorted((folder / "samples").glob("*.png"))
-    return Run(folder.name, facts, [*pictures, *(p for path in samples[-1:] for p in _pictures(path))])
+    pictures = [_picture("losses", loss_curves(lines))] if lines else []
+    for path in sorted((folder / "samples").glob("*.png"))[-1:]:
+        pictures += _pictures(path)
+    return {"name": folder.name, "facts": facts, "pictures": pictures}
 
 
 def _metrics(path: Path) -> list[dict[str, Any]]:
@@ -212,12 +179,32 @@ def _metrics(path: Path) -> list[dict[str, Any]]:
     return lines
 
 
-def _pictures(path: Path) -> list[Picture]:
+def loss_curves(lines: list[dict[str, Any]]) -> bytes:
+    """Draw the losses of a run against its steps, one panel per stage; returns a PNG."""
+    from matplotlib.figure import Figure
+
+    stages = list(dict.fromkeys(str(line.get("stage")) for line in lines))[:MOST]
+    hidden = {"stage", "step", *NO_LOSSES}
+    figure = Figure(figsize=(4.5 * len(stages), 3.5), layout="constrained")
+    for axes, stage in zip(figure.subplots(1, len(stages), squeeze=False)[0], stages, strict=True):
+        mine = [line for line in lines if str(line.get("stage")) == stage]
+        for name in sorted({k for line in mine for k in line} - hidden)[:MOST]:
+            points = [(line["step"], line[name]) for line in mine if isinstance(line.get(name), float)]
+            if points and "/" not in name:
+                axes.plot(*zip(*points, strict=True), label=drawable(name), linewidth=1)
+        axes.set(xlabel="step", title=drawable(stage))
+        axes.legend(fontsize=7)
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=100)
+    return buffer.getvalue()
+
+
+def _pictures(path: Path) -> list[Part]:
     """Return a PNG as a picture that the page carries; nothing where there is none, or too large a one."""
     if not path.is_file() or path.stat().st_size > LARGEST_PICTURE:
         return []
-    return [Picture(f"{path.parent.name}/{path.name}", _embedded(path.read_bytes()))]
+    return [_picture(f"{path.parent.name}/{path.name}", path.read_bytes())]
 
 
-def _embedded(png: bytes) -> str:
-    return f"data:image/png;base64,{base64.b64encode(png).decode()}"
+def _picture(name: str, png: bytes) -> Part:
+    return {"name": name, "data": f"data:image/png;base64,{base64.b64encode(png).decode()}"}

@@ -1,4 +1,4 @@
-"""Translation: photographs to neutral, frontalised, mean and re-expressed faces."""
+"""Translation: photographs to neutral, frontalised, mean and re-expressed faces, on sheets and in a gallery."""
 
 from __future__ import annotations
 
@@ -10,15 +10,14 @@ import torch
 from torch import Tensor
 
 from facecycle.atomic import write_text
-from facecycle.data.images import Crop, from_uint8, list_images, printable, read_square, reason
+from facecycle.data.images import Crop, list_images, printable, read_square, reason
 from facecycle.errors import DataError
 from facecycle.networks import Loaded, choose_device, origin
 from facecycle.pages import fill
-from facecycle.pictures import contact_sheet, panel_pixels, to_pil, write_png
-from facecycle.seeds import seeded
+from facecycle.pictures import contact_sheet, panels_of, to_pil, write_png
 
 BATCH = 32
-SHEET_ROWS = 32
+"""Images that are read before they are translated, each with its driver where there is one; rows of a sheet too."""
 LONGEST = 90
 """Bytes of a picture's name in the names of what is made of it; two of them and a panel's make one, of 255 at most."""
 FIGURE = ("input", "frontal", "neutral", "mean_face", "expression_swap", "identity_swap")
@@ -63,7 +62,7 @@ def expand(inputs: Sequence[Path]) -> list[Path]:
     return paths
 
 
-def translate(
+def translate_files(
     loaded: Loaded,
     paths: Sequence[Path],
     out: Path,
@@ -85,32 +84,29 @@ def translate(
     Raises:
         DataError: nothing could be read, or the driver could not.
     """
-    size = loaded.checkpoint.config.size
-    driver_pixels = read_square(driver, size) if driver is not None else None
+    size, made = loaded.checkpoint.config.size, loaded.method.panels_from
+    other = read_square(driver, size) if driver is not None else None
     wanted = dict.fromkeys(SINGLE if driver is None else (*SINGLE, *FIGURE))
-    made = loaded.method.panels_from
     drawn = [p for p in wanted if p == "input" or made.get(p) in loaded.checkpoint.trained]
     result = Translation(missing=tuple(p for p in wanted if p not in drawn))
-    sheet = _Sheets(out, [p for p in (SINGLE if driver is None else FIGURE) if p in drawn], result.sheets)
+    columns = [p for p in (SINGLE if driver is None else FIGURE) if p in drawn]
     names = _unique_names([*([driver] if driver is not None else []), *paths])
-    many = len(names) > 2 or (driver is None and len(names) > 1)
+    driver_name = names.pop(0) if driver is not None else ""
+    many = len(paths) > 1
     faces: list[tuple[str, list[tuple[str, str]]]] = []
-    driver_name = names.pop(0)[0] if driver is not None else ""
-    for batch in _batches(names, size, crop, result.skipped):
-        pixels = torch.stack([p for _, p in batch])
-        panels = _panels(loaded, pixels, driver_pixels, drawn, seed)
-        for row, (name, _) in enumerate(batch):
-            shown = {name: row}
-            if driver is not None:
-                # The driver's own row follows that of the image it is paired with.
-                shown = {f"{name}+{driver_name}": row, f"{driver_name}+{name}": row + len(batch)}
-            for label, index in shown.items():
-                images = {p: panels[p][index] for p in drawn}
-                written = _write_panels(out, label, images, with_input=many)
-                result.pictures += [path for panel, path in written.items() if panel != "input"]
-                faces.append((label, [(panel.replace("_", " "), path.name) for panel, path in written.items()]))
-                sheet.add(label, images)
-    sheet.flush()
+    for batch in _batches(list(zip(names, paths, strict=True)), size, crop, result.skipped):
+        labels, panels = _translated(loaded, batch, driver_name, other, drawn, seed)
+        for row, label in enumerate(labels):
+            # The input, as the networks saw it, is for the gallery alone.
+            written = {p: out / f"{label}-{p}.png" for p in drawn if p != "input" or many}
+            for panel, path in written.items():
+                write_png(path, to_pil(panels[panel][row]))
+            result.pictures += [path for panel, path in written.items() if panel != "input"]
+            faces.append((label, [(panel.replace("_", " "), path.name) for panel, path in written.items()]))
+        for rows in torch.arange(len(labels)).split(BATCH):
+            sheet = out / f"contact_sheet{f'-{len(result.sheets) + 1}' if result.sheets else ''}.png"
+            write_png(sheet, contact_sheet([(c, panels[c][rows]) for c in columns], [labels[row] for row in rows]))
+            result.sheets.append(sheet)
     if not result.sheets:
         name, reason = next(iter(result.skipped.items()))
         raise DataError(f"none of the images could be read; {name}: {reason}")
@@ -129,19 +125,17 @@ def translate(
     return result
 
 
-def _unique_names(paths: Sequence[Path]) -> list[tuple[str, Path]]:
+def _unique_names(paths: Sequence[Path]) -> list[str]:
     """Name each image by its stem, with a number where a stem comes again."""
-    taken: set[str] = set()
-    names = []
+    names: dict[str, None] = {}
     for path in paths:
         stem = _file_name(path.stem)
         name, number = stem, 1
-        while name in taken:
+        while name in names:
             number += 1
             name = f"{stem}-{number}"
-        taken.add(name)
-        names.append((name, path))
-    return names
+        names[name] = None
+    return list(names)
 
 
 def _file_name(stem: str) -> str:
@@ -151,80 +145,34 @@ def _file_name(stem: str) -> str:
 
 
 def _batches(
-    names: Sequence[tuple[str, Path]], size: int, crop: Crop | None, skipped: dict[str, str]
-) -> Iterator[list[tuple[str, Tensor]]]:
-    """Yield batches of (name, uint8 RGB (3, size, size)), leaving out what cannot be read."""
-    batch: list[tuple[str, Tensor]] = []
-    for name, path in names:
+    named: Sequence[tuple[str, Path]], size: int, crop: Crop | None, skipped: dict[str, str]
+) -> Iterator[dict[str, Tensor]]:
+    """Yield batches of names and uint8 RGB (3, size, size), leaving out what cannot be read."""
+    batch: dict[str, Tensor] = {}
+    for name, path in named:
         try:
-            batch.append((name, read_square(path, size, crop)))
+            batch[name] = read_square(path, size, crop)
         except DataError as error:
-            if len(names) == 1:
+            if len(named) == 1:
                 raise
             skipped[printable(path)] = reason(path, error)
         if len(batch) == BATCH:
             yield batch
-            batch = []
+            batch = {}
     if batch:
         yield batch
 
 
-def _panels(
-    loaded: Loaded, pixels: Tensor, driver: Tensor | None, columns: Sequence[str], seed: int
-) -> dict[str, Tensor]:
-    """Map uint8 inputs (B, 3, S, S) to named uint8 pictures; with a driver 2B, its own rows last."""
-    images = from_uint8(pixels)
-    drivers = None
+def _translated(
+    loaded: Loaded, batch: dict[str, Tensor], driver_name: str, driver: Tensor | None, names: Sequence[str], seed: int
+) -> tuple[list[str], dict[str, Tensor]]:
+    """Return labels and panels of a batch; with a driver, its own row follows that of the image it is paired with."""
+    labels, pixels, drivers = list(batch), torch.stack(list(batch.values())), None
     if driver is not None:
-        others = from_uint8(driver).expand_as(images)
-        images, drivers = torch.cat([images, others]), torch.cat([others, images])
-    panels = panels_of(loaded, images, drivers, seeded("translate", seed), columns)
-    panels["input"] = images
-    return {c: panel_pixels(c, panels[c], pixels.shape[-1]) for c in columns}
-
-
-def panels_of(
-    loaded: Loaded, images: Tensor, drivers: Tensor | None, noise: torch.Generator, panels: Sequence[str]
-) -> dict[str, Tensor]:
-    """Translate normalised images (B, 3, S, S) on the GPU where there is one; the panels come back from it."""
-    device = choose_device()
-    method = loaded.method.to(device)
-    others = None if drivers is None else drivers.to(device)
-    with torch.inference_mode():
-        made = method.translate(images.to(device), others, noise, frozenset(panels))
-    return {name: panel.cpu() for name, panel in made.items()}
-
-
-def _write_panels(out: Path, label: str, images: dict[str, Tensor], with_input: bool) -> dict[str, Path]:
-    """Write panels as PNG; returns each one's path. The input, as the networks saw it, is for the gallery alone."""
-    paths = {}
-    for panel, image in images.items():
-        if panel != "input" or with_input:
-            paths[panel] = out / f"{label}-{panel}.png"
-            write_png(paths[panel], to_pil(image))
-    return paths
-
-
-class _Sheets:
-    """Collects rows and writes a contact sheet whenever one is full."""
-
-    def __init__(self, out: Path, columns: Sequence[str], written: list[Path]) -> None:
-        self.out = out
-        self.columns = columns
-        self.written = written
-        self.rows: list[tuple[str, dict[str, Tensor]]] = []
-
-    def add(self, label: str, images: dict[str, Tensor]) -> None:
-        self.rows.append((label, images))
-        if len(self.rows) >= SHEET_ROWS:
-            self.flush()
-
-    def flush(self) -> None:
-        if not self.rows:
-            return
-        number = f"-{len(self.written) + 1}" if self.written else ""
-        path = self.out / f"contact_sheet{number}.png"
-        columns = [(c, torch.stack([images[c] for _, images in self.rows])) for c in self.columns]
-        write_png(path, contact_sheet(columns, [label for label, _ in self.rows]))
-        self.written.append(path)
-        self.rows = []
+        labels = [label for name in batch for label in (f"{name}+{driver_name}", f"{driver_name}+{name}")]
+        others = driver.expand_as(pixels)
+        pixels, drivers = (torch.stack(pair, 1).flatten(0, 1) for pair in ((pixels, others), (others, pixels)))
+    # Every batch begins with the same noise, so that a face looks the same whatever is translated beside it.
+    noise = torch.Generator().manual_seed(seed)
+    panels = panels_of(loaded.method.to(choose_device()), pixels, drivers, noise, {*names} - {"input"})
+    return labels, {"input": pixels, **panels}

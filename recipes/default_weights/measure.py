@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,14 +19,14 @@ from make import HELD_OUT
 from torch import Tensor
 
 from facecycle import registry
-from facecycle.api import Dataset
-from facecycle.networks import Loaded, load
-from facecycle.probing.features import extract_all, features
-from facecycle.probing.protocols import PROTOCOLS
-from facecycle.probing.protocols.cosine import cosine_folds
-from facecycle.probing.protocols.linear import linear_pose
-from facecycle.probing.protocols.neutral import read_yaw, translated
-from facecycle.probing.rows import baseline_rows, checkpoint_rows
+from facecycle.api import Dataset, Verification
+from facecycle.networks import Loaded, choose_device, load
+from facecycle.pictures import panels_of
+from facecycle.probing.features import baseline_features, checkpoint_features, extract, extract_once
+from facecycle.probing.protocols.cosine_10fold import Cosine10Fold
+from facecycle.probing.protocols.linear_pose import LinearPose
+from facecycle.probing.protocols.neutral import read_yaw
+from facecycle.seeds import seeded
 
 FOLDS = 10
 
@@ -35,18 +36,23 @@ def distance(one: Tensor, other: Tensor) -> float:
     return float((one.float() - other.float()).abs().mean() / 255)
 
 
+def translated(loaded: Loaded, pixels: Tensor, drivers: Tensor | None, panels: list[str]) -> dict[str, Tensor]:
+    """Translate uint8 images with the noise of the protocol `neutral`."""
+    return panels_of(loaded.method.to(choose_device()), pixels, drivers, seeded("neutral", 0), panels)
+
+
 def held_out_pose(loaded: Loaded, path: Path) -> list[str]:
     """Probe pose as `linear-pose` does, trained on the other folds and tested on the held-out one alone."""
     size = loaded.checkpoint.config.size
     data: Dataset = registry.build("dataset", "pose-csv", {"path": path})
     labels = data.labelled("pose")
     pixels, _ = data.images(labels.frames.tolist(), size)
-    folds = np.where(labels.folds == HELD_OUT, 0, -1)
+    labels = replace(labels, folds=np.where(labels.folds == HELD_OUT, 0, -1))
     lines = []
-    for row in [*checkpoint_rows(loaded, PROTOCOLS["linear-pose"], [], size), baseline_rows()[0]]:
-        scores = linear_pose(features(row, pixels, data.fingerprint()), labels.targets, folds, labels.groups)
-        errors = ", ".join(f"{name} {value:.2f}" for name, value in scores.metrics.items())
-        lines.append(f"pose of the held-out fold, {row.label}: {errors}")
+    for feature in [*checkpoint_features(loaded, LinearPose.features, [], size), baseline_features()[0]]:
+        row = LinearPose().fit(extract_once(feature, pixels, data.fingerprint()), labels)
+        errors = ", ".join(f"{name} {value:.2f}" for name, value in row.metrics.items())
+        lines.append(f"pose of the held-out fold, {feature.label}: {errors}")
     return lines
 
 
@@ -77,13 +83,13 @@ def tracks_and_yaw(loaded: Loaded, path: Path) -> list[str]:
     swaps = translated(loaded, frames, frames[order], ["expression_swap"])["expression_swap"]
     train = labels.folds != HELD_OUT
     shown = {"frames": frames, **panels, "swaps": swaps}
-    for row in (baseline_rows()[0], checkpoint_rows(loaded, PROTOCOLS["linear-pose"], ["conv"], size)[0]):
-        known, *others = (extract_all(row, images).numpy() for images in (pixels[train], *shown.values()))
+    for feature in (baseline_features()[0], checkpoint_features(loaded, (), ["conv"], size)[0]):
+        known, *others = (extract(feature, images).numpy() for images in (pixels[train], *shown.values()))
         found = dict(zip(shown, read_yaw(known, labels.targets[train, 1], *others), strict=True))
         r = np.corrcoef(found.pop("swaps"), yaw[order])[0, 1]
         deviations = ", ".join(f"{name} {v.std():.2f}" for name, v in found.items())
-        lines.append(f"deviation of yaw, degrees, read from {row.label}: {deviations}")
-        lines.append(f"yaw of an expression swap, read from {row.label}, against its driver's: r = {r:.2f}")
+        lines.append(f"deviation of yaw, degrees, read from {feature.label}: {deviations}")
+        lines.append(f"yaw of an expression swap, read from {feature.label}, against its driver's: r = {r:.2f}")
     return lines
 
 
@@ -113,12 +119,14 @@ def identities(loaded: Loaded, path: Path) -> list[str]:
     folds = np.tile(np.arange(len(people)) % FOLDS, 2)
     # A restored face is to be the neutral face: no more can be told from it than from that.
     shown = {"restored": restored, "neutral": panels["neutral"]}
-    for row in (baseline_rows()[0], checkpoint_rows(loaded, PROTOCOLS["cosine-10fold"], ["identity_conv"], size)[0]):
-        inputs, *results = (extract_all(row, images).numpy() for images in (one_each, *shown.values()))
+    own = np.arange(len(people))
+    pairs = Verification(np.r_[own, own], len(people) + np.r_[own, other], same, folds)
+    for feature in (baseline_features()[0], checkpoint_features(loaded, (), ["identity_conv"], size)[0]):
+        inputs, *results = (extract(feature, images).numpy() for images in (one_each, *shown.values()))
         for name, made in zip(shown, results, strict=True):
-            scores = cosine_folds(np.concatenate([inputs, inputs]), np.concatenate([made, made[other]]), same, folds)
+            scores = Cosine10Fold().fit(np.concatenate([inputs, made]), pairs)
             found = f"{scores.metrics['accuracy']:.1%}, AUC {scores.metrics['auc']:.3f}"
-            lines.append(f"input against {name} face, {len(same)} pairs, by {row.label}: {found}")
+            lines.append(f"input against {name} face, {len(same)} pairs, by {feature.label}: {found}")
     lines.append(f"restored against neutral face, L1: {distance(restored, panels['neutral']):.4f}")
     return lines
 

@@ -28,8 +28,7 @@ from facecycle.data.images import read_box, read_square
 from facecycle.errors import CheckpointError, ConfigError, DataError, MalformedError
 from facecycle.pages import fill
 from facecycle.pretraining.run_folder import METRICS, RunFolder
-from facecycle.reporting.loss_curves import loss_curves
-from facecycle.reporting.report import write_report
+from facecycle.reporting.report import loss_curves, write_report
 from facecycle.translation.files import _unique_names
 
 DIGITS, LONG = "9" * 5000, "x" * 300
@@ -292,9 +291,7 @@ def test_a_line_of_metrics_without_a_step_ends_nothing(tmp_path: Path) -> None:
 
 
 def test_pictures_are_named_within_what_a_file_system_takes() -> None:
-    names = [
-        name for name, _ in _unique_names([Path(f"{'é' * 120}.png"), Path(f"{'é' * 120}.jpg"), Path("a\nb\\..png")])
-    ]
+    names = _unique_names([Path(f"{'é' * 120}.png"), Path(f"{'é' * 120}.jpg"), Path("a\nb\\..png")])
     assert names == ["é" * 45, "é" * 45 + "-2", "a_b_."]
     for first in names:
         for second in names:

@@ -13,17 +13,23 @@ import torch
 from helpers.common import picture
 from torch import Tensor
 
+from facecycle.api import Labelled
 from facecycle.data.labels.train_and_test import TrainAndTest
 from facecycle.errors import ConfigError, DataError
 from facecycle.networks import load
 from facecycle.pages import plain
-from facecycle.probing import protocols
-from facecycle.probing.features import FeatureRow
-from facecycle.probing.probe import ProbeResult, run_probe
+from facecycle.probing.features import (
+    BASELINES,
+    Feature,
+    baseline_features,
+    checkpoint_features,
+    dimensions,
+    encoder_features,
+)
+from facecycle.probing.probe import Subject, run_probe
 from facecycle.probing.protocols import PROTOCOLS
-from facecycle.probing.protocols.facecycle_raf import facecycle_raf
-from facecycle.probing.report import read_result, saved, table, write_report
-from facecycle.probing.rows import BASELINES, baseline_rows, checkpoint_rows, encoder_rows
+from facecycle.probing.protocols.facecycle_raf import sgd_classifier
+from facecycle.probing.result import Result, Row, read_result, write_result
 from facecycle.registry import build
 
 FACTS = {"checkpoint": "none", "sha256": "0", "data": "here", "image size": "32 px"}
@@ -35,9 +41,12 @@ def class_folders(root: Path) -> Path:
     return root
 
 
-def emotion(root: Path, *rows: FeatureRow) -> ProbeResult:
-    dataset = build("dataset", "class-folders", {"path": str(root)})
-    return run_probe("linear", dataset, rows, FACTS)
+def probed(protocol: str, dataset: object, *features: Feature, limit: int | None = None) -> Result:
+    return run_probe(PROTOCOLS[protocol], Subject(features[0].size, features), dataset, FACTS, limit)
+
+
+def emotion(root: Path, *features: Feature) -> Result:
+    return probed("linear", build("dataset", "class-folders", {"path": str(root)}), *features)
 
 
 def test_features_are_extracted_once(tmp_path: Path) -> None:
@@ -48,14 +57,14 @@ def test_features_are_extracted_once(tmp_path: Path) -> None:
         return images.mean(dim=(2, 3))
 
     root = class_folders(tmp_path)
-    first = emotion(root, FeatureRow("mean", "once", extract, 32))
-    again = emotion(root, FeatureRow("mean", "once", extract, 32))
+    first = emotion(root, Feature("mean", "once", extract, 32))
+    again = emotion(root, Feature("mean", "once", extract, 32))
     assert seen == [20]
-    assert first.rows[1].scores.metrics == again.rows[1].scores.metrics
-    emotion(root, FeatureRow("mean", "other weights", extract, 32))
+    assert first.rows[1].metrics == again.rows[1].metrics
+    emotion(root, Feature("mean", "other weights", extract, 32))
     assert seen == [20, 20]
     picture(root / "happy" / "S000_0.png", 99)
-    emotion(root, FeatureRow("mean", "once", extract, 32))
+    emotion(root, Feature("mean", "once", extract, 32))
     assert seen == [20, 20, 20]
 
 
@@ -67,16 +76,15 @@ def test_features_are_extracted_without_gradients(tmp_path: Path) -> None:
         assert not found.requires_grad
         return found
 
-    emotion(class_folders(tmp_path), FeatureRow("mean", "gradient", extract, 32))
+    emotion(class_folders(tmp_path), Feature("mean", "gradient", extract, 32))
 
 
 def test_bad_frames_are_left_out_and_named(tmp_path: Path) -> None:
     root = class_folders(tmp_path)
     (root / "sad" / "S003_1.png").write_text("no image")
-    result = emotion(root, *encoder_rows("pixels", False, 32))
+    result = emotion(root, *encoder_features("pixels", False, 32))
     assert result.counts["samples"] == 19
-    assert list(result.bad_frames) == ["sad/S003_1.png"]
-    assert saved(result).unreadable == result.bad_frames
+    assert list(result.unreadable) == ["sad/S003_1.png"]
 
 
 def test_pairs_with_a_bad_frame_are_left_out(tmp_path: Path) -> None:
@@ -88,7 +96,7 @@ def test_pairs_with_a_bad_frame_are_left_out(tmp_path: Path) -> None:
     whole = dataset.labelled("verify")
     frame = dataset.files.paths.index(tmp_path / "s4" / "1.png")
     lost = int(((whole.first == frame) | (whole.second == frame)).sum())
-    result = run_probe("cosine-10fold", dataset, encoder_rows("pixels", False, 32), FACTS)
+    result = probed("cosine-10fold", dataset, *encoder_features("pixels", False, 32))
     assert lost > 0
     assert result.counts["pairs"] == len(whole.first) - lost
 
@@ -104,8 +112,8 @@ def test_features_of_an_image_that_could_not_be_read_are_not_used_when_it_can(tm
         path.write_bytes(bytes_)
         os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
         dataset = build("dataset", "identity-folders", {"path": str(tmp_path / "data")})
-        (row,) = encoder_rows("pixels", False, 32)
-        return run_probe("cosine-10fold", dataset, [replace(row, key=label)], FACTS).rows[0].scores.predictions
+        (feature,) = encoder_features("pixels", False, 32)
+        return probed("cosine-10fold", dataset, replace(feature, key=label)).rows[0].predicted
 
     damaged = similarities(bytes(len(whole)), "one")
     mended = similarities(whole, "one")
@@ -115,53 +123,54 @@ def test_features_of_an_image_that_could_not_be_read_are_not_used_when_it_can(tm
 
 def test_the_table_shows_what_was_scored() -> None:
     dataset = build("dataset", "synthetic", {"identities": 30, "test_identities": 20})
-    result = run_probe("linear-pose", dataset, encoder_rows("hog", False, 64), FACTS, limit=200)
+    result = probed("linear-pose", dataset, *encoder_features("hog", False, 64), limit=200)
     assert result.counts == {"samples": 440, "tested": 240, "training only": 200}
-    titles, rows = table(saved(result))
+    titles, rows = result.table()
     assert titles[2:] == ["pitch MAE (deg)", "yaw MAE (deg)", "roll MAE (deg)", "mean (deg)"]
     constant, hog = rows
     assert constant[0] == "mean pose"
     assert float(hog[-1].split()[0]) < 0.7 * float(constant[-1].split()[0])
-    tested = result.rows[1].scores
-    errors = np.abs(tested.predictions - result.targets[tested.tested]).mean(axis=0)
+    errors = np.abs(result.rows[1].predicted - result.rows[1].true).mean(axis=0)
     assert [cell.split()[0] for cell in hog[2:5]] == [f"{error:.2f}" for error in errors]
 
 
 def test_the_report_holds_the_numbers_and_their_protocol(tmp_path: Path) -> None:
-    result = emotion(class_folders(tmp_path / "data"), *encoder_rows("pixels", False, 32))
-    page = write_report(result, tmp_path / "out")
+    result = emotion(class_folders(tmp_path / "data"), *encoder_features("pixels", False, 32))
+    page = write_result(result, tmp_path / "out")
     written = json.loads((tmp_path / "out" / "result.json").read_text())
-    assert read_result(tmp_path / "out" / "result.json") == saved(result)
+    assert read_result(tmp_path / "out" / "result.json").model_dump() == result.model_dump()
+    assert written["classes"] == {"happy": 10, "sad": 10}
+    assert not {"true", "predicted", "tested", "pictures"} & set(written["rows"][1])
     for row, stored in zip(result.rows, written["rows"], strict=True):
-        assert stored["metrics"] == row.scores.metrics
-        assert stored["chosen"] == {str(fold): value for fold, value in row.scores.chosen.items()}
+        assert stored["metrics"] == row.metrics
+        assert stored["chosen"] == {str(fold): value for fold, value in row.chosen.items()}
     text = page.read_text()
-    for fact in (result.selection, result.note, *FACTS.values(), *table(saved(result))[1][1]):
+    for fact in (result.selection, result.split, *FACTS.values(), *result.table()[1][1]):
         assert plain(fact) in text
     assert (tmp_path / "out" / "emotion.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_the_baselines_are_the_papers_and_the_better_ones() -> None:
-    sizes = {row.label: row.extract(torch.zeros(1, 3, row.size, row.size)).shape[1] for row in baseline_rows()}
+    sizes = {feature.label: dimensions(feature) for feature in baseline_features()}
     assert sizes == {"hog": 2304, "lbp uniform": 928, "lbp nri_uniform": 944, "pixels": 3072}
     assert len(BASELINES) == len(sizes)
 
 
 def test_any_encoder_can_be_probed_without_a_checkpoint(tmp_path: Path) -> None:
-    (row,) = encoder_rows("timm:mobilenetv3_small_050", False, 32)
-    assert "untrained" in row.label
-    (again,) = encoder_rows("timm:mobilenetv3_small_050", False, 32)
+    (feature,) = encoder_features("timm:mobilenetv3_small_050", False, 32)
+    assert "untrained" in feature.label
+    (again,) = encoder_features("timm:mobilenetv3_small_050", False, 32)
     images = torch.rand(2, 3, 32, 32)
     with torch.inference_mode():
-        assert torch.equal(row.extract(images), again.extract(images))
-    assert row.key == again.key
+        assert torch.equal(feature.extract(images), again.extract(images))
+    assert feature.key == again.key
 
 
 def test_a_checkpoint_that_trained_nothing_has_no_features() -> None:
     loaded = load(None)
     untrained = replace(loaded.checkpoint, trained=frozenset())
     with pytest.raises(ConfigError, match="trained no feature that exists at 64 px"):
-        checkpoint_rows(replace(loaded, checkpoint=untrained), PROTOCOLS["linear"], [], 64)
+        checkpoint_features(replace(loaded, checkpoint=untrained), PROTOCOLS["linear"].features, [], 64)
 
 
 def two_sets(root: Path) -> TrainAndTest:
@@ -225,13 +234,14 @@ def test_training_and_tested_data_may_not_be_the_same_images(tmp_path: Path) -> 
         TrainAndTest(train, train).labelled("emotion")
 
 
-def raf(epochs: int, kept: str, extract: object, turned: bool = False) -> protocols.scores.Scores:
+def raf(epochs: int, kept: str, extract: object, turned: bool = False) -> Row:
     """Bright against dark images of 100 px; turned round, dark against bright."""
     levels = torch.tensor([40, 200] * 20, dtype=torch.uint8).view(-1, 1, 1, 1)
     pixels = levels.expand(-1, 3, 100, 100).contiguous()
     targets, folds = np.array([turned, not turned] * 20).astype(int), np.array([-1] * 30 + [0] * 10)
-    row = FeatureRow("mean", kept, extract, 100)  # type: ignore[arg-type]
-    return facecycle_raf(row, pixels, "mark", targets, folds, np.arange(40), epochs=epochs)
+    feature = Feature("mean", kept, extract, 100)  # type: ignore[arg-type]
+    labels = Labelled(np.arange(40), targets, folds, np.arange(40))
+    return sgd_classifier(feature, pixels, "mark", labels, epochs=epochs)
 
 
 def test_the_papers_classifier_learns_without_gradients_in_the_encoder() -> None:
@@ -253,7 +263,7 @@ def test_a_classifier_that_learned_other_labels_is_not_taken_up() -> None:
     extract = lambda images: images.mean(dim=(2, 3)) @ weight  # noqa: E731
     assert raf(60, "labels", extract).metrics["accuracy"] == 1.0
     turned, fresh = (raf(60, key, extract, turned=True) for key in ("labels", "never seen"))
-    assert np.array_equal(turned.predictions, fresh.predictions)
+    assert np.array_equal(turned.predicted, fresh.predicted)
 
 
 def test_the_papers_classifier_goes_on_where_it_was_stopped() -> None:
@@ -276,11 +286,13 @@ def test_the_papers_classifier_goes_on_where_it_was_stopped() -> None:
     # One call for the tested images, one an epoch; the two finished epochs are not repeated.
     assert calls - before == 1 + 4
     whole = raf(6, "whole", lambda images: images.mean(dim=(2, 3)))
-    assert np.array_equal(resumed.predictions, whole.predictions)
+    assert np.array_equal(resumed.predicted, whole.predicted)
 
 
 def test_a_result_that_no_probe_wrote_is_refused(tmp_path: Path) -> None:
-    for text in ("", "[]", '{"format": "facecycle-probe/9"}', "{"):
+    result = emotion(class_folders(tmp_path / "data"), *encoder_features("pixels", False, 32))
+    renamed = result.model_copy(update={"task": "pose"}).model_dump_json()
+    for text in ("", "[]", '{"format": "facecycle-probe/9"}', "{", renamed):
         (tmp_path / "result.json").write_text(text)
         with pytest.raises(DataError, match=r"result\.json is not the result of a probe"):
             read_result(tmp_path / "result.json")

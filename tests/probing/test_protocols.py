@@ -9,18 +9,41 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from sklearn.linear_model import LogisticRegression, Ridge
 
+from facecycle.api import Labelled, Verification
 from facecycle.errors import DataError
-from facecycle.probing.protocols.cosine import best_threshold, cosine_folds
-from facecycle.probing.protocols.linear import (
-    ALPHA_GRID,
-    constant,
-    inner_splits,
-    linear,
-    linear_pose,
-    rotate,
-    standardise,
-)
-from facecycle.probing.protocols.scores import bootstrap, interval_over_folds
+from facecycle.probing.folds import bootstrap, inner_splits, rotate, standardise
+from facecycle.probing.protocols import PROTOCOLS
+from facecycle.probing.protocols.cosine_10fold import Cosine10Fold, best_threshold, interval_over_folds
+from facecycle.probing.protocols.linear import Linear
+from facecycle.probing.protocols.linear_pose import ALPHA_GRID, LinearPose
+from facecycle.probing.result import Row
+
+
+def labelled(targets: np.ndarray, folds: np.ndarray, groups: np.ndarray) -> Labelled:
+    return Labelled(np.arange(len(folds)), targets, folds, groups)
+
+
+def verify(first: np.ndarray, second: np.ndarray, same: np.ndarray, folds: np.ndarray) -> Row:
+    count = len(same)
+    pairs = Verification(np.arange(count), count + np.arange(count), same, folds)
+    return Cosine10Fold().fit(np.concatenate([first, second]), pairs)
+
+
+def test_every_protocol_says_what_it_is() -> None:
+    assert list(PROTOCOLS) == [
+        "linear",
+        "facecycle-raf",
+        "linear-pose",
+        "facecycle-pose",
+        "cosine-10fold",
+        "neutral",
+    ]
+    for protocol in PROTOCOLS.values():
+        assert protocol.labels
+        assert protocol.metrics
+        assert min(len(text) for text in (protocol.task, protocol.data, protocol.selection, protocol.interval)) > 3
+    assert "alpha from [1.0, 3.16, 10.0," in PROTOCOLS["facecycle-pose"].selection
+    assert PROTOCOLS["linear"].selection.startswith("C from [0.0001, 0.001, 0.01, 0.1, 1.0] by 3-fold")
 
 
 def five_folds(n: int) -> tuple[np.ndarray, np.ndarray]:
@@ -32,7 +55,7 @@ def test_separable_classes_are_separated() -> None:
     rng = np.random.default_rng(0)
     targets = rng.integers(0, 3, 120)
     features = np.eye(3)[targets] @ rng.normal(size=(3, 300)) + 0.05 * rng.normal(size=(120, 300))
-    scores = linear(features, targets, *five_folds(120))
+    scores = Linear().fit(features, labelled(targets, *five_folds(120)))
     assert scores.metrics["accuracy"] == 1.0
     assert len(scores.folds) == 5
     assert sorted(scores.tested.tolist()) == list(range(120))
@@ -41,7 +64,7 @@ def test_separable_classes_are_separated() -> None:
 def test_labels_without_a_reason_give_chance() -> None:
     rng = np.random.default_rng(1)
     targets = rng.integers(0, 2, 400)
-    scores = linear(rng.normal(size=(400, 20)), targets, *five_folds(400))
+    scores = Linear().fit(rng.normal(size=(400, 20)), labelled(targets, *five_folds(400)))
     assert abs(scores.metrics["accuracy"] - 0.5) < 0.1
 
 
@@ -49,16 +72,16 @@ def test_a_linear_map_to_angles_is_recovered() -> None:
     rng = np.random.default_rng(2)
     features = rng.normal(size=(200, 10))
     targets = features @ rng.normal(size=(10, 3)) * 5 + [3, -7, 1]
-    scores = linear_pose(features, targets, *five_folds(200))
+    scores = LinearPose().fit(features, labelled(targets, *five_folds(200)))
     assert scores.metrics["mean"] < 0.2
-    blind = constant("pose", targets, *five_folds(200))
+    (blind,) = LinearPose().blind(labelled(targets, *five_folds(200)))
     assert blind.metrics["mean"] == pytest.approx(np.abs(targets - targets.mean(0)).mean(), rel=0.1)
 
 
 def test_training_only_samples_are_never_tested() -> None:
     rng = np.random.default_rng(3)
     folds = np.r_[np.full(60, -1), np.zeros(20, int)]
-    scores = linear_pose(rng.normal(size=(80, 4)), rng.normal(size=(80, 3)), folds, np.arange(80))
+    scores = LinearPose().fit(rng.normal(size=(80, 4)), labelled(rng.normal(size=(80, 3)), folds, np.arange(80)))
     assert scores.tested.tolist() == list(range(60, 80))
     assert list(scores.folds) == [0]
 
@@ -81,7 +104,7 @@ def test_rotation_changes_no_prediction(shape: tuple[int, int]) -> None:
 
 def test_features_that_never_vary_give_chance() -> None:
     targets = np.arange(40) % 2
-    scores = linear(np.ones((40, 200)), targets, *five_folds(40))
+    scores = Linear().fit(np.ones((40, 200)), labelled(targets, *five_folds(40)))
     assert scores.metrics["accuracy"] == 0.5
 
 
@@ -111,10 +134,10 @@ def test_verification_finds_persons_and_reports_chance_without_any() -> None:
     b[::2] = a[::2]
     features = lambda who: people[who] + 0.1 * rng.normal(size=(400, 16))  # noqa: E731
     folds = np.arange(400) % 10
-    good = cosine_folds(features(a), features(b), a == b, folds)
+    good = verify(features(a), features(b), a == b, folds)
     assert good.metrics["accuracy"] > 0.97
     assert good.metrics["auc"] > 0.99
-    noise = cosine_folds(rng.normal(size=(400, 16)), rng.normal(size=(400, 16)), a == b, folds)
+    noise = verify(rng.normal(size=(400, 16)), rng.normal(size=(400, 16)), a == b, folds)
     assert abs(noise.metrics["auc"] - 0.5) < 0.1
 
 
@@ -126,7 +149,7 @@ def test_a_threshold_never_sees_its_own_fold() -> None:
     first = np.tile([1.0, 0.0], (40, 1))
     second = np.c_[np.cos(angle), np.sin(angle)]
     mirrored = np.r_[first, -first], np.r_[second, -second]  # centred by any subset of whole folds
-    scores = cosine_folds(*mirrored, np.r_[same, same], np.r_[folds, folds])
+    scores = verify(*mirrored, np.r_[same, same], np.r_[folds, folds])
     assert scores.folds[0]["accuracy"] == 0.0
     assert all(scores.folds[fold]["accuracy"] == 1.0 for fold in range(1, 10))
 
@@ -141,12 +164,12 @@ def test_a_threshold_never_sees_its_own_fold() -> None:
 )
 def test_a_split_that_cannot_be_used_says_why(folds: np.ndarray, groups: np.ndarray, message: str) -> None:
     with pytest.raises(DataError, match=message):
-        linear_pose(np.random.default_rng(7).normal(size=(20, 3)), np.ones((20, 3)), folds, groups)
+        LinearPose().fit(np.random.default_rng(7).normal(size=(20, 3)), labelled(np.ones((20, 3)), folds, groups))
 
 
 def test_pairs_of_a_single_fold_are_refused() -> None:
     with pytest.raises(DataError, match="fewer than two folds"):
-        cosine_folds(np.ones((4, 2)), np.ones((4, 2)), np.array([True, False] * 2), np.zeros(4, int))
+        verify(np.ones((4, 2)), np.ones((4, 2)), np.array([True, False] * 2), np.zeros(4, int))
 
 
 def test_the_bootstrap_covers_the_mean_as_often_as_it_says() -> None:
@@ -182,7 +205,7 @@ def test_the_pose_regression_is_ridge_with_an_intercept_at_the_best_alpha() -> N
     targets = features[:, :3] * 8 + rng.normal(size=(120, 3)) * 4 + [5, -3, 1]
     groups = np.arange(120) // 2
     folds = np.where(np.arange(120) < 90, -1, 0)
-    scores = linear_pose(features, targets, folds, groups)
+    scores = LinearPose().fit(features, labelled(targets, folds, groups))
     x, x_test = standardise(features[:90], features[90:])
     errors = []
     for alpha in ALPHA_GRID:
@@ -190,20 +213,20 @@ def test_the_pose_regression_is_ridge_with_an_intercept_at_the_best_alpha() -> N
         errors.append(np.mean([np.abs(model.predict(x[b]) - targets[b]).mean() for model, b in fits]))
     best = ALPHA_GRID[int(np.argmin(errors))]
     assert scores.chosen == {0: best}
-    assert np.allclose(scores.predictions, Ridge(best).fit(x, targets[:90]).predict(x_test), atol=1e-3)
+    assert np.allclose(scores.predicted, Ridge(best).fit(x, targets[:90]).predict(x_test), atol=1e-3)
 
 
 def test_data_with_nothing_to_train_on_says_so() -> None:
     with pytest.raises(DataError, match="nothing to train on"):
-        constant("emotion", np.ones(8, int), np.zeros(8, int), np.arange(8))
+        Linear().blind(labelled(np.ones(8, int), np.zeros(8, int), np.arange(8)))
 
 
 def test_a_single_class_cannot_be_learned_from() -> None:
     folds = np.r_[np.full(12, -1), np.zeros(4, int)]
     with pytest.raises(DataError, match="single class"):
-        linear(np.random.default_rng(11).normal(size=(16, 3)), np.zeros(16, int), folds, np.arange(16))
+        Linear().fit(np.random.default_rng(11).normal(size=(16, 3)), labelled(np.zeros(16, int), folds, np.arange(16)))
 
 
 def test_pairs_of_one_kind_are_refused() -> None:
     with pytest.raises(DataError, match="of one kind only"):
-        cosine_folds(np.ones((4, 2)), np.ones((4, 2)), np.ones(4, bool), np.arange(4) % 2)
+        verify(np.ones((4, 2)), np.ones((4, 2)), np.ones(4, bool), np.arange(4) % 2)

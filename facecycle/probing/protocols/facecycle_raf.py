@@ -9,27 +9,24 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-
-import numpy as np
-import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
-from torch import Tensor, nn
+from typing import TYPE_CHECKING
 
 from facecycle.cache import cache_home
-from facecycle.checkpoints.model_file import save_tensors
 from facecycle.config.settings import AugmentationConfig
-from facecycle.data.augment import DRAWS, augment, greyscale
-from facecycle.data.images import normalise
 from facecycle.errors import DataError, RunError
-from facecycle.probing.features import FeatureRow, extract_all
-from facecycle.probing.protocols.linear import hits
-from facecycle.probing.protocols.scores import Scores, bootstrap
-from facecycle.seeds import seeded
+from facecycle.probing.protocols.linear import Linear, hits
 
-SIZE = 100
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+    from facecycle.api import Labelled
+    from facecycle.probing.features import Feature
+    from facecycle.probing.probe import Samples, Subject
+    from facecycle.probing.result import Row
+
 BATCH = 256
 EPOCHS = 300
 AUGMENTATION = AugmentationConfig(
@@ -40,97 +37,122 @@ RECIPE = 1
 """Raise it when the same inputs give another classifier, so that a kept one is not taken up again."""
 
 
-def facecycle_raf(
-    row: FeatureRow,
+class FaceCycleRaf(Linear):
+    """Accuracy over the test split of a classifier that was trained on the training split."""
+
+    name = "facecycle-raf"
+    selection = f"none: {EPOCHS} epochs of SGD on augmented images, last epoch"
+    interval = "bootstrap over test images, or over people where they are known"
+    features = ("conv",)
+    size = 100
+
+    def score(self, subject: Subject, samples: Sequence[Samples], say: Callable[[str], None]) -> list[Row]:
+        """Train and test a classifier on each feature; the commonest class comes first."""
+        from facecycle import distributed
+
+        (faces,) = samples
+        if not distributed.is_main():
+            return []
+        rows = self.blind(faces.labels)
+        for feature in subject.features:
+            pixels = faces.pixels(feature.size)
+            rows.append(sgd_classifier(feature, pixels, faces.mark, faces.labels, say=say))
+        return rows
+
+
+def sgd_classifier(
+    feature: Feature,
     pixels: Tensor,
     mark: str,
-    targets: np.ndarray,
-    folds: np.ndarray,
-    groups: np.ndarray,
+    labels: Labelled,
     epochs: int = EPOCHS,
     say: Callable[[str], None] = lambda text: None,
-) -> Scores:
+) -> Row:
     """Train on the samples of fold -1 and test on all others; no gradient reaches the encoder.
 
     The classifier is kept on disk after every epoch, so that a run that was stopped goes on where it was.
 
     Args:
-        row: the frozen feature.
+        feature: the frozen feature.
         pixels: uint8 images (n, 3, 100, 100).
         mark: identifies the images, for the file that is kept.
-        targets: (n,) class ids.
-        folds: (n,) -1 is training only.
-        groups: (n,) whom each sample shows, for the interval.
+        labels: class ids and folds.
         epochs: length of the training.
         say: told the loss once in a while.
 
     Raises:
         DataError: there is nothing to train on, or nothing to test on.
     """
+    import numpy as np
+    import torch
+    from torch import nn
+
+    from facecycle.checkpoints.model_file import save_tensors
+    from facecycle.probing.features import extract
+    from facecycle.probing.folds import measured
+    from facecycle.probing.result import Row
+    from facecycle.seeds import seeded
+
+    targets, folds = labels.targets, labels.folds
     train, test = np.flatnonzero(folds < 0), np.flatnonzero(folds >= 0)
     if not len(train) or not len(test):
         raise DataError(
             "the protocol facecycle-raf needs a training split and a test split",
             hint="RAF-DB has both; other data: --data TRAINING --test TESTED.",
         )
-    classes = int(targets.max()) + 1
-    tested = extract_all(row, pixels[test])
-    classifier = nn.Linear(tested.shape[1], classes)
+    tested = extract(feature, pixels[test])
+    classifier = nn.Linear(tested.shape[1], int(targets.max()) + 1)
     nn.init.kaiming_uniform_(classifier.weight, generator=seeded("classifier", 0))
     nn.init.zeros_(classifier.bias)
     optimizer = torch.optim.SGD(classifier.parameters(), lr=30, momentum=0.9, weight_decay=1e-4)
     truth = hashlib.sha256(targets.astype(np.int64).tobytes() + folds.astype(np.int64).tobytes()).hexdigest()
-    path = _kept_file(f"{RECIPE}|{row.key}|{mark}|{truth}|{epochs}|{tuple(pixels.shape)}")
-    first = _continue(path, classifier, optimizer)
-    labels = torch.from_numpy(targets)
+    text = f"{RECIPE}|{feature.key}|{mark}|{truth}|{epochs}|{tuple(pixels.shape)}"
+    path = cache_home() / "classifiers" / f"{hashlib.sha256(text.encode()).hexdigest()}.safetensors"
+    state = {name: parameter.detach() for name, parameter in classifier.named_parameters()}
+    for name, parameter in classifier.named_parameters():
+        state[f"momentum.{name}"] = torch.zeros_like(parameter)
+        optimizer.state[parameter]["momentum_buffer"] = state[f"momentum.{name}"]
+    first = _continue(path, state)
+    true = torch.from_numpy(targets)
     for epoch in range(first, epochs):
         # The public code counts epochs from 1, so the first stretch has 79.
         optimizer.param_groups[0]["lr"] = 30 * 0.1 ** ((epoch + 1) // 80)
         draws = seeded("facecycle-raf", 0, epoch)
         for chosen in torch.from_numpy(train)[torch.randperm(len(train), generator=draws)].split(BATCH):
             with torch.inference_mode():
-                features = row.extract(_augmented(pixels[chosen], draws))
-            loss = nn.functional.cross_entropy(classifier(features.clone()), labels[chosen])
+                features = feature.extract(_augmented(pixels[chosen], draws))
+            loss = nn.functional.cross_entropy(classifier(features.clone()), true[chosen])
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
-        _keep(path, classifier, optimizer, epoch + 1)
-        say(f"{row.label}: epoch {epoch + 1} of {epochs}, loss {loss.item():.3f}")
+        with contextlib.suppress(RunError):  # a full disk costs the way back to this epoch, not the result
+            save_tensors(path, {**state, "epoch": torch.tensor(epoch + 1)})
+        say(f"{feature.label}: epoch {epoch + 1} of {epochs}, loss {loss.item():.3f}")
     with torch.inference_mode():
         predicted = classifier(tested).argmax(1).numpy()
-    correct = hits(predicted, targets[test])["accuracy"]
-    interval = bootstrap(correct, groups[test])
-    accuracy = {"accuracy": float(correct.mean())}
-    return Scores(accuracy, {0: accuracy}, {}, {"accuracy": interval} if interval else {}, test, predicted)
+    row = measured(Row(feature=feature.label, dimensions=tested.shape[1]), test, predicted, labels, hits)
+    row.folds[0] = row.metrics
+    return row
 
 
 def _augmented(pixels: Tensor, generator: torch.Generator) -> Tensor:
+    import torch
+
+    from facecycle.data.augment import DRAWS, augment, greyscale
+    from facecycle.data.images import normalise
+
     images = augment(pixels, AUGMENTATION, torch.rand(DRAWS, len(pixels), generator=generator))
     return normalise(greyscale(images, torch.rand(len(images), generator=generator) < GREY_PROBABILITY))
 
 
-def _kept_file(text: str) -> Path:
-    return cache_home() / "classifiers" / f"{hashlib.sha256(text.encode()).hexdigest()}.safetensors"
-
-
-def _keep(path: Path, classifier: nn.Linear, optimizer: torch.optim.SGD, epoch: int) -> None:
-    tensors = {**classifier.state_dict(), "epoch": torch.tensor(epoch)}
-    for name, parameter in classifier.named_parameters():
-        tensors[f"momentum.{name}"] = optimizer.state[parameter]["momentum_buffer"]
-    # A full disk costs the way back to this epoch, not the result.
-    with contextlib.suppress(RunError):
-        save_tensors(path, tensors)
-
-
-def _continue(path: Path, classifier: nn.Linear, optimizer: torch.optim.SGD) -> int:
+def _continue(path: Path, state: dict[str, Tensor]) -> int:
     """Take up what an earlier run kept; returns the first epoch that is left."""
-    try:
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    with contextlib.suppress(OSError, SafetensorError, KeyError):
         kept = load_file(path)
-        epoch = int(kept.pop("epoch"))
-        momentum = {name: kept.pop(f"momentum.{name}") for name, _ in classifier.named_parameters()}
-        classifier.load_state_dict(kept)
-    except (OSError, SafetensorError, KeyError, RuntimeError):
-        return 0
-    for name, parameter in classifier.named_parameters():
-        optimizer.state[parameter]["momentum_buffer"] = momentum[name]
-    return epoch
+        for name, tensor in state.items():
+            tensor.copy_(kept[name])
+        return int(kept["epoch"])
+    return 0

@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 
 from facecycle import registry
 from facecycle.checkpoints.model_file import Checkpoint
-from facecycle.data.check import check
+from facecycle.data.check import check_data
 from facecycle.networks import Loaded, build_method
-from facecycle.probing.embed import embed
-from facecycle.translation.files import translate
+from facecycle.probing.embed import embed_files
+from facecycle.translation.files import translate_files
 
 STEMS = st.sampled_from(
     [
@@ -98,15 +98,15 @@ def _outputs(names: list[str], folder: Path) -> None:
     loaded = Loaded(method, Checkpoint(folder / "model.safetensors", CONFIG, trained, {}))
     before = _tree(folder)
     out = folder / "out"
-    alone = translate(loaded, paths, out / "alone")
+    alone = translate_files(loaded, paths, out / "alone")
     assert len({*alone.pictures}) == 4 * len(paths)
-    pairs = translate(loaded, paths, out / "pairs", driver=paths[0])
+    pairs = translate_files(loaded, paths, out / "pairs", driver=paths[0])
     assert len({*pairs.pictures}) == 2 * 6 * len(paths)
     for made in (alone, pairs):
         if made.gallery is not None:
             check_page(made.gallery.read_text("utf-8"))
-    embed(loaded, paths, out / "codes.parquet")
-    check(registry.build("dataset", "tracks", {"path": str(folder / "in"), "min_frames": 1}), out / "sheet.png")
+    embed_files(loaded, paths, out / "codes.parquet")
+    check_data(registry.build("dataset", "tracks", {"path": str(folder / "in"), "min_frames": 1}), out / "sheet.png")
     new = _tree(folder) - before
     assert new
     assert all(name.startswith(str(out)) for name in new), new

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from facecycle.config.layers import preset_layers, resolve
 from facecycle.pages import fill, plain
 from facecycle.pretraining.run_folder import CONFIG, METRICS
-from facecycle.probing.report import RESULT
+from facecycle.probing.result import RESULT
 from facecycle.reporting.report import write_report
 
 ROW = {
@@ -35,6 +35,7 @@ SAVED = {
     "interval": "i",
     "split": "p",
     "counts": {"images": 5},
+    "classes": {"happy": 5},
     "coverage": ["all"],
     "facts": {"data set": "raf-db", "sha256": "ab"},
     "unreadable": {"a.png": "cut short"},

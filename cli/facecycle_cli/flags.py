@@ -1,0 +1,24 @@
+"""Flags that several commands have."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Checkpoint = Annotated[
+    Path | None, typer.Option(help="Run folder or .safetensors file; facecycle's own weights when left out.")
+]
+DataOptions = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--option",
+        metavar="KEY=VALUE",
+        help="An option of the data set, key=value; `facecycle plugins show KIND` lists them. Repeats.",
+    ),
+]
+AllowMissing = Annotated[
+    bool,
+    typer.Option(
+        "--allow-missing", help="Leave out what the data set's lists name and the disk lacks, and say how much that is."
+    ),
+]

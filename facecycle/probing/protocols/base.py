@@ -1,0 +1,96 @@
+"""What every protocol says of itself, and what it is asked to do."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from facecycle.api import Task
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from facecycle.probing.probe import Samples, Subject
+    from facecycle.probing.result import Result, Row
+
+INNER_FOLDS = 3
+CHOSEN_INSIDE = f"by {INNER_FOLDS}-fold cross-validation inside each training split (seed 0), groups kept together"
+
+
+@dataclass(frozen=True)
+class Metric:
+    """How a metric is printed: the title of its column, its decimals, and whether it is a share to show in percent."""
+
+    title: str
+    decimals: int
+    percent: bool = False
+
+
+class ProbeProtocol(ABC):
+    """A named procedure; a number means nothing without it. Nothing is ever selected on a test fold.
+
+    The command line lists the protocols, so what takes long to import is imported inside methods.
+
+    Attributes:
+        name: what `--protocol` and a result call it.
+        task: what `--task` calls it, together with others that measure the same.
+        labels: the tasks whose labels it reads, as far as the data set has them.
+        data: the kind of data set that reads a path without a kind.
+        selection: how whatever is chosen is chosen, for the report.
+        interval: what its confidence intervals are drawn over.
+        metrics: what it measures, and how that is printed.
+        features: features of a checkpoint that it looks at by default; none where it looks at pictures.
+        size: side of the images in pixels; None is the checkpoint's own.
+        data_options: options of the data sets that belong to the protocol.
+        test_options: the same, of the tested data set alone.
+    """
+
+    name: str
+    task: str
+    labels: tuple[Task, ...]
+    data: str
+    selection: str
+    interval: str
+    metrics: Mapping[str, Metric]
+    features: tuple[str, ...] = ()
+    size: int | None = None
+    data_options: Mapping[str, Any] = {}
+    test_options: Mapping[str, Any] = {}
+
+    def score(self, subject: Subject, samples: Sequence[Samples], say: Callable[[str], None]) -> list[Row]:
+        """Score what is probed, in the first of several processes; the others help to extract features.
+
+        Args:
+            subject: the features, or the checkpoint whose pictures are measured.
+            samples: one for each kind of labels that the data set has.
+            say: told how a long protocol comes along.
+
+        Raises:
+            DataError: the labels cannot be used.
+        """
+        from facecycle import distributed
+        from facecycle.probing.features import extract_once
+
+        (faces,) = samples
+        rows = self.blind(faces.labels)
+        for feature in subject.features:
+            found = extract_once(feature, faces.pixels(feature.size), faces.mark)
+            if distributed.is_main():
+                rows.append(self.fit(found, faces.labels))
+                rows[-1].feature = feature.label
+        return rows
+
+    def blind(self, labels: Any) -> list[Row]:
+        """Return the row of what ignores the images, where there is such a baseline."""
+        return []
+
+    def fit(self, features: np.ndarray, labels: Any) -> Row:
+        """Score features (n, D) of the labels' frames; of pairs, each frame once, in rising order."""
+        raise NotImplementedError
+
+    @abstractmethod
+    def draw(self, result: Result, file: Path) -> None:
+        """Draw the picture of a result, as PNG."""
