@@ -89,7 +89,7 @@ def busy_share(folder: Path, cached: bool) -> Result:
 def probes(width: int, data: Path, out: Path) -> str:
     """Train one width on real faces, and return what the code and the conv feature are worth."""
     run = out / f"width-{width}"
-    train = ["--preset", "small", "--stage", "expression", "--steps", STEPS, "--out", run]
+    train = ["--preset", "small", "--cycle", "expression", "--steps", STEPS, "--out", run]
     train += ["--data", data / "tracks", "--data", data / "stills", "--set", f"method.options.width={width}"]
     _facecycle("pretrain", *train)
     found = []

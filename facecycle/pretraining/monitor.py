@@ -34,9 +34,10 @@ class Listener(Protocol):
 class Monitor:
     """Logs the steps of a stage, and says when they stop making sense."""
 
-    def __init__(self, stage: str, config: RunConfig, folder: RunFolder, listener: Listener) -> None:
+    def __init__(self, stage: str, config: RunConfig, pairs: int, folder: RunFolder, listener: Listener) -> None:
         self.stage = stage
         self.config = config
+        self.pairs = pairs
         self.folder = folder
         self.listener = listener
         self.non_finite = 0
@@ -79,7 +80,7 @@ class Monitor:
             skipped: steps of the run whose loss was not finite, this one included.
             waited: seconds that the stage has waited for its data so far; logged as a share of the time.
         """
-        self.images += 2 * self.config.pairs
+        self.images += 2 * self.pairs
         if metrics is None:
             self.non_finite += 1
             self.listener.note(f"stage {self.stage}, step {step}: the loss is not finite; step skipped")

@@ -102,7 +102,7 @@ def replay(folder: Path) -> dict[str, float]:
         raise CheckpointError(f"{folder} holds no batch of a run that stopped: {error}") from error
     loaded = load(folder / model_file.MODEL)
     config, method = loaded.checkpoint.config, loaded.method
-    stage = config.stages[name]
+    stage = config.trained_stages[name]
     for network in method.trainable(stage.cycle):
         network.requires_grad_(True).train()
     objective = Objective(stage, name, method, torch.device("cpu"), config.seed)

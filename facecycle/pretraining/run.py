@@ -73,7 +73,7 @@ class Pretraining:
         _check_shares(config)
         self.data: JoinedTracks = build_tracks(config)
         method = build_method(config, weights_follow=weights_follow)
-        for name, stage in config.stages.items():  # a mistake in the last one is not found hours later
+        for name, stage in config.trained_stages.items():  # a mistake in the last one is not found hours later
             check_losses(name, stage, method)
         # Convolutions over channels-last tensors are faster on CPUs and GPUs alike.
         placed = distributed.sync_batch_norm(method).to(self.device)
@@ -156,7 +156,7 @@ class Pretraining:
             RunError: the loss stayed non-finite, or the disk refuses.
             DataError: too many frames cannot be read.
         """
-        stages = list(self.config.stages.items())
+        stages = list(self.config.trained_stages.items())
         try:
             self.folder.open_logs(self.position.total_steps)
             with stop_requests(insist=distributed.world_size() == 1) as received:
@@ -172,9 +172,6 @@ class Pretraining:
         return Outcome(model, self._all_frames().names, self.skipped_steps, self._stopped_by or None)
 
     def _run_stage(self, name: str, stage: StageConfig, received: list[int]) -> None:
-        config = self.config.of_stage(stage)
-        epoch = steps_per_epoch(len(self.data.tracks), config.pairs)
-        total = stage_steps(stage, epoch)
         objective = Objective(stage, name, self.method, self.device, self.config.seed)
         optimizer = make_optimizer(stage.optimizer, self._select_trainable(stage))
         model = distributed.data_parallel(self.method)
@@ -183,9 +180,11 @@ class Pretraining:
             restore_optimizer(optimizer, self._optimizer_state)
             self._optimizer_state = {}
         rank, world = distributed.rank(), distributed.world_size()
-        batches = Batches(self.data, config, name, stage, self.frames, rank, world)
+        batches = Batches(self.data, self.config, name, stage, self.frames, rank, world)
+        epoch = steps_per_epoch(len(self.data.tracks), batches.pairs)
+        total = stage_steps(stage, epoch)
         self.listener.stage(name, self.position.step, total)
-        monitor = Monitor(name, config, self.folder, self.listener)
+        monitor = Monitor(name, self.config, batches.pairs, self.folder, self.listener)
         for step, pairs in batches.iterate(self.position.step, total):
             if step % self.config.log_every == 0:
                 monitor.judge(self._all_frames())
@@ -297,11 +296,8 @@ class Pretraining:
 def _check_shares(config: RunConfig) -> None:
     """Raise `ConfigError` where the pairs of a batch cannot be dealt to the processes, and to their passes."""
     shares = distributed.world_size() * config.accumulate
-    of_stages = {f"stages.{name}.pairs": stage.pairs for name, stage in config.stages.items()}
-    used = {key: pairs for key, pairs in of_stages.items() if pairs is not None}
-    if len(used) < len(of_stages):
-        used["pairs"] = config.pairs
-    for key, pairs in used.items():
+    for name, stage in config.trained_stages.items():
+        key, pairs = ("pairs", config.pairs) if stage.pairs is None else (f"stages.{name}.pairs", stage.pairs)
         if pairs % shares:
             raise ConfigError(
                 f"{key} = {pairs} cannot be shared out evenly: {distributed.world_size()} processes of "
