@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import torch
 from pydantic import Field
-from torch import Tensor, nn
+from torch import Tensor, distributed, nn
 
 from facecycle.api import Options as BaseOptions
 from facecycle.api import Pairs, Parts, View, Views
-from facecycle.method.batch import batch_mean
 from facecycle.method.encoder import CodeEncoder
 from facecycle.method.generator import Generator
 from facecycle.method.motion import MotionDecoder, backflow
@@ -46,6 +45,19 @@ def swap_halves(x: Tensor) -> Tensor:
     """Exchange the two halves of a batch (2P, ...); doing it twice gives x back."""
     first, second = x.chunk(2)
     return torch.cat([second, first])
+
+
+def batch_mean(x: Tensor) -> Tensor:
+    """Return the mean (1, ...) over the images of x (B, ...), of all processes that train together.
+
+    Gradients reach the images of all of them.
+    """
+    mean = x.mean(dim=0, keepdim=True)
+    if not (distributed.is_available() and distributed.is_initialized()):
+        return mean
+    from torch.distributed.nn.functional import all_reduce  # of no use to one process
+
+    return all_reduce(mean.to(torch.promote_types(mean.dtype, torch.float32))) / distributed.get_world_size()
 
 
 class FaceCycle(nn.Module):
