@@ -6,6 +6,8 @@ ICCV 2021, arXiv 2108.03427.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from pydantic import Field
 from torch import Tensor, distributed, nn
@@ -47,6 +49,20 @@ def swap_halves(x: Tensor) -> Tensor:
     return torch.cat([second, first])
 
 
+class _SumOverProcesses(torch.autograd.Function):
+    """The sum of every process's tensor; each gets the sum of the gradients. Torch deprecates its own function."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        total = x.clone(memory_format=torch.contiguous_format)
+        distributed.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        return _SumOverProcesses.forward(ctx, gradient)
+
+
 def batch_mean(x: Tensor) -> Tensor:
     """Return the mean (1, ...) over the images of x (B, ...), of all processes that train together.
 
@@ -55,9 +71,8 @@ def batch_mean(x: Tensor) -> Tensor:
     mean = x.mean(dim=0, keepdim=True)
     if not (distributed.is_available() and distributed.is_initialized()):
         return mean
-    from torch.distributed.nn.functional import all_reduce  # of no use to one process
-
-    return all_reduce(mean.to(torch.promote_types(mean.dtype, torch.float32))) / distributed.get_world_size()
+    exact = mean.to(torch.promote_types(mean.dtype, torch.float32))
+    return _SumOverProcesses.apply(exact) / distributed.get_world_size()
 
 
 class FaceCycle(nn.Module):
