@@ -88,7 +88,7 @@ def pretrain(
         )
     from facecycle import distributed
     from facecycle.data.frame_cache import limit
-    from facecycle.device import keep_pages
+    from facecycle.pretraining.step import keep_pages
 
     keep_pages()
     distributed.join()

@@ -194,7 +194,7 @@ def _run(folder: Path) -> Run:
         ("seed", str(config.seed)),
     ]
     lines = _metrics(folder / METRICS)
-    pictures = [Picture("losses", _embedded(loss_curves(lines)))] if lines else []
+    pictures = [Picture("losses", _embedded(loss_curves(lines, config)))] if lines else []
     samples = sorted((folder / "samples").glob("*.png"))
     return Run(folder.name, facts, [*pictures, *(p for path in samples[-1:] for p in _pictures(path))])
 

@@ -191,7 +191,7 @@ def test_a_kept_batch_gives_the_losses_of_its_step(tmp_path: Path) -> None:
     config = tiny("stages.direct.steps=1", "stages.expression=none", "stages.identity=none")
     run = Pretraining(config, RunFolder(tmp_path / "run"), Quiet())
     batches = Batches(run.data, config, "direct", config.stages["direct"])
-    record = {"stage": "direct", "step": 0, "seed": 0, "process": 0, "bfloat16": False, "images": batches.names(0)}
+    record = {"stage": "direct", "step": 0, "process": 0, "bfloat16": False, "images": batches.names(0)}
     non_finite.stop(tmp_path, run.method, run._metadata(), batches.batch(0), record, 1)
     run.folder.create(config)
     run.run()
