@@ -7,12 +7,10 @@ from __future__ import annotations
 
 import torch
 from common import interleave, ratio, seconds
+from step import Step, config_of
 
-from facecycle.api import Pairs
-from facecycle.config.layers import preset_layers, resolve
-from facecycle.device import keep_pages
-from facecycle.networks import build_method, choose_device
-from facecycle.pretraining.objective import Objective
+from facecycle.networks import choose_device
+from facecycle.pretraining.step import keep_pages
 
 ROUNDS = 5
 
@@ -21,23 +19,16 @@ class Side:
     """Steps of the expression stage, on images and with weights that are the same on both sides."""
 
     def __init__(self, compiled: bool) -> None:
-        config = resolve(preset_layers("small"))
-        device = choose_device()
-        self.method = build_method(config).to(device, memory_format=torch.channels_last)
-        for module in self.method.trainable("expression"):
-            module.train()
+        self.taken = Step(config_of("small"), device=str(choose_device()))
         if compiled:
-            self.method.compile(mode="reduce-overhead")
-        self.objective = Objective(config.stages["expression"], "expression", self.method, device)
-        images = torch.randn(2 * config.pairs, 3, 64, 64, generator=torch.Generator().manual_seed(0)).to(device)
-        self.pairs = Pairs(*images.contiguous(memory_format=torch.channels_last).chunk(2))
+            self.taken.method.compile(mode="reduce-overhead")
+        self.images = self.taken.images()
 
     def step(self) -> float:
         """Take a step and return its loss."""
         torch.compiler.cudagraph_mark_step_begin()
-        views = self.method(self.pairs, "expression", self.objective.wanted, torch.Generator().manual_seed(0))
-        total = self.objective(views)[0]
-        self.method.zero_grad()
+        total = self.taken.loss(self.images, torch.Generator().manual_seed(0))
+        self.taken.method.zero_grad()
         total.backward()
         return total.item()
 

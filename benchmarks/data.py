@@ -142,7 +142,7 @@ def _config(name: str, path: Path) -> RunConfig:
     return resolve([*preset_layers("small"), ("benchmark", {"data": data})])
 
 
-def _batches(config: RunConfig, gigabytes: float | None = None) -> Batches:
+def _batches(config: RunConfig, gigabytes: float = 4) -> Batches:
     """Return the batches of a run; without gigabytes there is nothing to keep frames in."""
     batches = Batches(build_tracks(config), config, "direct", config.stages["direct"])
     with limit(gigabytes):

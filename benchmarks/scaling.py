@@ -13,16 +13,12 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
-import torch
 from common import peak_bytes, seconds
 from data import write_tracks
 from matplotlib.figure import Figure
+from step import Step, config_of
 
-from facecycle.api import Pairs
-from facecycle.config.layers import preset_layers, resolve, set_layer
-from facecycle.device import keep_pages
-from facecycle.networks import build_method
-from facecycle.pretraining.objective import Objective
+from facecycle.pretraining.step import keep_pages
 
 PER_TRACK = 10
 MOST_CACHED = 100_000
@@ -40,13 +36,23 @@ print(time.perf_counter() - start, peak_bytes() - before, count)
 """
 
 
+def _run_twice(script: str, root: Path) -> list[list[float]]:
+    """Return the numbers that a script prints of a tree, from its first and its second run with one cache."""
+    environment = {**os.environ, "XDG_CACHE_HOME": str(root.parent / "cache")}
+    command = [sys.executable, "-c", script, str(root)]
+    runs = [
+        subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=environment, cwd=HERE)
+        for _ in range(2)
+    ]
+    return [[float(part) for part in done.stdout.split()] for done in runs]
+
+
 def index(most: int) -> dict[str, list[tuple[float, float]]]:
     """Return seconds of a first and a second start, and the MiB of the first, by number of files."""
     found: dict[str, list[tuple[float, float]]] = {"first index, s": [], "later index, s": [], "index, MiB": []}
     count = 1000
     with tempfile.TemporaryDirectory() as name:
         root, made = Path(name) / "tree", 0
-        environment = {**os.environ, "XDG_CACHE_HOME": str(Path(name) / "cache")}
         while count <= most:
             for track in range(made // PER_TRACK, count // PER_TRACK):
                 folder = root / f"id{track // 100:05d}" / f"video{track % 100:02d}"
@@ -54,12 +60,8 @@ def index(most: int) -> dict[str, list[tuple[float, float]]]:
                 for frame in range(PER_TRACK):
                     (folder / f"{frame}.jpg").touch()
             made = count
-            lines = []
-            for _ in range(2):
-                command = [sys.executable, "-c", INDEX, str(root)]
-                done = subprocess.run(command, check=True, capture_output=True, text=True, env=environment, cwd=HERE)
-                lines.append([float(part) for part in done.stdout.split()])
-                assert lines[-1][2] == count, "frames are missing from the index"
+            lines = _run_twice(INDEX, root)
+            assert [line[2] for line in lines] == [count] * 2, "frames are missing from the index"
             found["first index, s"].append((count, lines[0][0]))
             found["later index, s"].append((count, lines[1][0]))
             found["index, MiB"].append((count, lines[0][1] / 1024**2))
@@ -89,18 +91,13 @@ def cache(most: int) -> dict[str, list[tuple[float, float]]]:
         root, made = Path(name) / "tree", 0
         write_tracks(Path(name) / "faces", 20)
         faces = sorted((Path(name) / "faces").glob("*/*/*.jpg"))
-        environment = {**os.environ, "XDG_CACHE_HOME": str(Path(name) / "cache")}
         while count <= most:
             for number in range(made, count):
                 folder = root / f"id{number // 1000:05d}" / f"video{number // PER_TRACK % 100:02d}"
                 folder.mkdir(parents=True, exist_ok=True)
                 (folder / f"{number % PER_TRACK}.jpg").hardlink_to(faces[number % len(faces)])
             made = count
-            command = [sys.executable, "-c", CACHE, str(root)]
-            lines = []
-            for _ in range(2):
-                done = subprocess.run(command, check=True, capture_output=True, text=True, env=environment, cwd=HERE)
-                lines.append([float(part) for part in done.stdout.split()])
+            lines = _run_twice(CACHE, root)
             found["cache filled, s"].append((count, lines[0][0]))
             found["cache read, s"].append((count, lines[1][0]))
             found["cache filled, MiB"].append((count, lines[0][1] / 1024**2))
@@ -125,13 +122,11 @@ def steps() -> dict[str, list[tuple[float, float]]]:
 
 def _print_step(pairs: int, size: int) -> None:
     keep_pages()
-    config = resolve([*preset_layers("small"), set_layer([f"size={size}"])])
-    method = build_method(config).to(memory_format=torch.channels_last)
-    objective = Objective(config.stages["expression"], "expression", method, torch.device("cpu"))
-    images = torch.randn(2 * pairs, 3, size, size).contiguous(memory_format=torch.channels_last)
+    taken = Step(config_of("small", f"pairs={pairs}", f"size={size}"))
+    images = taken.images()
 
     def step() -> None:
-        objective(method(Pairs(*images.chunk(2)), "expression", objective.wanted, None))[0].backward()
+        taken.loss(images).backward()
 
     before = peak_bytes()
     step()

@@ -15,20 +15,17 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-import torch
 from common import Result, seconds
 from data import write_tracks
 from embed import peak
+from step import Step, config_of
 from torch.utils.flop_counter import FlopCounterMode
 
 from facecycle.api import Pairs
-from facecycle.config.layers import preset_layers, resolve, set_layer
-from facecycle.config.settings import RunConfig
-from facecycle.device import keep_pages
-from facecycle.networks import build_method
-from facecycle.pretraining.objective import Objective
+from facecycle.pretraining.optimizer import make_optimizer
 from facecycle.pretraining.run import Pretraining
 from facecycle.pretraining.run_folder import METRICS, RunFolder
+from facecycle.pretraining.step import keep_pages, take_step
 
 WIDTHS = (8, 12, 16, 32)
 STEP_SECONDS = 0.7
@@ -43,28 +40,19 @@ class Silent:
 
     def stage(self, name: str, first: int, total: int) -> None: ...
 
-    def step(self, name: str, done: int, metrics: dict[str, float]) -> None: ...
+    def step(self, name: str, done: int, losses: dict[str, float], images_per_second: float) -> None: ...
 
     def note(self, text: str) -> None: ...
 
 
-def config_of(*settings: str) -> RunConfig:
-    return resolve([*preset_layers("small"), set_layer(settings)])
-
-
-def expression_step(width: int) -> Callable[[], None]:
+def expression_step(width: int) -> Callable[[], object]:
     """Return a step of the expression stage, generator and optimizer included, that has run once."""
-    config = config_of(f"method.options.width={width}")
-    method = build_method(config).to(memory_format=torch.channels_last)
-    objective = Objective(config.stages["expression"], "expression", method, torch.device("cpu"))
-    optimizer = torch.optim.AdamW([p for module in method.trainable("expression") for p in module.parameters()])
-    full = torch.randn(2 * config.pairs, 3, 64, 64).contiguous(memory_format=torch.channels_last)
+    made = Step(config_of("small", f"method.options.width={width}"))
+    optimizer = make_optimizer(made.config.stages["expression"].optimizer, made.parameters)
+    pairs = Pairs(*made.images().chunk(2))
 
-    def step() -> None:
-        optimizer.zero_grad()
-        noise = torch.Generator().manual_seed(0)
-        objective(method(Pairs(*full.chunk(2)), "expression", objective.wanted, noise))[0].backward()
-        optimizer.step()
+    def step() -> object:
+        return take_step(made.method, made.objective, optimizer, pairs, made.config, 0, False)
 
     step()
     return step
@@ -73,8 +61,7 @@ def expression_step(width: int) -> Callable[[], None]:
 def busy_share(folder: Path, cached: bool) -> Result:
     """Train on JPEG files of 224 pixels, and return the share of the time that was not spent waiting for them."""
     data = f'[{{name = "tracks", options = {{path = "{folder / "tracks"}"}}}}]'
-    config = config_of("stages.direct=none", "stages.identity=none", "stages.expression.steps=20", "log_every=1")
-    config = resolve([("base", config.model_dump()), set_layer([f"data={data}"])])
+    config = config_of("small", "cycle=expression", "stages.direct=none", "steps=20", "log_every=1", f"data={data}")
     run = Pretraining(config, RunFolder(folder / f"run-{cached}"), Silent())
     if cached:
         run.data.images(range(sum(len(track.frames) for track in run.data.tracks)), config.size)
@@ -89,7 +76,7 @@ def busy_share(folder: Path, cached: bool) -> Result:
 def probes(width: int, data: Path, out: Path) -> str:
     """Train one width on real faces, and return what the code and the conv feature are worth."""
     run = out / f"width-{width}"
-    train = ["--preset", "small", "--stage", "expression", "--steps", STEPS, "--out", run]
+    train = ["--preset", "small", "--cycle", "expression", "--steps", STEPS, "--out", run]
     train += ["--data", data / "tracks", "--data", data / "stills", "--set", f"method.options.width={width}"]
     _facecycle("pretrain", *train)
     found = []
@@ -105,8 +92,7 @@ def probes(width: int, data: Path, out: Path) -> str:
 def stem_losses(data: Path, out: Path) -> str:
     """Train the expression stage with a trained and with a frozen random stem; return time and last losses of each."""
     sources = ", ".join(f'{{name = "tracks", options = {{path = "{data / name}"}}}}' for name in ("tracks", "stills"))
-    config = config_of(f"data=[{sources}]", "stages.direct=none", "stages.identity=none", "log_every=10")
-    config = resolve([("base", config.model_dump()), set_layer([f"stages.expression.steps={STEM_STEPS}"])])
+    config = config_of("small", "cycle=expression", "stages.direct=none", f"steps={STEM_STEPS}", f"data=[{sources}]")
     found = []
     for stem in ("trained", "frozen"):
         run = Pretraining(config, RunFolder(out / stem), Silent())
@@ -129,7 +115,7 @@ def _facecycle(*arguments: object) -> None:
 def measure() -> list[Result]:
     """Time a step of the preset's own width, and training from files."""
     keep_pages()
-    step = expression_step(config_of().method.options["width"])
+    step = expression_step(config_of("small").method.options["width"])
     with FlopCounterMode(display=False) as counter:
         step()
     taken, peaks = zip(*((seconds(step), peak()) for _ in range(ROUNDS)), strict=True)

@@ -19,14 +19,12 @@ import torch
 from common import Result, interleave, peak_bytes, ratio, seconds
 from embed import peak
 from reference import expression_step, identity_step
+from step import Step, config_of
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from facecycle.api import Pairs
-from facecycle.config.layers import preset_layers, resolve, set_layer
-from facecycle.device import computes_bfloat16, keep_pages
 from facecycle.networks import build_method
-from facecycle.pretraining.objective import Objective
+from facecycle.pretraining.step import computes_bfloat16, keep_pages
 
 PAIRS = 16
 FEWEST = 4
@@ -40,41 +38,31 @@ class Sides:
     """The reference's step and ours, over networks with the same weights."""
 
     def __init__(self, cycle: str, save_memory: bool = False, device: str = "cpu") -> None:
-        options = [
-            f"stages.{cycle}.losses.perceptual.options={{pretrained = false}}",
-            f"method.options.save_memory={str(save_memory).lower()}",
-        ]
-        config = resolve([*preset_layers("paper"), set_layer(options)])
+        config = config_of("paper", f"method.options.save_memory={str(save_memory).lower()}")
         self.cycle = cycle
         self.plain = build_method(config, weights_follow=True).to(device).requires_grad_(False)
-        self.ours = copy.deepcopy(self.plain).to(memory_format=torch.channels_last)
-        for module in self.ours.trainable(cycle):
-            module.requires_grad_(True)
+        self.ours = Step(config, cycle, copy.deepcopy(self.plain), device)
         # The reference freezes its VGG19 stems alone: stage 2 computes gradients of the generator, and drops them.
         for module in [*self.plain.trainable("expression"), *self.plain.trainable("identity")]:
             module.requires_grad_(True)
-        torch.manual_seed(0)
-        self.objective = Objective(config.stages[cycle], cycle, self.ours, torch.device(device))
-        (self.vgg,) = (term.loss.network for term in self.objective.terms if term.label == "perceptual")
+        self.vgg = self.ours.objective.terms["perceptual"].loss.network
 
     def reference(self, full: Tensor) -> Tensor:
         return STEPS[self.cycle](self.plain, self.vgg, full)
-
-    def fast(self, full: Tensor, approximate: bool = False) -> Tensor:
-        full = full.contiguous(memory_format=torch.channels_last)
-        with torch.autocast(full.device.type, torch.bfloat16, enabled=approximate):
-            views = self.ours(Pairs(*full.chunk(2)), self.cycle, self.objective.wanted, None)
-            return self.objective(views)[0]
 
     def errors(self, images: Tensor) -> dict[str, tuple[float, float]]:
         """Return the relative errors of loss and gradient of each side, against the reference in float64."""
         exact_method, exact_vgg = copy.deepcopy(self.plain).double(), copy.deepcopy(self.vgg).double()
         loss = STEPS[self.cycle](exact_method, exact_vgg, images.double())
         exact_loss, exact = loss.detach(), gradients(loss, exact_method, self.cycle)
+        ours = self.ours.method
         found = {
             "reference": (loss := self.reference(images), gradients(loss, self.plain, self.cycle)),
-            "float32": (loss := self.fast(images), gradients(loss, self.ours, self.cycle)),
-            "bfloat16": (loss := self.fast(images, True), gradients(loss, self.ours, self.cycle)),
+            "float32": (loss := self.ours.loss(images), gradients(loss, ours, self.cycle)),
+            "bfloat16": (
+                loss := self.ours.loss(images, approximate=True),
+                gradients(loss, ours, self.cycle),
+            ),
         }
         return {
             name: (float((loss.detach() / exact_loss - 1).abs()), float((g - exact).norm() / exact.norm()))
@@ -126,7 +114,7 @@ def _serve(cycle: str, side: str, pairs: int, device: str) -> None:
         keep_pages()
     sides = Sides(cycle, save_memory=side == "save_memory", device=device)
     if side.endswith("compiled"):
-        sides.ours.compile(mode="reduce-overhead")
+        sides.ours.method.compile(mode="reduce-overhead")
     images = torch.randn(2 * pairs, 3, 64, 64, device=device)
     memory, wait = peak_bytes, (lambda: None)
     if device == "cuda":
@@ -136,8 +124,10 @@ def _serve(cycle: str, side: str, pairs: int, device: str) -> None:
     def step() -> None:
         if device == "cuda":
             torch.compiler.cudagraph_mark_step_begin()
-        fast = not side.startswith("reference")
-        (sides.fast(images, side.startswith("bfloat16")) if fast else sides.reference(images)).backward()
+        if side.startswith("reference"):
+            sides.reference(images).backward()
+        else:
+            sides.ours.loss(images, approximate=side.startswith("bfloat16")).backward()
         wait()
 
     for _ in sys.stdin:
@@ -181,7 +171,7 @@ def compare(cycle: str, pairs: int) -> list[Result]:
 def _floor(cycle: str, pairs: int) -> float:
     """Return the seconds that the arithmetic of our step takes at this machine's peak."""
     with FlopCounterMode(display=False) as counter:
-        Sides(cycle).fast(torch.randn(pairs // 2, 3, 64, 64)).backward()
+        Sides(cycle).ours.loss(torch.randn(pairs // 2, 3, 64, 64)).backward()
     return 4 * counter.get_total_flops() / max(peak() for _ in range(3))
 
 

@@ -1,4 +1,4 @@
-"""The processes of a run, as a launcher (torchrun, accelerate) started them: which one this is, and what they agree on.
+"""The processes of a run, as a launcher such as torchrun started them: which one this is, and what they agree on.
 
 Without a launcher there is one process, which agrees with itself.
 """
@@ -21,10 +21,11 @@ from torch.nn.parallel import DistributedDataParallel
 def join() -> None:
     """Meet the other processes of the launcher, over NCCL where there are GPUs and over gloo elsewhere."""
     if int(os.environ.get("WORLD_SIZE", "1")) > 1 and not _met():
-        from accelerate import PartialState  # over a second to import
-
+        on_gpu = torch.cuda.is_available()
+        if on_gpu:
+            torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
         # Nobody is given up for lost while the first one fits a probe; the launcher sees who has ended.
-        PartialState(cpu=not torch.cuda.is_available(), timeout=timedelta(days=1))
+        distributed.init_process_group("nccl" if on_gpu else "gloo", timeout=timedelta(days=1))
         atexit.register(distributed.destroy_process_group)
 
 

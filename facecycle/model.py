@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
 from PIL import Image
-from torch import Tensor
 
-from facecycle.data.images import ImageSource, from_uint8, parse_crop, read_square
+from facecycle.data.images import ImageSource, parse_crop, read_square
 from facecycle.errors import ConfigError, DataError, did_you_mean
-from facecycle.networks import load, origin
-from facecycle.pictures import panel_pixels, to_pil
-from facecycle.probing.features import extract_all, feature_row
-from facecycle.translation.files import panels_of
+from facecycle.networks import choose_device, load, origin
+from facecycle.pictures import panels_of, to_pil
+from facecycle.probing.features import extract, network_feature
 
 EXPRESSION = "expression"
 
@@ -60,10 +59,12 @@ class Model:
         Raises:
             FacecycleError: an image cannot be read, or the crop leaves it.
         """
-        images = self._read([image], crop)
-        drivers = None if driver is None else self._read([driver])
-        made = panels_of(self._loaded, images, drivers, torch.Generator().manual_seed(seed), self.panels)
-        return {name: to_pil(panel_pixels(name, panel, self.size)[0]) for name, panel in made.items()}
+        region = None if crop is None else parse_crop(crop)
+        pixels = read_square(image, self.size, region)[None]
+        drivers = None if driver is None else read_square(driver, self.size)[None]
+        noise = torch.Generator().manual_seed(seed)
+        made = panels_of(self._loaded.method.to(choose_device()), pixels, drivers, noise, self.panels)
+        return {name: to_pil(panel[0]) for name, panel in made.items()}
 
     def embed(self, images: ImageSource | Sequence[ImageSource]) -> np.ndarray:
         """Return the expression codes of faces, float32 (n, 256), in (-1, 1); see `features`."""
@@ -87,11 +88,5 @@ class Model:
         if not len(several):
             raise DataError("there are no images to compute features of")
         method = self._loaded.method
-        feature = feature_row(name, "", method, lambda pixels: method.features(pixels, name), self.size)
-        pixels = torch.stack([read_square(image, self.size) for image in several])
-        return extract_all(feature, pixels).numpy()
-
-    def _read(self, images: Sequence[ImageSource], crop: str | None = None) -> Tensor:
-        """Return normalised images (n, 3, size, size)."""
-        region = None if crop is None else parse_crop(crop)
-        return from_uint8(torch.stack([read_square(image, self.size, region) for image in images]))
+        feature = network_feature(name, "", method, partial(method.features, name=name), self.size)
+        return extract(feature, torch.stack([read_square(image, self.size) for image in several])).numpy()

@@ -83,7 +83,7 @@ def provenance(config: RunConfig) -> dict[str, dict[str, str]]:
         ("warper", config.warper),
         *[("dataset", c) for c in config.data],
     ]
-    losses = {loss.name for stage in config.stages.values() for loss in stage.losses.values()}
+    losses = {loss.name for stage in config.trained_stages.values() for loss in stage.losses.values()}
     named += [("loss", Choice(name=name)) for name in sorted(losses)]
     found = {}
     for kind, component in named:

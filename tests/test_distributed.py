@@ -23,8 +23,6 @@ from facecycle.pretraining.run import Pretraining
 from facecycle.pretraining.run_folder import OthersFolder, RunFolder
 
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-# Its own `--cpu` starts one process.
-ACCELERATE = [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2"]
 TINY = [
     *("pretrain", "--preset", "small", "--encoder", "facecycle", "--cache-gb", "0"),
     *("--set", "method.options={width=4, motion_width=16, generator_blocks=1, renormalizer_blocks=1}"),
@@ -58,7 +56,7 @@ def test_two_processes_with_half_a_batch_each_have_the_losses_and_gradients_of_o
 
 def test_the_same_command_trains_on_one_process_or_two(tmp_path: Path, command: Command) -> None:
     passes = ["--set", "accumulate=2"]
-    said = launch(ACCELERATE, "-m", "facecycle_cli", *TINY, *passes, "--out", tmp_path / "two").stdout
+    said = launch(TORCHRUN, "-m", "facecycle_cli", *TINY, *passes, "--out", tmp_path / "two").stdout
     assert said.count("stage direct") == 1, "one process speaks"
     assert command(*TINY, "--out", tmp_path / "one").returncode == 0
     one, two = metrics(tmp_path / "one"), metrics(tmp_path / "two")

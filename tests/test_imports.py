@@ -20,7 +20,7 @@ PACKAGES = {
 OURS = tuple(PACKAGES)
 # What a module may import of ours, by the longest prefix of its own name.
 CORE = (
-    *("facecycle.api", "facecycle.atomic", "facecycle.cache", "facecycle.config", "facecycle.device"),
+    *("facecycle.api", "facecycle.atomic", "facecycle.cache", "facecycle.config"),
     *("facecycle.errors", "facecycle.registry", "facecycle.seeds"),
 )
 # Rooms of commands stand on these.
@@ -32,7 +32,6 @@ BELOW = (
 ALLOWED: dict[str, tuple[str, ...]] = {
     "facecycle.api": (),
     "facecycle.cache": (),
-    "facecycle.device": (),
     "facecycle.errors": (),
     "facecycle.pages": (),
     "facecycle.seeds": (),

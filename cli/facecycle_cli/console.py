@@ -82,7 +82,6 @@ class Progress:
         self._total = 0
         self._first = 0
         self._started = self._printed = time.monotonic()
-        self._rate = 0.0
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -98,10 +97,11 @@ class Progress:
         else:
             say(f"stage {name}: {total} steps" + (f", continuing after {first}" if first else ""))
 
-    def step(self, name: str, done: int, metrics: dict[str, float]) -> None:
+    def step(self, name: str, done: int, losses: dict[str, float], images_per_second: float) -> None:
         """A step was taken."""
-        self._rate = metrics.get("images_per_second", self._rate)
-        text = _metrics(metrics, self._rate)
+        text = (
+            " ".join(f"{label} {value:.3f}" for label, value in losses.items()) + f"  {images_per_second:.0f} images/s"
+        )
         if self._bar is not None:
             self._bar.update(self._task, completed=done, metrics=text)
             return
@@ -114,13 +114,6 @@ class Progress:
     def note(self, text: str) -> None:
         """Something worth knowing happened."""
         say(text)
-
-
-def _metrics(metrics: dict[str, float], rate: float) -> str:
-    from facecycle.pretraining.run_folder import NO_LOSSES
-
-    shown = [f"{k} {v:.3f}" for k, v in metrics.items() if k not in NO_LOSSES and "/" not in k]
-    return " ".join(shown) + f"  {rate:.0f} images/s"
 
 
 def show_table(title: str, titles: list[str], rows: list[list[str]], text: int = 1) -> None:

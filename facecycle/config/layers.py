@@ -156,7 +156,7 @@ def resolve(layers: Iterable[Layer]) -> RunConfig:
     """Lay the layers over each other and validate the result.
 
     Raises:
-        ConfigError: all wrong keys and values at once, each with where it came from.
+        ConfigError: all wrong keys and values at once, each with where it came from; or keys that fit no stage.
     """
     layers = list(layers)
     values: dict[str, Any] = {}
@@ -164,10 +164,12 @@ def resolve(layers: Iterable[Layer]) -> RunConfig:
         _refuse_unwritable(origin, layer)
         values = _merge(values, layer)
     try:
-        return RunConfig.model_validate(_without_removed(values))
+        config = RunConfig.model_validate(_without_removed(values))
     except ValidationError as error:
         lines = [_explain(e, layers) for e in error.errors()]
         raise ConfigError("\n".join(lines), hint="`docs/configuration.md` lists every key.") from error
+    _ = config.trained_stages  # refuses keys that fit no stage
+    return config
 
 
 def _explain(error: Any, layers: list[Layer]) -> str:

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import itertools
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from facecycle.errors import ConfigError
+
+TAKEN_ON_RESUME = "taken on resume"
+"""Marks a key of a run whose new value a resumed run takes; another value of any other key is refused."""
 
 
 class _Model(BaseModel):
@@ -126,7 +131,7 @@ class RunConfig(_Model):
     """Side of the training images, in pixels."""
     pairs: int = Field(16, ge=1)
     """Pairs in a batch of all processes together; a batch holds twice as many images."""
-    accumulate: int = Field(1, ge=1)
+    accumulate: Annotated[int, TAKEN_ON_RESUME] = Field(1, ge=1)
     """Passes that a process computes its pairs of a batch in, one after the other, to need less memory."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     """`auto` is bfloat16 autocast on a GPU and float32 elsewhere. bfloat16 is approximate, by some percent."""
@@ -144,21 +149,61 @@ class RunConfig(_Model):
     """Augmentation of the training images."""
     stages: dict[str, StageConfig] = Field(min_length=1)
     """Stages in the order they run."""
-    log_every: int = Field(10, ge=1)
+    cycle: str = "both"
+    """Train the stages of this cycle alone: `expression` (facial motion: de-expression, re-expression) or `identity`
+    (de-identity, re-identity). `both` trains every stage."""
+    steps: int | None = Field(None, ge=1)
+    """Length of every stage, in steps; beats what a stage says of its own length."""
+    perceptual: str = "auto"
+    """Network of every perceptual loss: a timm backbone, `random` for untrained weights, or `none` to drop the losses.
+    It beats what a loss says of its own network; `auto` leaves that as it is."""
+    log_every: Annotated[int, TAKEN_ON_RESUME] = Field(10, ge=1)
     """Steps between two lines of metrics."""
-    sample_every: int = Field(200, ge=1)
+    sample_every: Annotated[int, TAKEN_ON_RESUME] = Field(200, ge=1)
     """Steps between two sample grids."""
-    checkpoint_every: int = Field(500, ge=1)
+    checkpoint_every: Annotated[int, TAKEN_ON_RESUME] = Field(500, ge=1)
     """Steps between two checkpoints; the end of a stage always writes one."""
-    keep: int | None = Field(None, ge=1)
+    keep: Annotated[int | None, TAKEN_ON_RESUME] = Field(None, ge=1)
     """Newest checkpoints that are kept, ends of stages included; none keeps all."""
-    workers: int = Field(0, ge=0)
+    workers: Annotated[int, TAKEN_ON_RESUME] = Field(0, ge=0)
     """Processes that prepare batches ahead, 0 for a thread of the run's own; the batches do not depend on it."""
-    bad_share: float = Field(0.5, ge=0, le=1)
+    bad_share: Annotated[float, TAKEN_ON_RESUME] = Field(0.5, ge=0, le=1)
     """Share of the frames read that may be unreadable before the run stops."""
-    non_finite_limit: int = Field(10, ge=1)
+    non_finite_limit: Annotated[int, TAKEN_ON_RESUME] = Field(10, ge=1)
     """Steps in a row whose loss may be non-finite before the run stops; each is skipped."""
 
-    def of_stage(self, stage: StageConfig) -> RunConfig:
-        """Return this configuration with the number of pairs that a stage trains on."""
-        return self.model_copy(update={"pairs": stage.pairs or self.pairs})
+    @field_validator("perceptual", mode="before")
+    @classmethod
+    def _none_is_a_choice(cls, network: Any) -> Any:
+        return "none" if network is None else network
+
+    @property
+    def trained_stages(self) -> dict[str, StageConfig]:
+        """The stages that are trained, in their order, with what `cycle`, `steps` and `perceptual` say of them.
+
+        Raises:
+            ConfigError: no stage trains the cycle, or the network is for perceptual losses that no trained stage has.
+        """
+        stages = {name: stage for name, stage in self.stages.items() if self.cycle in {"both", stage.cycle}}
+        if not stages:
+            known = ", ".join(f"{name} ({stage.cycle})" for name, stage in self.stages.items())
+            raise ConfigError(f"cycle = {self.cycle!r}: no stage trains that cycle", hint=f"Stages: {known}.")
+        losses = [loss.name for stage in stages.values() for loss in stage.losses.values()]
+        if self.perceptual not in {"auto", "none"} and "perceptual" not in losses:
+            raise ConfigError(
+                f"perceptual = {self.perceptual!r}: the preset {self.preset!r} has no perceptual loss",
+                hint="Use --preset base, or add one: --set stages.expression.losses.perceptual.name=perceptual "
+                "--set stages.expression.losses.perceptual.views.reconstruction=1",
+            )
+        return {name: self._as_trained(stage) for name, stage in stages.items()}
+
+    def _as_trained(self, stage: StageConfig) -> StageConfig:
+        losses = {}
+        for label, loss in stage.losses.items():
+            if loss.name == "perceptual" and self.perceptual != "auto":
+                if self.perceptual == "none":
+                    continue
+                network = {"pretrained": False} if self.perceptual == "random" else {"network": self.perceptual}
+                loss = loss.model_copy(update={"options": {**loss.options, **network}})
+            losses[label] = loss
+        return stage.model_copy(update={"losses": losses, "steps": self.steps or stage.steps})

@@ -95,7 +95,8 @@ class Batches:
         world: int = 1,
     ) -> None:
         self.data = data
-        self.visits = Visits(len(data.tracks), config.pairs, config.seed, stage_name, data.shards, rank, world)
+        self.pairs = stage.pairs or config.pairs
+        self.visits = Visits(len(data.tracks), self.pairs, config.seed, stage_name, data.shards, rank, world)
         self.config = config
         self.stage_name = stage_name
         self.stage = stage
@@ -159,11 +160,11 @@ class Batches:
         config, data = self.config, self.data
         again = [attempt] if attempt else []
         generator = seeded("batch", config.seed, self.stage_name, step, *again)
-        place = step + attempt * steps_per_epoch(len(data.tracks), config.pairs)
+        place = step + attempt * steps_per_epoch(len(data.tracks), self.pairs)
         tracks, (pools, _) = self.visits.of(place), self.visits.pools(place)
         mine = slice(self.visits.rank * len(tracks), (self.visits.rank + 1) * len(tracks))
-        of_pairs = torch.rand(config.pairs, PAIR_DRAWS, generator=generator)[mine]
-        of_images = torch.rand(DRAWS, 2, config.pairs, generator=generator)[..., mine].flatten(1)
+        of_pairs = torch.rand(self.pairs, PAIR_DRAWS, generator=generator)[mine]
+        of_images = torch.rand(DRAWS, 2, self.pairs, generator=generator)[..., mine].flatten(1)
         index = sample_pairs(data.tracks, tracks, self.stage.pairing, self.stage.mirror_pair, of_pairs, pools)
         return index, of_images
 

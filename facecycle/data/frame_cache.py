@@ -22,14 +22,10 @@ _limit = [4.0 * 1024**3]
 
 
 @contextlib.contextmanager
-def limit(gigabytes: float | None) -> Iterator[None]:
-    """Bound what data sets keep of the frames they read meanwhile, on the disk or in memory.
-
-    Args:
-        gigabytes: 0 keeps nothing; None leaves the bound as it is.
-    """
+def limit(gigabytes: float) -> Iterator[None]:
+    """Bound what data sets keep of the frames they read meanwhile, on the disk or in memory; 0 keeps nothing."""
     before = _limit[0]
-    _limit[0] = before if gigabytes is None else gigabytes * 1024**3
+    _limit[0] = gigabytes * 1024**3
     try:
         yield
     finally:

@@ -9,13 +9,14 @@ ICCV 2021, arXiv 2108.03427.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from pydantic import Field
-from torch import Tensor, nn
+from torch import Tensor, distributed, nn
 
 from facecycle.api import Options as BaseOptions
 from facecycle.api import Pairs, Parts, View, Views
-from facecycle.method.batch import batch_mean
 from facecycle.method.decoders import Generator, MotionDecoder, Renormalizer, backflow
 from facecycle.method.encoder import CodeEncoder
 
@@ -47,6 +48,32 @@ def swap_halves(x: Tensor) -> Tensor:
     """Exchange the two halves of a batch (2P, ...); doing it twice gives x back."""
     first, second = x.chunk(2)
     return torch.cat([second, first])
+
+
+class _SumOverProcesses(torch.autograd.Function):
+    """The sum of every process's tensor; each gets the sum of the gradients. Torch deprecates its own function."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        total = x.clone(memory_format=torch.contiguous_format)
+        distributed.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        return _SumOverProcesses.forward(ctx, gradient)
+
+
+def batch_mean(x: Tensor) -> Tensor:
+    """Return the mean (1, ...) over the images of x (B, ...), of all processes that train together.
+
+    Gradients reach the images of all of them.
+    """
+    mean = x.mean(dim=0, keepdim=True)
+    if not (distributed.is_available() and distributed.is_initialized()):
+        return mean
+    exact = mean.to(torch.promote_types(mean.dtype, torch.float32))
+    return _SumOverProcesses.apply(exact) / distributed.get_world_size()
 
 
 class FaceCycle(nn.Module):

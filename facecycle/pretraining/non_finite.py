@@ -1,4 +1,4 @@
-"""A loss that is not finite: what a skipped step must not move, and a batch kept to look into it.
+"""A loss that is not finite: its batch and networks are kept, to look into it.
 
 `python -m facecycle.pretraining.non_finite RUN/non_finite/STAGE-STEP` computes the losses of such a batch again.
 """
@@ -7,11 +7,10 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
@@ -21,31 +20,12 @@ from facecycle.atomic import write_text
 from facecycle.checkpoints import model_file
 from facecycle.errors import CheckpointError, FacecycleError, RunError
 from facecycle.networks import load
-from facecycle.pretraining.objective import Objective
-from facecycle.pretraining.step import training_step
+from facecycle.pretraining.step import Objective, select_trainable, training_step
 
 FOLDER = "non_finite"
 BATCH = "batch.safetensors"
 RECORD = "batch.json"
 NAMED = 3
-
-
-class KeptBuffers:
-    """The buffers of networks, such as batch norm's running statistics, as they were before a step's forward pass."""
-
-    def __init__(self, networks: Iterable[nn.Module]) -> None:
-        self._live = list({id(b): b for network in networks for b in network.buffers()}.values())
-        self._kept = [torch.empty_like(b) for b in self._live]
-
-    def keep(self) -> None:
-        """Remember them."""
-        for kept, live in zip(self._kept, self._live, strict=True):
-            kept.copy_(live)
-
-    def restore(self) -> None:
-        """Put back what was remembered."""
-        for kept, live in zip(self._kept, self._live, strict=True):
-            live.copy_(kept)
 
 
 def stop(
@@ -102,14 +82,11 @@ def replay(folder: Path) -> dict[str, float]:
         raise CheckpointError(f"{folder} holds no batch of a run that stopped: {error}") from error
     loaded = load(folder / model_file.MODEL)
     config, method = loaded.checkpoint.config, loaded.method
-    stage = config.stages[name]
-    for network in method.trainable(stage.cycle):
-        network.requires_grad_(True).train()
-    objective = Objective(stage, name, method, torch.device("cpu"), config.seed)
+    objective = Objective(config, name, method)
+    parameters = select_trainable(method, objective.cycle)
     losses, _ = training_step(method, objective, pairs, config, step, process, approximate)
-    gradients = [p.grad for p in method.parameters() if p.grad is not None]
-    values = {label: value.item() for label, value in losses.items()}
-    return {**values, "gradient_norm": nn.utils.get_total_norm(gradients).item()}
+    norm = nn.utils.get_total_norm(p.grad for p in parameters if p.grad is not None)
+    return {**{label: value.item() for label, value in losses.items()}, "gradient_norm": norm.item()}
 
 
 if __name__ == "__main__":

@@ -4,43 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from facecycle.checkpoints.folders import all_folders, damage, latest_folder, point_latest, set_aside
 from facecycle.config.layers import Layer, file_layer
-from facecycle.config.settings import RunConfig
+from facecycle.config.settings import TAKEN_ON_RESUME, RunConfig
 from facecycle.errors import CheckpointError, ConfigError
 from facecycle.pretraining.run_folder import CONFIG
-
-WHEN_ASKED_FOR: dict[str, Literal["take", "refuse"]] = {
-    "preset": "refuse",
-    "seed": "refuse",
-    "size": "refuse",
-    "pairs": "refuse",
-    "accumulate": "take",
-    "precision": "refuse",
-    "compile": "refuse",
-    "method": "refuse",
-    "encoder": "refuse",
-    "warper": "refuse",
-    "data": "refuse",
-    "augmentation": "refuse",
-    "stages": "refuse",
-    "log_every": "take",
-    "sample_every": "take",
-    "checkpoint_every": "take",
-    "keep": "take",
-    "workers": "take",
-    "bad_share": "take",
-    "non_finite_limit": "take",
-}
-"""What becomes of another value of a key: taken where it leaves the mathematics alone, else refused.
-
-Passes (`accumulate`) are taken too, as another number of processes is: both leave the batch what it is, and neither
-the noise nor batch norm.
-
-What the new command does not mention is kept, whatever the defaults are by then.
-"""
 
 
 def own_layers(run: Path, preset: str | None) -> list[Layer]:
@@ -59,11 +29,16 @@ def own_layers(run: Path, preset: str | None) -> list[Layer]:
 def continued(kept: RunConfig, asked: RunConfig, run: Path) -> RunConfig:
     """Return the configuration that a run goes on with: its own, with what may be taken from the command.
 
+    A key is taken where it leaves the mathematics alone, see `TAKEN_ON_RESUME`. Passes (`accumulate`) are taken too, as
+    another number of processes is: both leave the batch what it is, but neither the noise nor batch norm. What the
+    command does not mention is kept, whatever the defaults are by then.
+
     Raises:
         ConfigError: names each setting that may not change, its value in the run, and the one asked for.
     """
     before, after = kept.model_dump(mode="json"), asked.model_dump(mode="json")
-    refused = [key for key, fate in WHEN_ASKED_FOR.items() if fate == "refuse" and before[key] != after[key]]
+    fields = RunConfig.model_fields.items()
+    refused = [k for k, field in fields if TAKEN_ON_RESUME not in field.metadata and before[k] != after[k]]
     if refused:
         lines = [line for key in refused for line in _changes(key, before[key], after[key])]
         raise ConfigError(

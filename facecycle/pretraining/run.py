@@ -4,38 +4,36 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import math
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 
 from facecycle import distributed
-from facecycle.api import Pairs
 from facecycle.checkpoints import model_file
 from facecycle.config.settings import RunConfig, StageConfig
 from facecycle.data.batches import Batches, FrameTally, sum_of
 from facecycle.data.joined import JoinedTracks, build_tracks
 from facecycle.data.pairs import steps_per_epoch
-from facecycle.device import computes_bfloat16
 from facecycle.errors import ConfigError, FacecycleError
 from facecycle.networks import build_method, choose_device, provenance
 from facecycle.pictures import contact_sheet, panel_pixels, write_png
 from facecycle.pretraining import non_finite
-from facecycle.pretraining.monitor import Listener, Monitor, deviations
-from facecycle.pretraining.objective import Objective, check_losses
+from facecycle.pretraining.optimizer import learning_rate, make_optimizer, optimizer_tensors, restore_optimizer
 from facecycle.pretraining.resume import newest_whole
-from facecycle.pretraining.run_folder import RunFolder
-from facecycle.pretraining.schedule import (
-    learning_rate,
-    make_optimizer,
-    optimizer_tensors,
-    restore_optimizer,
-    stage_steps,
+from facecycle.pretraining.run_folder import Listener, Monitor, RunFolder
+from facecycle.pretraining.step import (
+    KeptBuffers,
+    Objective,
+    check_losses,
+    computes_bfloat16,
+    select_trainable,
+    take_step,
 )
-from facecycle.pretraining.signals import stop_requests
-from facecycle.pretraining.step import training_step
 from facecycle.seeds import seeded
 
 SAMPLES = 8
@@ -73,8 +71,7 @@ class Pretraining:
         _check_shares(config)
         self.data: JoinedTracks = build_tracks(config)
         method = build_method(config, weights_follow=weights_follow)
-        for name, stage in config.stages.items():  # a mistake in the last one is not found hours later
-            check_losses(name, stage, method)
+        check_losses(config, method)  # a mistake in the last stage is not found hours later
         # Convolutions over channels-last tensors are faster on CPUs and GPUs alike.
         placed = distributed.sync_batch_norm(method).to(self.device)
         self.method: Any = placed.to(memory_format=torch.channels_last)
@@ -136,18 +133,14 @@ class Pretraining:
         self._optimizer_state, state = model_file.read_resume(folder)
         self.position = Position(**state["position"])
         if distributed.is_main():  # the others count on from nothing: a checkpoint holds the sum
-            self.frames = FrameTally(**state.get("frames", {}), names=dict(state["bad_frames"]))
-        had, has = (
-            (state.get("processes", 1), found.config.accumulate),
-            (distributed.world_size(), self.config.accumulate),
-        )
+            self.frames = FrameTally(**state["frames"])
+        had, has = (state["processes"], found.config.accumulate), (distributed.world_size(), self.config.accumulate)
         if had != has:
             before, now = (f"{count} processes of {passes} passes" for count, passes in (had, has))
             self.listener.note(f"the run had {before} and goes on with {now}: it will not be the same to the last bit")
-        self.skipped_steps = state.get("skipped_steps", 0)
+        self.skipped_steps = state["skipped_steps"]
         self.trained = set(found.trained)
-        self.parent = found.metadata.get("parent", "")
-        self.licence = found.metadata.get("licence", self.licence)
+        self.parent, self.licence = found.metadata["parent"], found.metadata["licence"]
 
     def run(self) -> Outcome:
         """Run what is left of every stage.
@@ -156,7 +149,7 @@ class Pretraining:
             RunError: the loss stayed non-finite, or the disk refuses.
             DataError: too many frames cannot be read.
         """
-        stages = list(self.config.stages.items())
+        stages = list(self.config.trained_stages.items())
         try:
             self.folder.open_logs(self.position.total_steps)
             with stop_requests(insist=distributed.world_size() == 1) as received:
@@ -172,26 +165,25 @@ class Pretraining:
         return Outcome(model, self._all_frames().names, self.skipped_steps, self._stopped_by or None)
 
     def _run_stage(self, name: str, stage: StageConfig, received: list[int]) -> None:
-        config = self.config.of_stage(stage)
-        epoch = steps_per_epoch(len(self.data.tracks), config.pairs)
-        total = stage_steps(stage, epoch)
-        objective = Objective(stage, name, self.method, self.device, self.config.seed)
-        optimizer = make_optimizer(stage.optimizer, self._select_trainable(stage))
+        objective = Objective(self.config, name, self.method)
+        optimizer = make_optimizer(stage.optimizer, select_trainable(self.method, stage.cycle))
         model = distributed.data_parallel(self.method)
-        buffers = non_finite.KeptBuffers(self.method.trainable(stage.cycle))
+        buffers = KeptBuffers(self.method, stage.cycle)
         if self._optimizer_state:
             restore_optimizer(optimizer, self._optimizer_state)
             self._optimizer_state = {}
         rank, world = distributed.rank(), distributed.world_size()
-        batches = Batches(self.data, config, name, stage, self.frames, rank, world)
+        batches = Batches(self.data, self.config, name, stage, self.frames, rank, world)
+        epoch = steps_per_epoch(len(self.data.tracks), batches.pairs)
+        total = stage.steps or (stage.epochs or 0) * epoch  # a configuration has one of the two
         self.listener.stage(name, self.position.step, total)
-        monitor = Monitor(name, config, self.folder, self.listener)
+        monitor = Monitor(name, self.config, batches.pairs, self.folder, self.listener)
         for step, pairs in batches.iterate(self.position.step, total):
             if step % self.config.log_every == 0:
                 monitor.judge(self._all_frames())
             optimizer.param_groups[0]["lr"] = learning_rate(stage.optimizer, step, total, epoch)
             buffers.keep()
-            metrics = self._step(step, model, objective, optimizer, pairs)
+            metrics = take_step(model, objective, optimizer, pairs, self.config, step, self.approximate)
             if metrics is None:
                 buffers.restore()
                 self.skipped_steps += 1
@@ -199,9 +191,8 @@ class Pretraining:
                 self.trained.add(stage.cycle)
             monitor.after_step(step, self.position.total_steps, metrics, self.skipped_steps, batches.waited)
             if monitor.stuck:
-                record = {"stage": name, "step": step, "seed": self.config.seed, "bfloat16": self.approximate}
-                record["process"] = rank
-                record["images"] = batches.names(step)
+                record = {"stage": name, "step": step, "bfloat16": self.approximate}
+                record |= {"process": rank, "images": batches.names(step)}
                 raise non_finite.stop(
                     self.folder.path, self.method, self._metadata(), pairs, record, monitor.non_finite
                 )
@@ -217,30 +208,6 @@ class Pretraining:
                 return
         self.position = Position(self.position.stage + 1, 0, self.position.total_steps)
         self._save(None)
-
-    def _select_trainable(self, stage: StageConfig) -> list[nn.Parameter]:
-        """Let gradients and running statistics move in the cycle's networks only."""
-        self.method.requires_grad_(False).eval()
-        chosen: dict[int, nn.Parameter] = {}
-        for module in self.method.trainable(stage.cycle):
-            module.requires_grad_(True).train()
-            chosen.update((id(p), p) for p in module.parameters())
-        return list(chosen.values())
-
-    def _step(
-        self, step: int, model: nn.Module, objective: Objective, optimizer: torch.optim.Optimizer, pairs: Pairs
-    ) -> dict[str, float] | None:
-        """Take one step; returns its metrics, or None where the loss was not finite and nothing moved."""
-        optimizer.zero_grad(set_to_none=True)
-        losses, views = training_step(model, objective, pairs, self.config, step, distributed.rank(), self.approximate)
-        norm = nn.utils.get_total_norm(
-            p.grad for g in optimizer.param_groups for p in g["params"] if p.grad is not None
-        )
-        values = dict(zip(losses, distributed.reduce_mean(torch.stack(list(losses.values()))).tolist(), strict=True))
-        if not (math.isfinite(values["total"]) and math.isfinite(norm.item())):
-            return None
-        optimizer.step()
-        return {**values, "gradient_norm": norm.item(), "lr": optimizer.param_groups[0]["lr"], **deviations(views)}
 
     def _write_samples(self, name: str, batches: Batches, wanted: frozenset[str]) -> None:
         """Write a grid of the first faces of the stage's first batch, so that grids can be compared.
@@ -283,8 +250,7 @@ class Pretraining:
             return
         state = {
             "position": dataclasses.asdict(self.position),
-            "frames": {"read": frames.read, "bad": frames.bad},
-            "bad_frames": frames.names,
+            "frames": dataclasses.asdict(frames),
             "skipped_steps": self.skipped_steps,
             "processes": distributed.world_size(),
         }
@@ -297,14 +263,38 @@ class Pretraining:
 def _check_shares(config: RunConfig) -> None:
     """Raise `ConfigError` where the pairs of a batch cannot be dealt to the processes, and to their passes."""
     shares = distributed.world_size() * config.accumulate
-    of_stages = {f"stages.{name}.pairs": stage.pairs for name, stage in config.stages.items()}
-    used = {key: pairs for key, pairs in of_stages.items() if pairs is not None}
-    if len(used) < len(of_stages):
-        used["pairs"] = config.pairs
-    for key, pairs in used.items():
+    for name, stage in config.trained_stages.items():
+        key, pairs = ("pairs", config.pairs) if stage.pairs is None else (f"stages.{name}.pairs", stage.pairs)
         if pairs % shares:
             raise ConfigError(
                 f"{key} = {pairs} cannot be shared out evenly: {distributed.world_size()} processes of "
                 f"{config.accumulate} passes each (accumulate)",
                 hint=f"Set {key} to a multiple of {shares}.",
             )
+
+
+@contextmanager
+def stop_requests(insist: bool) -> Iterator[list[int]]:
+    """Collect SIGTERM and SIGINT instead of dying from them.
+
+    Args:
+        insist: a second one kills as usual. Under a launcher it may be the first one once more, passed on.
+    """
+    received: list[int] = []
+    if threading.current_thread() is not threading.main_thread():
+        yield received  # signals belong to the main thread
+        return
+    previous = {s: signal.getsignal(s) for s in (signal.SIGTERM, signal.SIGINT)}
+
+    def note(number: int, frame: Any) -> None:
+        received.append(number)
+        if insist:
+            signal.signal(number, previous[signal.Signals(number)])
+
+    for number in previous:
+        signal.signal(number, note)
+    try:
+        yield received
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)

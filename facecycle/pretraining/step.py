@@ -1,17 +1,147 @@
-"""The losses of one batch and their gradients: what a training step computes before the optimizer moves anything."""
+"""A training step: the memory and numbers it computes in, its losses and their gradients, and what it moves."""
 
 from __future__ import annotations
 
+import ctypes
+import math
+import sys
+from collections import defaultdict
 from contextlib import nullcontext
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from facecycle import distributed
-from facecycle.api import Pairs, Views
+from facecycle import distributed, registry
+from facecycle.api import Loss, Method, Pairs, Views
 from facecycle.config.settings import RunConfig
-from facecycle.pretraining.objective import Objective
+from facecycle.errors import ConfigError, did_you_mean
 from facecycle.seeds import seeded
+
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
+
+
+def keep_pages() -> None:
+    """Have glibc keep freed memory for the next step instead of giving it back; without glibc, do nothing.
+
+    A step frees what it took, and the next one takes as much again: on a CPU, a tenth to a fifth of its time goes
+    into pages that the system clears (`benchmarks/training.py`). Kept memory lies in pieces, which costs a part of it.
+    """
+    if sys.platform == "linux" and (mallopt := getattr(ctypes.CDLL(None), "mallopt", None)):
+        # Older versions refuse more than 32 MiB. Setting the other alone would make them map every tensor anew.
+        if mallopt(M_MMAP_THRESHOLD, 2**30) or mallopt(M_MMAP_THRESHOLD, 2**25):
+            mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
+
+
+def computes_bfloat16() -> bool:
+    """Tell whether this machine has instructions for bfloat16; without them it takes longer than float32."""
+    if torch.cuda.is_available():
+        return True
+    known = getattr(torch.cpu, "get_capabilities", None)  # older versions of torch lack it
+    features = known() if known else {}
+    return any(features.get(name) for name in ("amx_bf16", "avx512_bf16", "bf16"))
+
+
+def select_trainable(method: Any, cycle: str) -> list[nn.Parameter]:
+    """Let gradients and running statistics move in the cycle's networks only; return their parameters."""
+    method.requires_grad_(False).eval()
+    chosen: dict[int, nn.Parameter] = {}
+    for network in method.trainable(cycle):
+        network.requires_grad_(True).train()
+        chosen.update((id(p), p) for p in network.parameters())
+    return list(chosen.values())
+
+
+class KeptBuffers:
+    """The buffers of what a cycle trains, such as batch norm's running statistics, before a step's forward pass."""
+
+    def __init__(self, method: Method, cycle: str) -> None:
+        self._live = list({id(b): b for network in method.trainable(cycle) for b in network.buffers()}.values())
+        self._kept = [torch.empty_like(b) for b in self._live]
+
+    def keep(self) -> None:
+        """Remember them."""
+        for kept, live in zip(self._kept, self._live, strict=True):
+            kept.copy_(live)
+
+    def restore(self) -> None:
+        """Put back what was remembered."""
+        for kept, live in zip(self._kept, self._live, strict=True):
+            live.copy_(kept)
+
+
+@dataclass(frozen=True)
+class _Term:
+    loss: Loss
+    weight: float
+    views: dict[str, float]
+
+
+class Objective:
+    """The losses of one stage, applied to the views that its configuration names.
+
+    Attributes:
+        stage, cycle: the names of the stage, and of the method's cycle that it trains.
+        wanted: the views that some loss looks at.
+    """
+
+    def __init__(self, config: RunConfig, stage: str, method: Any) -> None:
+        """Build the losses where the method's networks are; the run's seed decides on weights that some draw."""
+        settings = config.trained_stages[stage]
+        self.stage, self.cycle = stage, settings.cycle
+        self.terms: dict[str, _Term] = {}
+        for label, chosen in settings.losses.items():
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(config.seed)
+                loss = registry.build("loss", chosen.name, chosen.options)
+            if isinstance(loss, nn.Module):
+                loss.to(next(method.parameters()).device)
+            self.terms[label] = _Term(loss, chosen.weight, dict(chosen.views))
+        self.wanted = frozenset(view for term in self.terms.values() for view in term.views)
+
+    def __call__(self, views: Views) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return the weighted total, and each loss's sum over its weighted views, both with gradients."""
+        sums = {label: _sum_over_views(term, views) for label, term in self.terms.items()}
+        total = torch.stack([term.weight * sums[label] for label, term in self.terms.items()]).sum()
+        return total, sums
+
+
+def _sum_over_views(term: _Term, views: Views) -> Tensor:
+    # Views with one target go through the loss together: it looks at the target once.
+    by_target: dict[str, list[str]] = defaultdict(list)
+    for name in term.views:
+        by_target[views.views[name].target if term.loss.needs_target else ""].append(name)
+    parts = []
+    for target, names in by_target.items():
+        predictions = torch.stack([views.views[name].prediction for name in names])
+        values = term.loss(predictions, views.targets[target] if target else None)
+        weights = torch.tensor([term.views[name] for name in names]).to(values)
+        parts.append((values * weights).sum())
+    return torch.stack(parts).sum()
+
+
+def check_losses(config: RunConfig, method: Method) -> None:
+    """Refuse a stage without losses, and losses whose plugin, options or views do not exist, or that look at no view.
+
+    Raises:
+        ConfigError, PluginError: names the loss and the view.
+    """
+    for name, stage in config.trained_stages.items():
+        known = method.view_names[stage.cycle]
+        for label, loss in stage.losses.items():
+            registry.configure("loss", loss.name, loss.options)
+            key = f"stages.{name}.losses.{label}"
+            if not loss.views:
+                raise ConfigError(f"{key} looks at no view", hint=f"Remove it: {key}=none")
+            for view in loss.views:
+                if view not in known:
+                    raise ConfigError(
+                        f"{key}.views.{view}: the {stage.cycle} cycle has no such view",
+                        hint=did_you_mean(view, known) or f"Views: {', '.join(sorted(known))}.",
+                    )
+        if not stage.losses:
+            raise ConfigError(f"stages.{name} has no loss left to train with")
 
 
 def training_step(
@@ -48,17 +178,46 @@ def training_step(
             torch.compiler.cudagraph_mark_step_begin()
         with distributed.no_sync(model) if number < len(passes) else nullcontext():
             with torch.autocast(device.type, torch.bfloat16, enabled=approximate):
-                views = model(_on(Pairs(*part), device), objective.cycle, objective.wanted, noise)
+                # A GPU copies from pinned memory while it computes, and changes the layout itself.
+                placed = (x.to(device, non_blocking=True) for x in part)
+                there = Pairs(*(x.contiguous(memory_format=torch.channels_last) for x in placed))
+                views = model(there, objective.cycle, objective.wanted, noise)
                 total, sums = objective(views)
             (total / len(passes)).backward()
         losses.append(torch.stack([total, *sums.values()]).detach())
     means = torch.stack(losses).mean(0)
-    named = dict(zip(["total", *sums], means, strict=True))
-    named["total"] = means[0]  # whatever a loss of the configuration is called
-    return named, views
+    # A loss of the configuration may be called `total` too.
+    return dict(zip(["total", *sums], means, strict=True)) | {"total": means[0]}, views
 
 
-def _on(pairs: Pairs, device: torch.device) -> Pairs:
-    # A GPU copies from pinned memory while it computes, and changes the layout itself.
-    first, second = (x.to(device, non_blocking=True) for x in (pairs.first, pairs.second))
-    return Pairs(*(x.contiguous(memory_format=torch.channels_last) for x in (first, second)))
+def take_step(
+    model: nn.Module,
+    objective: Objective,
+    optimizer: torch.optim.Optimizer,
+    pairs: Pairs,
+    config: RunConfig,
+    step: int,
+    approximate: bool,
+) -> dict[str, float] | None:
+    """Take a `training_step` and move what it trains.
+
+    Returns:
+        The total and the losses first, all means over the processes, then what else was measured; None where the loss
+        or its gradient was not finite and the optimizer moved nothing.
+    """
+    optimizer.zero_grad(set_to_none=True)
+    losses, views = training_step(model, objective, pairs, config, step, distributed.rank(), approximate)
+    norm = nn.utils.get_total_norm(p.grad for g in optimizer.param_groups for p in g["params"] if p.grad is not None)
+    values = dict(zip(losses, distributed.reduce_mean(torch.stack(list(losses.values()))).tolist(), strict=True))
+    if not (math.isfinite(values["total"]) and math.isfinite(norm.item())):
+        return None
+    optimizer.step()
+    return {**values, "gradient_norm": norm.item(), "lr": optimizer.param_groups[0]["lr"], **deviations(views)}
+
+
+def deviations(views: Views) -> dict[str, float]:
+    """Return the mean standard deviation of each monitored tensor over a batch, or over a process's part of one."""
+    return {
+        f"deviation/{name}": value.detach().float().std(dim=0, unbiased=False).mean().item()
+        for name, value in views.monitored.items()
+    }

@@ -13,9 +13,10 @@ from typing import Any
 
 from facecycle.atomic import write_text
 from facecycle.checkpoints import model_file
+from facecycle.config.settings import RunConfig
 from facecycle.errors import DataError
 from facecycle.pages import drawable, fill
-from facecycle.pretraining.run_folder import CONFIG, METRICS, NO_LOSSES, RunFolder
+from facecycle.pretraining.run_folder import CONFIG, METRICS, RunFolder
 from facecycle.probing.result import RESULT, Result, read_result
 
 LARGEST_PICTURE = 4 * 1024**2
@@ -160,7 +161,7 @@ def _run(folder: Path) -> Part:
         ("seed", str(config.seed)),
     ]
     lines = _metrics(folder / METRICS)
-    pictures = [_picture("losses", loss_curves(lines))] if lines else []
+    pictures = [_picture("losses", loss_curves(lines, config))] if lines else []
     for path in sorted((folder / "samples").glob("*.png"))[-1:]:
         pictures += _pictures(path)
     return {"name": folder.name, "facts": facts, "pictures": pictures}
@@ -179,21 +180,22 @@ def _metrics(path: Path) -> list[dict[str, Any]]:
     return lines
 
 
-def loss_curves(lines: list[dict[str, Any]]) -> bytes:
+def loss_curves(lines: list[dict[str, Any]], config: RunConfig) -> bytes:
     """Draw the losses of a run against its steps, one panel per stage; returns a PNG."""
     from matplotlib.figure import Figure
 
     stages = list(dict.fromkeys(str(line.get("stage")) for line in lines))[:MOST]
-    hidden = {"stage", "step", *NO_LOSSES}
+    losses = {"total", *(label for stage in config.stages.values() for label in stage.losses)}
     figure = Figure(figsize=(4.5 * len(stages), 3.5), layout="constrained")
     for axes, stage in zip(figure.subplots(1, len(stages), squeeze=False)[0], stages, strict=True):
         mine = [line for line in lines if str(line.get("stage")) == stage]
-        for name in sorted({k for line in mine for k in line} - hidden)[:MOST]:
+        for name in sorted({k for line in mine for k in line} & losses)[:MOST]:
             points = [(line["step"], line[name]) for line in mine if isinstance(line.get(name), float)]
-            if points and "/" not in name:
+            if points:
                 axes.plot(*zip(*points, strict=True), label=drawable(name), linewidth=1)
         axes.set(xlabel="step", title=drawable(stage))
-        axes.legend(fontsize=7)
+        if axes.lines:
+            axes.legend(fontsize=7)
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=100)
     return buffer.getvalue()

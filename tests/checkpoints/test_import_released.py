@@ -98,7 +98,7 @@ def test_the_identity_cycle_is_trained_on_top_of_a_file_of_stage_1(
     import_released(tmp_path / "one.tar", tmp_path / "one.safetensors")
     for number in range(4):
         picture(tmp_path / "faces" / "ab"[number % 2] / f"{number}.png", number)
-    flags = ["--preset", "paper", "--stage", "identity", "--perceptual", "none", "--set", "pairs=1", "--steps", 1]
+    flags = ["--preset", "paper", "--cycle", "identity", "--perceptual", "none", "--set", "pairs=1", "--steps", 1]
     result = command("pretrain", *flags, "--data", "faces", "--from", "one.safetensors", "--out", "run")
     assert result.returncode == 0, result.stderr
     before, after = load_file(tmp_path / "one.safetensors"), load_file(model_file.find(tmp_path / "run"))

@@ -186,16 +186,20 @@ def test_flags_reach_the_stages_and_losses_that_set_adds(
         f"--set=stages.direct.losses.perceptual={added}",
         "--set=stages.later={cycle='identity', steps=1, losses={near={name='l1', views={mean_face=1}}}}",
     ]
-    flags = ["--stage", "expression", "--perceptual", network, "--set=pairs=1", "--steps=1", *SMALL[:1]]
+    flags = ["--cycle", "expression", "--perceptual", network, "--set=pairs=1", "--steps=1", *SMALL[:1]]
     result = command("pretrain", "--data", faces / "tracks", *flags, *settings, "--out", "r")
     assert result.returncode == 0, result.stderr
-    stages = json.loads((tmp_path / "r" / "config.json").read_text())["stages"]
-    assert list(stages) == ["direct", "expression"]
-    perceptual = stages["direct"]["losses"].get("perceptual")
+    config = resolve([file_layer(tmp_path / "r" / "config.json")])
+    assert (config.cycle, config.steps, config.perceptual) == ("expression", 1, network)
+    assert list(config.trained_stages) == ["direct", "expression"]
+    perceptual = config.trained_stages["direct"].losses.get("perceptual")
     if network == "none":
         assert perceptual is None
     else:
-        assert perceptual["options"] == {"network": network, "pretrained": False}
+        assert perceptual is not None
+        assert perceptual.options == {"network": network, "pretrained": False}
+    records = [json.loads(line) for line in (tmp_path / "r" / "metrics.jsonl").read_text().splitlines()]
+    assert [record["stage"] for record in records] == ["direct", "expression"]
 
 
 def test_runs_begun_together_have_folders_of_their_own_and_one_that_fails_leaves_none(
@@ -234,7 +238,7 @@ def test_bad_images_are_skipped_and_named_at_the_end(command: Command, tmp_path:
     cut = tmp_path / "t" / "p0" / "0.jpg"
     cut.write_bytes(cut.read_bytes()[: cut.stat().st_size // 2])
     (tmp_path / "t" / "p1" / "2.jpg").write_text("text")
-    result = command("pretrain", "--data", "t", *SMALL, "--steps", 8, "--stage", "expression", "--out", "r")
+    result = command("pretrain", "--data", "t", *SMALL, "--steps", 8, "--cycle", "expression", "--out", "r")
     assert result.returncode == 0, result.stderr
     assert "p0/0.jpg" in result.stdout
     assert "p1/2.jpg" in result.stdout

@@ -23,9 +23,9 @@ MISTAKES = {
     "preset set last": (["pretrain", "--set", "preset=paper"], ["Use --preset NAME"]),
     "no option's value": (["probe", "--task", "pose", "--data", "a.png", "--option", "folds"], ["--option 'folds'"]),
     "unknown warper": (["pretrain", "--warper", "referense"], ["Did you mean reference"]),
-    "identity alone": (["pretrain", "--stage", "identity"], ["--from"]),
+    "identity alone": (["pretrain", "--cycle", "identity"], ["--from"]),
     "no stage of the cycle": (
-        ["pretrain", "--stage", "identity", "--from", "x", "--set=stages.identity=none"],
+        ["pretrain", "--cycle", "identity", "--from", "x", "--set=stages.identity=none"],
         ["no stage trains that cycle", "direct (expression)"],
     ),
     "folder in use": (

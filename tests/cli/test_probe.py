@@ -166,7 +166,7 @@ def test_the_papers_protocol_runs_on_its_own_data(command: Command, tmp_path: Pa
 
 def test_neutral_faces_are_measured_where_the_truth_is_known(command: Command, tmp_path: Path) -> None:
     tiny = "--set=method.options={width=4, motion_width=16, generator_blocks=1, renormalizer_blocks=1}"
-    trained = command("pretrain", "--stage", "expression", "--steps", 1, "--set=pairs=2", tiny, "--out", "run")
+    trained = command("pretrain", "--cycle", "expression", "--steps", 1, "--set=pairs=2", tiny, "--out", "run")
     assert trained.returncode == 0, trained.stderr
     few = ["--option", "identities=20", "--option", "test_identities=20"]
     result = command("probe", "--task", "neutral", "--checkpoint", "run", "--out", "out", *few)
@@ -191,7 +191,7 @@ def test_codes_are_written_as_parquet(command: Command, tmp_path: Path) -> None:
     import pyarrow.parquet as pq
 
     tiny = "--set=method.options={width=4, motion_width=16, generator_blocks=1, renormalizer_blocks=1}"
-    command("pretrain", "--stage", "expression", "--steps", 1, "--set=pairs=2", tiny, "--out", "run")
+    command("pretrain", "--cycle", "expression", "--steps", 1, "--set=pairs=2", tiny, "--out", "run")
     for number in range(70):
         picture(tmp_path / "faces" / f"{number}.png", number)
     (tmp_path / "faces" / "9.png").write_text("no image")
@@ -214,7 +214,7 @@ def test_codes_are_written_as_parquet(command: Command, tmp_path: Path) -> None:
 
 def test_a_folder_is_shown_as_a_gallery_that_escapes_names(command: Command, tmp_path: Path) -> None:
     tiny = "--set=method.options={width=4, motion_width=16, generator_blocks=1, renormalizer_blocks=1}"
-    command("pretrain", "--stage", "expression", "--steps", 1, "--set=pairs=2", tiny, "--out", "run")
+    command("pretrain", "--cycle", "expression", "--steps", 1, "--set=pairs=2", tiny, "--out", "run")
     for name in ("a&b", "<i>", "c d#1", 'q"'):
         picture(tmp_path / "faces" / f"{name}.png")
     result = command("translate", "faces", "--checkpoint", "run", "--out", "out")

@@ -43,6 +43,44 @@ def test_none_removes_a_stage_a_loss_or_a_view() -> None:
     assert "direct" not in config.stages["expression"].losses["photometric"].views
 
 
+def test_a_cycle_alone_leaves_the_other_stages_out() -> None:
+    config = resolve([*preset_layers("small"), set_layer(["cycle=identity"])])
+    assert list(config.trained_stages) == ["identity"]
+    assert list(config.stages) == ["direct", "expression", "identity"], "what may be trained later is kept"
+    with pytest.raises(ConfigError, match=r"(?s)cycle = 'identity': no stage trains that cycle.*direct \(expression\)"):
+        resolve([*preset_layers("small"), set_layer(["cycle=identity", "stages.identity=none"])])
+
+
+def test_a_key_of_the_whole_run_beats_that_of_a_stage() -> None:
+    config = resolve([*preset_layers("paper"), ("flags", {"steps": 5}), set_layer(["stages.expression.steps=3"])])
+    assert [stage.steps for stage in config.trained_stages.values()] == [5, 5]
+    config = resolve([*preset_layers("paper"), ("flags", {"steps": 5}), set_layer(["steps=4"])])
+    assert [stage.steps for stage in config.trained_stages.values()] == [4, 4]
+    config = resolve([*preset_layers("paper"), ("flags", {"steps": 5}), set_layer(["steps=none"])])
+    assert [stage.steps for stage in config.trained_stages.values()] == [None, None]
+
+
+def test_one_key_names_the_network_of_every_perceptual_loss() -> None:
+    found = {}
+    for network in ("auto", "random", "resnet18", "none"):
+        layers = [*preset_layers("paper"), set_layer([f"perceptual={network}", "stages.identity.losses.ssim=none"])]
+        stages = resolve(layers).trained_stages
+        found[network] = [
+            stage.losses["perceptual"].options for stage in stages.values() if "perceptual" in stage.losses
+        ]
+        assert all(stage.losses["photometric"] for stage in stages.values())
+    assert found == {
+        "auto": [{}] * 2,
+        "random": [{"pretrained": False}] * 2,
+        "resnet18": [{"network": "resnet18"}] * 2,
+    } | {"none": []}
+    own = set_layer(["perceptual=resnet18", "stages.expression.losses.perceptual.options={network='vgg11', scale=2}"])
+    losses = resolve([*preset_layers("paper"), own]).trained_stages["expression"].losses
+    assert losses["perceptual"].options == {"network": "resnet18", "scale": 2}
+    with pytest.raises(ConfigError, match="perceptual = 'random': the preset 'small' has no perceptual loss"):
+        resolve([*preset_layers("small"), set_layer(["perceptual=random"])])
+
+
 def test_all_mistakes_are_reported_with_origin_and_suggestion() -> None:
     with pytest.raises(ConfigError) as caught:
         resolve([*preset_layers("small"), set_layer(["pears=3", "seed=banana", "stages.direct.stepz=3"])])

@@ -263,7 +263,10 @@ def test_metrics_of_any_kind_make_a_plot_and_a_page(tmp_path: Path) -> None:
         f'{{"stage": "a", "step": {10**20}}}',
     ]
     pages._report((pages._SOUND[0], "\n".join(lines).encode() + b"\n\xff", pages._SOUND[2]), tmp_path)
-    assert loss_curves([{"stage": f"s{n}", "step": 1, "x": 0.5} for n in range(200)])[:4] == b"\x89PNG"
+    odd_loss = {"name": "l1", "views": {"direct": 1.0}}
+    config = resolve([*preset_layers("small"), ("file", {"stages": {"direct": {"losses": {"$\\frac": odd_loss}}}})])
+    many = [{"stage": f"s{n}", "step": 1, "total": 0.5, "$\\frac": 0.5} for n in range(200)]
+    assert loss_curves(many, config)[:4] == b"\x89PNG"
 
 
 def test_a_folder_of_any_name_is_reported(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from facecycle.config.layers import preset_layers, resolve, set_layer
 from facecycle.data.batches import Batches
 from facecycle.data.joined import build_tracks
 from facecycle.networks import build_method
-from facecycle.pretraining.objective import Objective
+from facecycle.pretraining.step import Objective, select_trainable
 
 PAIRS = 16
 SETTINGS = [
@@ -41,13 +41,11 @@ def main() -> None:
     data = build_tracks(config)
     found: dict[str, torch.Tensor] = {}
     for name, stage in config.stages.items():
-        method = build_method(config, weights_follow=True).double().requires_grad_(False)
-        trained = [p for module in method.trainable(stage.cycle) for p in module.parameters()]
-        for parameter in trained:
-            parameter.requires_grad_(True)
+        method = build_method(config, weights_follow=True).double()
+        trained = select_trainable(method, stage.cycle)
         torch.manual_seed(distributed.rank())  # as a stage before this one leaves it
-        objective = Objective(stage, name, method, torch.device("cpu"))
-        for term in objective.terms:
+        objective = Objective(config, name, method)
+        for term in objective.terms.values():
             if isinstance(term.loss, nn.Module):
                 term.loss.double()
         batches = Batches(data, config, name, stage, rank=distributed.rank(), world=distributed.world_size())

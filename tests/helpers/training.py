@@ -42,7 +42,7 @@ class Quiet:
     def stage(self, name: str, first: int, total: int) -> None:
         pass
 
-    def step(self, name: str, done: int, metrics: dict[str, float]) -> None:
+    def step(self, name: str, done: int, losses: dict[str, float], images_per_second: float) -> None:
         if self.left is not None:
             self.left -= 1
             if self.left == 0:

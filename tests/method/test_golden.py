@@ -13,7 +13,7 @@ from facecycle.api import Pairs
 from facecycle.config.layers import preset_layers, resolve, set_layer
 from facecycle.method.decoders import backflow
 from facecycle.method.facecycle import FaceCycle
-from facecycle.pretraining.objective import Objective
+from facecycle.pretraining.step import Objective
 
 VGG19_CONVOLUTIONS = ("1_1", "1_2", "2_1", "2_2", "3_1", "3_2", "3_3", "3_4", "4_1")
 NETWORKS = {
@@ -77,8 +77,8 @@ def step(request: pytest.FixtureRequest, method: FaceCycle) -> tuple[str, Tensor
         *preset_layers("paper"),
         set_layer([f"stages.{cycle}.losses.perceptual.options.pretrained=false"]),
     ]
-    objective = Objective(resolve(layers).stages[cycle], cycle, method, torch.device("cpu"))
-    for term in objective.terms:
+    objective = Objective(resolve(layers), cycle, method)
+    for term in objective.terms.values():
         if isinstance(term.loss, PerceptualLoss):
             fill_perceptual(term.loss)
     full = golden.images(4, 0.25) * 0.5

@@ -15,8 +15,8 @@ from facecycle.method.decoders import Stem, backflow, draw_noise
 from facecycle.method.encoder import CodeEncoder, FaceCycleEncoder
 from facecycle.method.facecycle import FaceCycle, FaceCycleOptions, swap_halves
 from facecycle.networks import build_method
-from facecycle.pretraining.monitor import deviations
-from facecycle.pretraining.schedule import learning_rate, make_optimizer
+from facecycle.pretraining.optimizer import learning_rate, make_optimizer
+from facecycle.pretraining.step import deviations
 
 
 def small_method(size: int = 32, renormalizer_width: int | None = None) -> FaceCycle:

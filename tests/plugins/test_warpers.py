@@ -19,7 +19,7 @@ from facecycle.config.layers import preset_layers, resolve
 from facecycle.config.settings import Choice
 from facecycle.errors import ConfigError
 from facecycle.networks import build_method, load
-from facecycle.pretraining.objective import Objective
+from facecycle.pretraining.step import Objective
 from facecycle.registry import build
 
 
@@ -61,7 +61,7 @@ def test_a_preset_costs_the_same_with_every_warper(preset: str, stage: str) -> N
         torch.manual_seed(0)
         method = build("method", config.method.name, {"width": 8, "motion_width": 16, "generator_blocks": 1})
         method.assemble(Parts(lambda: build("encoder", "facecycle"), build("warper", name), 64))
-        objective = Objective(config.stages[stage], stage, method, torch.device("cpu"))
+        objective = Objective(config, stage, method)
         views = method(pairs, config.stages[stage].cycle, objective.wanted, torch.Generator().manual_seed(1))
         totals.append(objective(views)[0])
     assert torch.allclose(*totals, rtol=1e-4)

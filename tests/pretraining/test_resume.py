@@ -20,13 +20,13 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from facecycle.checkpoints import model_file
 from facecycle.checkpoints.folders import latest_folder
 from facecycle.config.layers import resolve, set_layer
-from facecycle.config.settings import RunConfig
+from facecycle.config.settings import TAKEN_ON_RESUME, RunConfig
 from facecycle.data.batches import Batches
 from facecycle.data.joined import JoinedTracks
 from facecycle.errors import CheckpointError, ConfigError, RunError
 from facecycle.networks import build_method
 from facecycle.pretraining.non_finite import replay
-from facecycle.pretraining.resume import WHEN_ASKED_FOR, continued, newest_run, own_layers
+from facecycle.pretraining.resume import continued, newest_run, own_layers
 from facecycle.pretraining.run import Pretraining
 from facecycle.pretraining.run_folder import RunFolder
 from facecycle.registry import build
@@ -72,8 +72,10 @@ def test_a_command_that_is_killed_and_stopped_ends_with_the_weights_of_one_that_
 # --- settings -----------------------------------------------------------------------------------
 
 
-def test_every_key_of_the_configuration_has_its_fate() -> None:
-    assert set(WHEN_ASKED_FOR) == set(RunConfig.model_fields)
+def test_the_keys_that_a_resumed_run_takes() -> None:
+    taken = {key for key, field in RunConfig.model_fields.items() if TAKEN_ON_RESUME in field.metadata}
+    every = {"log_every", "sample_every", "checkpoint_every"}
+    assert taken == {"accumulate", "keep", "workers", "bad_share", "non_finite_limit", *every}
 
 
 def test_what_leaves_the_mathematics_alone_is_taken(tmp_path: Path) -> None:
@@ -91,6 +93,9 @@ def test_what_leaves_the_mathematics_alone_is_taken(tmp_path: Path) -> None:
         ("augmentation.mirror_probability=0", "augmentation.mirror_probability: 0.5 in the run, 0.0 asked for"),
         ("encoder.name=resnet18", "encoder.name: 'timm:mobilenetv3_small_050' in the run, 'resnet18' asked for"),
         ("size=64", "size: 32 in the run, 64 asked for"),
+        ("cycle=expression", "cycle: 'both' in the run, 'expression' asked for"),
+        ("steps=7", "steps: none in the run, 7 asked for"),
+        ("perceptual=none", "perceptual: 'auto' in the run, 'none' asked for"),
     ],
 )
 def test_what_changes_the_mathematics_is_refused_by_name_and_values(tmp_path: Path, setting: str, said: str) -> None:
@@ -186,7 +191,7 @@ def test_a_kept_batch_gives_the_losses_of_its_step(tmp_path: Path) -> None:
     config = tiny("stages.direct.steps=1", "stages.expression=none", "stages.identity=none")
     run = Pretraining(config, RunFolder(tmp_path / "run"), Quiet())
     batches = Batches(run.data, config, "direct", config.stages["direct"])
-    record = {"stage": "direct", "step": 0, "seed": 0, "process": 0, "bfloat16": False, "images": batches.names(0)}
+    record = {"stage": "direct", "step": 0, "process": 0, "bfloat16": False, "images": batches.names(0)}
     non_finite.stop(tmp_path, run.method, run._metadata(), batches.batch(0), record, 1)
     run.folder.create(config)
     run.run()

@@ -18,11 +18,10 @@ from facecycle.data.batches import Batches
 from facecycle.data.joined import JoinedTracks
 from facecycle.errors import ConfigError, DataError, RunError
 from facecycle.networks import build_method, load
-from facecycle.pretraining.objective import Objective
+from facecycle.pretraining.optimizer import learning_rate
 from facecycle.pretraining.run import Pretraining
 from facecycle.pretraining.run_folder import RunFolder
-from facecycle.pretraining.schedule import learning_rate
-from facecycle.pretraining.step import training_step
+from facecycle.pretraining.step import Objective, training_step
 from facecycle.registry import build
 
 
@@ -193,7 +192,7 @@ def test_a_gradient_that_is_not_finite_moves_nothing(tmp_path: Path) -> None:
 def test_noise_differs_by_step_and_process_and_repeats() -> None:
     config = tiny("pairs=2")
     run_method = build_method(config)
-    objective = Objective(config.stages["expression"], "expression", run_method, torch.device("cpu"))
+    objective = Objective(config, "expression", run_method)
     pairs = Pairs(*torch.randn(2, 2, 3, 32, 32, generator=torch.Generator().manual_seed(1)))
     run_method.eval()
     totals = [
@@ -205,8 +204,8 @@ def test_noise_differs_by_step_and_process_and_repeats() -> None:
 
 
 def test_a_collapsed_code_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("facecycle.pretraining.monitor.COLLAPSED", 1e9)
-    monkeypatch.setattr("facecycle.pretraining.monitor.COLLAPSE_PATIENCE", 1)
+    monkeypatch.setattr("facecycle.pretraining.run_folder.COLLAPSED", 1e9)
+    monkeypatch.setattr("facecycle.pretraining.run_folder.COLLAPSE_PATIENCE", 1)
     listener = Quiet()
     train(tiny("stages.expression=none", "stages.identity=none"), tmp_path / "run", listener)
     assert len([note for note in listener.notes if "collapsed" in note]) == 1

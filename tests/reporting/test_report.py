@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from helpers.common import picture
 
+from facecycle.config.layers import preset_layers, resolve
 from facecycle.errors import DataError
 from facecycle.probing.result import Result, Row, write_result
 from facecycle.reporting.report import loss_curves, write_report
@@ -56,4 +57,5 @@ def test_a_translation_is_shown(tmp_path: Path) -> None:
 
 def test_losses_are_drawn_per_stage() -> None:
     lines = [{"stage": stage, "step": n, "total": 1 / (n + 1)} for stage in ("direct", "$x_") for n in range(3)]
-    assert loss_curves(lines).startswith(b"\x89PNG")
+    config = resolve(preset_layers("small"))
+    assert loss_curves(lines, config).startswith(b"\x89PNG")

@@ -1,4 +1,4 @@
-"""Learning rate as a function of the step, and an optimizer's state as named tensors."""
+"""The optimizer of a stage: its learning rate as a function of the step, and its state as named tensors."""
 
 from __future__ import annotations
 
@@ -8,18 +8,10 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
-from facecycle.config.settings import OptimizerConfig, StageConfig
+from facecycle.config.settings import OptimizerConfig
 
 WARM_UP = 0.1
 FINAL = 0.01
-
-
-def stage_steps(stage: StageConfig, epoch_length: int) -> int:
-    """Return the steps of a stage: as configured, or its epochs times the epoch's length."""
-    if stage.steps is not None:
-        return stage.steps
-    assert stage.epochs is not None  # validated by the configuration
-    return stage.epochs * epoch_length
 
 
 def learning_rate(config: OptimizerConfig, step: int, total: int, epoch_length: int) -> float:
