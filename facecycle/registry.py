@@ -134,33 +134,25 @@ def load(plugin: Plugin) -> Any:
     Raises:
         PluginError: names the distribution, its version, the entry point and the cause.
     """
+    what = f"the {plugin.kind} {plugin.entry!r} of {plugin.origin}"
     try:
         loaded = _import(plugin.entry_point)
     except (Exception, SystemExit) as error:  # a plugin may fail in any way at all
-        raise PluginError(
-            f"the {plugin.kind} {plugin.entry!r} of {plugin.origin} cannot be imported: {type(error).__name__}: {error}"
-        ) from error
+        raise PluginError(f"{what} cannot be imported: {type(error).__name__}: {error}") from error
     version = getattr(loaded, "facecycle_api", None)
     if not isinstance(version, tuple) or not version:
-        raise PluginError(
-            f"the {plugin.kind} {plugin.entry!r} of {plugin.origin} does not say which API it was written for",
-            hint=f"It needs an attribute facecycle_api = {API_VERSION}.",
-        )
+        hint = f"It needs an attribute facecycle_api = {API_VERSION}."
+        raise PluginError(f"{what} does not say which API it was written for", hint=hint)
     if version[0] != API_VERSION[0]:
-        raise PluginError(
-            f"the {plugin.kind} {plugin.entry!r} of {plugin.origin} was written for API "
-            f"{version}; this is {API_VERSION}",
-            hint=f"Install a version of {plugin.distribution} for this facecycle.",
-        )
+        hint = f"Install a version of {plugin.distribution} for this facecycle."
+        raise PluginError(f"{what} was written for API {version}; this is {API_VERSION}", hint=hint)
     options = getattr(loaded, "Options", None)
     missing = [name for name in _required(plugin.kind) if isinstance(loaded, type) and not _offers(loaded, name)]
     if not (isinstance(options, type) and issubclass(options, BaseModel)):
         missing.append("Options (a pydantic model)")
     if missing:
-        raise PluginError(
-            f"the {plugin.kind} {plugin.entry!r} of {plugin.origin} lacks {', '.join(missing)}",
-            hint="See docs/plugins.md for what a plugin offers.",
-        )
+        hint = "See docs/plugins.md for what a plugin offers."
+        raise PluginError(f"{what} lacks {', '.join(missing)}", hint=hint)
     return loaded
 
 

@@ -1,4 +1,4 @@
-"""`facecycle checkpoint`: bring the authors' weights in, list, show and verify checkpoints, and give one away."""
+"""`facecycle checkpoint`: import the authors' weights; list, show, verify and export checkpoints."""
 
 from __future__ import annotations
 
@@ -14,9 +14,11 @@ Given = Annotated[Path, typer.Argument(metavar="FILE|RUN", help="A .safetensors 
 @app.command("import")
 def import_(
     source: Annotated[Path, typer.Argument(metavar="FILE", help="The authors' released .tar.")],
-    out: Annotated[Path | None, typer.Option(help="File to write; the source's name with .safetensors.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="File to write. Default: the source's name with .safetensors.")
+    ] = None,
 ) -> None:
-    """Turn the authors' released .tar into a checkpoint; the pickle's code is never run.
+    """Turn the authors' released .tar into a checkpoint. Code in the pickle is never run.
 
     Example: facecycle checkpoint import finalmodel.tar --out model.safetensors
     """
@@ -32,10 +34,10 @@ def import_(
 def export(
     source: Given,
     out: Annotated[Path, typer.Option("--out", "-o", help="The .safetensors file to write.")],
-    half: Annotated[bool, typer.Option("--half", help="Half precision, in half the room.")] = False,
-    licence: Annotated[str | None, typer.Option(help="Its terms; those of the data sets when left out.")] = None,
+    half: Annotated[bool, typer.Option("--half", help="Store half precision, which halves the file.")] = False,
+    licence: Annotated[str | None, typer.Option(help="Terms of the file. Default: those of its data sets.")] = None,
 ) -> None:
-    """Write a run's weights to one file to give away, without the paths of its data.
+    """Write a run's weights to one file for others. It does not hold the paths of the data.
 
     Example: facecycle checkpoint export runs/small-resnet18-001 -o faces.safetensors --half
     """
@@ -48,7 +50,7 @@ def export(
 
 @app.command("list")
 def list_() -> None:
-    """List the weights that come with facecycle, and the runs below runs/ that have a checkpoint.
+    """List the weights that come with facecycle and the runs in runs/ that have a checkpoint.
 
     Example: facecycle checkpoint list
     """
@@ -74,10 +76,10 @@ def list_() -> None:
 @app.command()
 def show(
     path: Given,
-    config: Annotated[bool, typer.Option("--config", help="Print the complete configuration too, as JSON.")] = False,
-    json: Annotated[bool, typer.Option("--json", help="Print everything as JSON, the configuration too.")] = False,
+    config: Annotated[bool, typer.Option("--config", help="Also print the complete configuration as JSON.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print everything as JSON, with the configuration.")] = False,
 ) -> None:
-    """Show what a checkpoint says of itself: configuration, components, provenance, sizes, terms.
+    """Show a checkpoint's configuration, components, provenance, sizes and terms.
 
     Example: facecycle checkpoint show runs/small-resnet18-001
     """
@@ -115,7 +117,7 @@ def _text(name: str, value: Any) -> str:
 
 @app.command()
 def verify(path: Given) -> None:
-    """Read every byte of a checkpoint, compare it with its digest, and build its networks.
+    """Compare every byte of a checkpoint with its digests, and build its networks.
 
     Example: facecycle checkpoint verify model.safetensors
     """

@@ -1,4 +1,4 @@
-"""`facecycle plugins`: what is installed, where it comes from, whether it works, and how to start one."""
+"""`facecycle plugins`: list, show and check what is installed, and start a plugin package."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def _entries() -> list[tuple[Kind, Any]]:
 def list_plugins(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:
-    """List every plugin and the package it comes from; nothing is imported.
+    """List every plugin and the package it comes from. No plugin is imported.
 
     Example: facecycle plugins list
     """
@@ -78,7 +78,7 @@ def _resolve(name: str, kind: str | None) -> registry.Plugin:
 
 @app.command()
 def show(
-    name: Annotated[str, typer.Argument(help="A plugin's name, as resnet18 or hog.")],
+    name: Annotated[str, typer.Argument(help="A plugin's name, such as resnet18 or hog.")],
     kind: Annotated[str | None, typer.Option(help=f"Its kind: {KINDS}.")] = None,
 ) -> None:
     """Show where a plugin comes from and which options it has.
@@ -104,10 +104,10 @@ def show(
 
 @app.command()
 def check(
-    name: Annotated[str | None, typer.Argument(help="A plugin's name; all when left out.")] = None,
+    name: Annotated[str | None, typer.Argument(help="A plugin's name. Default: all plugins.")] = None,
     kind: Annotated[str | None, typer.Option(help=f"Its kind: {KINDS}.")] = None,
 ) -> None:
-    """Import plugins and report the broken ones; exits with 2 when there are any.
+    """Import plugins and report the broken ones. The exit code is 2 if there are any.
 
     Example: facecycle plugins check
     """
@@ -142,7 +142,7 @@ def check(
 @app.command()
 def new(
     name: Annotated[str, typer.Argument(help="Name of the package and of its encoder: my-encoder.")],
-    out: Annotated[Path | None, typer.Option(help="Folder to create; ./NAME when left out.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder to create. Default: ./NAME.")] = None,
 ) -> None:
     """Write a plugin package: an encoder, a warper and a loss, each under its contract test.
 

@@ -23,7 +23,7 @@ def why_not_triton() -> str | None:
     if not torch.cuda.is_available():
         return "torch finds no CUDA device"
     if torch.version.hip is None and (found := torch.cuda.get_device_capability()) < OLDEST:
-        return f"the GPU's compute capability is {found[0]}.{found[1]}, and Triton supports {OLDEST[0]}.{OLDEST[1]} on"
+        return f"the GPU's compute capability is {found[0]}.{found[1]}, and Triton needs {OLDEST[0]}.{OLDEST[1]}"
     try:
         import triton  # noqa: F401
     except ImportError as error:

@@ -130,7 +130,7 @@ def ops(_: dict[str, ModuleType]) -> None:
 def main() -> int:
     """Run every group of checks up to its first failure; print what failed."""
     if not torch.cuda.is_available():
-        print("gpu: not run, for torch finds no CUDA device")
+        print("gpu: not run, because torch finds no CUDA device")
         return SKIPPED
     kernels = kernels_of_ops()
     checks = (listed, shapes, races, offsets, ops)

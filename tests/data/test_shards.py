@@ -20,7 +20,7 @@ from typing import Any
 
 import pytest
 import torch
-from facecycle_plugins.datasets.unlabelled.shard_files import HELD, Kept
+from facecycle_plugins.datasets.unlabelled.shards import HELD, Kept
 from helpers.common import Command, picture
 
 from facecycle.checkpoints import model_file

@@ -24,7 +24,7 @@ class AutoWarper:
 
     def __init__(self, options: BaseOptions) -> None:
         reason = why_not_triton()
-        log.info("warper auto: %s", f"torch's own operations, for {reason}" if reason else "Triton kernels")
+        log.info("warper auto: %s", f"torch's own operations, because {reason}" if reason else "Triton kernels")
 
 
 class FusedWarper(AutoWarper):

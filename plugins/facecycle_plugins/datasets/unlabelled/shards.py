@@ -1,10 +1,23 @@
-"""The data set `shards`: tracks in tar files that `facecycle data shard` wrote, on a disk or behind a URL."""
+"""The data set `shards`: tar files that `facecycle data shard` wrote, on a disk, behind a URL or from a command.
+
+Each is fetched once, checked, and kept in memory as long as it is among the last that were asked for.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Sequence
+import os
+import re
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Generic, TypeVar
+from urllib.parse import urlsplit, urlunsplit
 
 import numpy as np
 import torch
@@ -14,11 +27,165 @@ from torchvision.transforms.v2.functional import resize
 from facecycle.api import BadFrame, Track
 from facecycle.api import Options as BaseOptions
 from facecycle.data.frames import FileDataset
+from facecycle.data.pairs import POOL_SHARDS
 from facecycle.data.shards.format import INDEX, MAX_INDEX_BYTES, decode_frame, frame_table, member_name, parse_index
-from facecycle.errors import DataError
-from facecycle_plugins.datasets.unlabelled.shard_files import Kept, Location, Shard
+from facecycle.errors import ConfigError, DataError
 
+HELD = 2 * POOL_SHARDS
+"""Shards in memory: those of the pool that is used, and of the next one. Each has at most `MAX_SHARD_BYTES`."""
+FETCHERS = 2
+"""Shards that are fetched at once, in memory besides those held."""
+ATTEMPTS = 3
+PAUSE = 0.5
+"""Seconds before the second attempt to fetch a file; the next pause is twice as long."""
 log = logging.getLogger("facecycle")
+_SCHEME = re.compile(r"([a-z][a-z0-9+.-]+):")
+_CURL = {6: "unknown host", 7: "no connection", 18: "cut short", 22: "refused by the server, as a missing file is"}
+
+
+class Location:
+    """Where the files of a folder lie.
+
+    Args:
+        text: a folder; a URL of one, its query kept; or `pipe:COMMAND` that writes the file named in place of `{}`.
+
+    Raises:
+        ConfigError: webdataset is missing, or knows no such URL.
+    """
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        scheme = _SCHEME.match(text)
+        self.remote = scheme is not None and not os.path.exists(text)
+        if scheme is None or not self.remote:
+            return
+        try:
+            from webdataset.gopen import gopen, gopen_schemes
+        except ImportError as error:
+            raise ConfigError(
+                f"reading shards from {text} needs webdataset: {error}", hint="pip install facecycle[shards]"
+            ) from error
+        known = sorted(name for name in gopen_schemes if not name.startswith("_"))
+        if scheme[1] not in known:
+            raise ConfigError(f"{text}: shards cannot be read from {scheme[1]}:", hint=f"Known: {', '.join(known)}.")
+        if scheme[1] == "pipe" and "{}" not in text:
+            raise ConfigError(
+                f"{text}: the command does not say where a file's name goes",
+                hint="Write {} for it: pipe:aws s3 cp s3://bucket/shards/{} -",
+            )
+        self._open = gopen
+
+    def name(self, file: str) -> str:
+        """Return the path, URL or command of a file."""
+        if not self.remote:
+            return str(Path(self.text) / file)
+        if self.text.startswith("pipe:"):
+            return self.text.replace("{}", file)
+        parts = urlsplit(self.text)
+        return urlunsplit(parts._replace(path=f"{parts.path.rstrip('/')}/{file}"))
+
+    def read(self, file: str, most: int, sha256: str | None = None) -> bytes:
+        """Read a file; what is fetched from elsewhere is tried again a few times.
+
+        Args:
+            file: its name.
+            most: the most bytes it may have; no more than one above are read.
+            sha256: what its digest has to be.
+
+        Raises:
+            DataError: missing, unreachable, larger, or damaged.
+        """
+        attempts = ATTEMPTS if self.remote else 1
+        for attempt in range(attempts):
+            try:
+                return self._checked(file, most, sha256)
+            except OSError as error:
+                reason = _reason(error)
+            if attempt + 1 < attempts:
+                time.sleep(PAUSE * 2**attempt)
+        tried = f", tried {attempts} times" if self.remote else ""
+        raise DataError(f"{self.name(file)} cannot be read{tried}: {reason}")
+
+    def _checked(self, file: str, most: int, sha256: str | None) -> bytes:
+        name = self.name(file)
+        with self._open(name, "rb") if self.remote else Path(name).open("rb") as stream:
+            data: bytes = stream.read(most + 1)
+        if len(data) > most:
+            raise DataError(f"{name} is larger than the {most:,} bytes it should have")
+        # An OSError, for a transfer that was cut short deserves another attempt.
+        if sha256 is not None and hashlib.sha256(data).hexdigest() != sha256:
+            raise OSError(f"it is damaged: its {len(data):,} bytes have another sha256 than the index says")
+        return data
+
+
+def _reason(error: OSError) -> str:
+    """Return what went wrong; webdataset says so with the whole command and its exit code."""
+    code = re.search(r": exit (-?\d+) ", str(error))
+    if code is None:
+        return error.strerror or str(error)
+    meaning = f" ({_CURL[int(code[1])]})" if int(code[1]) in _CURL and "'curl'" in str(error) else ""
+    return f"exit code {code[1]}{meaning}"
+
+
+@dataclass(frozen=True)
+class Shard:
+    """A shard in memory: the tar file, and (n, 2) where each frame begins and how long it is."""
+
+    data: bytes
+    frames: np.ndarray
+
+
+Held = TypeVar("Held")
+
+
+class Kept(Generic[Held]):
+    """What `load` returned for the last `HELD` numbers asked for; each is loaded once, in the background."""
+
+    def __init__(self, load: Callable[[int], Held]) -> None:
+        self._load = load
+        self._begin()
+
+    def _begin(self) -> None:
+        self._process = os.getpid()
+        self._kept: OrderedDict[int, Future[Held]] = OrderedDict()
+        self._lock = threading.Lock()
+        self._pool = ThreadPoolExecutor(FETCHERS, thread_name_prefix="shards")
+
+    def get(self, number: int) -> Held:
+        """Return what belongs to a number.
+
+        Raises:
+            DataError: as `load` does; the next call tries again.
+        """
+        future = self._request(number)
+        try:
+            return future.result()
+        except DataError:
+            with self._lock:
+                if self._kept.get(number) is future:
+                    del self._kept[number]
+            raise
+
+    def prefetch(self, numbers: Sequence[int]) -> None:
+        """Begin to load these in this order, and drop none of them for another."""
+        for number in numbers[:HELD]:
+            self._request(number)
+
+    def _request(self, number: int) -> Future[Held]:
+        if self._process != os.getpid():  # a worker inherits the pool without its threads
+            self._begin()
+        with self._lock:
+            if number not in self._kept:
+                self._kept[number] = self._pool.submit(self._load_unless_ended, number)
+            self._kept.move_to_end(number)
+            while len(self._kept) > HELD:
+                self._kept.popitem(last=False)[1].cancel()
+            return self._kept[number]
+
+    def _load_unless_ended(self, number: int) -> Held:
+        if not threading.main_thread().is_alive():
+            raise DataError("the program has ended")  # which waits for its threads, but not for what they would fetch
+        return self._load(number)
 
 
 class ShardOptions(BaseOptions):
@@ -29,7 +196,7 @@ class ShardOptions(BaseOptions):
 
 
 class Shards(FileDataset):
-    """Frames are read a shard at a time; see `shard_files` for how many are kept."""
+    """Frames are read a shard at a time; see `Kept` for how many stay in memory."""
 
     facecycle_api = (1, 0)
     Options = ShardOptions
