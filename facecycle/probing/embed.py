@@ -69,23 +69,18 @@ def embed_files(
     if distributed.world_size() == 1:
         write_atomically(out, write)
         return bad
-    write_atomically(_part(out, distributed.rank()), write)
+    parts = [out.with_name(f"{out.name}.part-{rank}") for rank in range(distributed.world_size())]
+    write_atomically(parts[distributed.rank()], write)
     found = distributed.all_gather(bad)  # when every part is there
     if distributed.is_main():
-        _join(out, schema)
+        _join(parts, out, schema)
     return {path: reason for each in found for path, reason in each.items()}
 
 
-def _part(out: Path, rank: int) -> Path:
-    return out.with_name(f"{out.name}.part-{rank}")
-
-
-def _join(out: Path, schema: Any) -> None:
+def _join(parts: Sequence[Path], out: Path, schema: Any) -> None:
     """Write the parts of all processes as one file, and remove them."""
     import pyarrow as pa
     import pyarrow.parquet as pq
-
-    parts = [_part(out, rank) for rank in range(distributed.world_size())]
 
     def write(temporary: Path) -> None:
         with pq.ParquetWriter(temporary, schema) as writer:

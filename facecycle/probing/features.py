@@ -7,7 +7,6 @@ import hashlib
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -161,12 +160,10 @@ def encoder_features(name: str, pretrained: bool, size: int) -> list[Feature]:
     fields = registry.load(registry.find("encoder", name)).Options.model_fields
     # Transformers lay out their positions for one size.
     options: dict[str, Any] = {"img_size": size} if "img_size" in fields else {}
-    if pretrained:
-        return [
-            _encoder_feature(name, {**options, "pretrained": True}, size, f"{name}, pretrained"),
-            _encoder_feature(name, options, size, f"{name}, random twin"),
-        ]
-    return [_encoder_feature(name, options, size, f"{name}, untrained" if "pretrained" in fields else name)]
+    if not pretrained:
+        return [_encoder_feature(name, options, size, f"{name}, untrained" if "pretrained" in fields else name)]
+    own = _encoder_feature(name, {**options, "pretrained": True}, size, f"{name}, pretrained")
+    return [own, _encoder_feature(name, options, size, f"{name}, random twin")]
 
 
 def baseline_features() -> list[Feature]:
@@ -226,7 +223,13 @@ def extract_once(feature: Feature, pixels: Tensor, mark: str) -> np.ndarray:
     """
     text = f"{VERSION}|{feature.key}|{mark}|{tuple(pixels.shape)}"
     path = cache_home() / "features" / f"{hashlib.sha256(text.encode()).hexdigest()}.safetensors"
-    kept = distributed.broadcast(lambda: _kept(path))
+
+    def read() -> Tensor | None:
+        with contextlib.suppress(OSError, SafetensorError, KeyError):
+            return load_file(path)["features"]
+        return None
+
+    kept = distributed.broadcast(read)
     if kept is not None:
         return kept.numpy()
     mine = pixels[distributed.share(len(pixels))]
@@ -237,9 +240,3 @@ def extract_once(feature: Feature, pixels: Tensor, mark: str) -> np.ndarray:
         if distributed.is_main():
             save_tensors(path, {"features": found})
     return found.numpy()
-
-
-def _kept(path: Path) -> Tensor | None:
-    with contextlib.suppress(OSError, SafetensorError, KeyError):
-        return load_file(path)["features"]
-    return None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from facecycle.errors import DataError, MalformedError
+from facecycle.errors import DataError, MalformedError, shown
 
 SHOWN = 60
 """So many characters of a line are shown; a line may be a whole picture."""
@@ -34,8 +34,7 @@ def numbered_lines(path: Path) -> list[tuple[int, str]]:
 
 def problem(path: Path, number: int, wanted: str, got: str) -> str:
     """Say what a line should hold, and what it holds instead."""
-    shown = got if len(got) <= SHOWN else f"{got[:SHOWN]}..."
-    return f"{path}, line {number}: expected {wanted}, got {shown!r}"
+    return f"{path}, line {number}: expected {wanted}, got {shown(got, SHOWN)}"
 
 
 def missing_images(path: Path, absent: Sequence[tuple[int, object]]) -> MalformedError:
