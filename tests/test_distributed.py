@@ -20,7 +20,7 @@ from facecycle.data.batches import Batches
 from facecycle.data.joined import build_tracks
 from facecycle.errors import ConfigError
 from facecycle.pretraining.run import Pretraining
-from facecycle.pretraining.run_folder import OthersFolder, RunFolder
+from facecycle.pretraining.run_folder import RunFolder
 
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
 TINY = [
@@ -130,7 +130,7 @@ def test_a_batch_in_several_passes_has_the_gradient_of_one_pass(tmp_path: Path) 
 
 
 def test_processes_that_do_not_come_first_write_nothing(tmp_path: Path) -> None:
-    folder = OthersFolder(tmp_path / "run")
+    folder = RunFolder(tmp_path / "run", writes=False)
     folder.lock()
     folder.create(tiny())
     folder.open_logs(0)

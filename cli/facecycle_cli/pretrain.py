@@ -140,11 +140,11 @@ def _train(asked: RunConfig, kept: Path | None, start: Path | None, out: Path | 
     from facecycle.checkpoints.folders import all_folders
     from facecycle.networks import RUNS
     from facecycle.pretraining.run import Pretraining
-    from facecycle.pretraining.run_folder import OthersFolder, RunFolder
+    from facecycle.pretraining.run_folder import RunFolder
     from facecycle_cli.console import Progress, say, say_log
 
     path = kept or distributed.broadcast(lambda: out or _new_folder(RUNS, asked))
-    folder = RunFolder(path) if distributed.is_main() else OthersFolder(path)
+    folder = RunFolder(path, writes=distributed.is_main())
     if kept is None:
         folder.refuse_taken()  # before data are indexed and networks made
     config = asked if kept is None else continued(folder.config(), asked, path)

@@ -130,26 +130,15 @@ def _merge(below: dict[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
     return merged
 
 
-def _without_removed(values: dict[str, Any]) -> dict[str, Any]:
+def _without_removed(table: dict[str, Any]) -> dict[str, Any]:
     """Drop the stages, losses and views that a layer set to none."""
-    stages = values.get("stages")
-    if not isinstance(stages, dict):
-        return values
-    kept: dict[str, Any] = {}
-    for name, stage in stages.items():
-        if stage is None:
-            continue
-        if isinstance(stage, dict) and isinstance(stage.get("losses"), dict):
-            losses = {
-                label: {**loss, "views": {v: w for v, w in loss["views"].items() if w is not None}}
-                if isinstance(loss, dict) and isinstance(loss.get("views"), dict)
-                else loss
-                for label, loss in stage["losses"].items()
-                if loss is not None
-            }
-            stage = {**stage, "losses": losses}
-        kept[name] = stage
-    return {**values, "stages": kept}
+    kept = {}
+    for key, value in table.items():
+        if isinstance(value, dict) and key != "options":
+            removable = key in {"stages", "losses", "views"}
+            value = _without_removed({k: v for k, v in value.items() if not (removable and v is None)})
+        kept[key] = value
+    return kept
 
 
 def resolve(layers: Iterable[Layer]) -> RunConfig:

@@ -26,14 +26,7 @@ from facecycle.pretraining import non_finite
 from facecycle.pretraining.optimizer import learning_rate, make_optimizer, optimizer_tensors, restore_optimizer
 from facecycle.pretraining.resume import newest_whole
 from facecycle.pretraining.run_folder import Listener, Monitor, RunFolder
-from facecycle.pretraining.step import (
-    KeptBuffers,
-    Objective,
-    check_losses,
-    computes_bfloat16,
-    select_trainable,
-    take_step,
-)
+from facecycle.pretraining.step import Objective, check_losses, computes_bfloat16, select_trainable, take_step
 from facecycle.seeds import seeded
 
 SAMPLES = 8
@@ -168,7 +161,6 @@ class Pretraining:
         objective = Objective(self.config, name, self.method)
         optimizer = make_optimizer(stage.optimizer, select_trainable(self.method, stage.cycle))
         model = distributed.data_parallel(self.method)
-        buffers = KeptBuffers(self.method, stage.cycle)
         if self._optimizer_state:
             restore_optimizer(optimizer, self._optimizer_state)
             self._optimizer_state = {}
@@ -182,10 +174,8 @@ class Pretraining:
             if step % self.config.log_every == 0:
                 monitor.judge(self._all_frames())
             optimizer.param_groups[0]["lr"] = learning_rate(stage.optimizer, step, total, epoch)
-            buffers.keep()
             metrics = take_step(model, objective, optimizer, pairs, self.config, step, self.approximate)
             if metrics is None:
-                buffers.restore()
                 self.skipped_steps += 1
             else:
                 self.trained.add(stage.cycle)

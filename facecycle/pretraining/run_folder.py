@@ -36,10 +36,11 @@ COLLAPSE_PATIENCE = 100
 
 
 class RunFolder:
-    """Where a run writes; everything but the checkpoints."""
+    """Where a run writes; everything but the checkpoints. Of several processes the first one `writes`, others read."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, writes: bool = True) -> None:
         self.path = path
+        self.writes = writes
         self._metrics: IO[str] | None = None
         self._board: Any = None
         self._lock: int | None = None
@@ -52,7 +53,7 @@ class RunFolder:
         Raises:
             ConfigError: it does.
         """
-        if (self.path / CONFIG).exists():
+        if self.writes and (self.path / CONFIG).exists():
             raise ConfigError(
                 f"{self.path} already holds a run",
                 hint="Add --resume to continue it, or choose another --out.",
@@ -74,7 +75,8 @@ class RunFolder:
         Raises:
             RunError: it cannot be written.
         """
-        write_text(self.path / CONFIG, config.model_dump_json(indent=1) + "\n")
+        if self.writes:
+            write_text(self.path / CONFIG, config.model_dump_json(indent=1) + "\n")
 
     def config(self) -> RunConfig:
         """Read the configuration back."""
@@ -86,7 +88,7 @@ class RunFolder:
         Raises:
             RunError: another process does.
         """
-        if self._lock is not None:
+        if self._lock is not None or not self.writes:
             return
         with explained(self.path):
             self.path.mkdir(parents=True, exist_ok=True)
@@ -107,6 +109,8 @@ class RunFolder:
         Raises:
             RunError: another process writes here, or the disk refuses.
         """
+        if not self.writes:
+            return
         from torch.utils.tensorboard import SummaryWriter
 
         self.lock()
@@ -129,6 +133,8 @@ class RunFolder:
         Raises:
             RunError: the disk refuses.
         """
+        if not self.writes:
+            return
         assert self._metrics is not None, "open_logs comes first"
         with explained(self.path / METRICS):
             self._metrics.write(json.dumps(record) + "\n")
@@ -144,7 +150,7 @@ class RunFolder:
         Raises:
             RunError: the disk refuses.
         """
-        if len(names) > self._listed:
+        if self.writes and len(names) > self._listed:
             write_text(self.path / BAD_FRAMES, "".join(f"{name}: {reason}\n" for name, reason in names.items()))
             self._listed = len(names)
 
@@ -173,22 +179,6 @@ class RunFolder:
         refused = isinstance(failure.exc_value, OSError) and type(failure.thread).__name__ == "_AsyncWriterThread"
         if not refused and self._hook is not None:
             self._hook(failure)
-
-
-class OthersFolder(RunFolder):
-    """A run folder that the first process writes, as the other processes of the run see it: they only read."""
-
-    def refuse_taken(self) -> None: ...
-
-    def write_config(self, config: RunConfig) -> None: ...
-
-    def lock(self) -> None: ...
-
-    def open_logs(self, step: int) -> None: ...
-
-    def log(self, record: dict[str, Any]) -> None: ...
-
-    def list_bad_frames(self, names: dict[str, str]) -> None: ...
 
 
 def _step_of(line: str) -> int:

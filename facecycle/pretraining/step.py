@@ -53,24 +53,6 @@ def select_trainable(method: Any, cycle: str) -> list[nn.Parameter]:
     return list(chosen.values())
 
 
-class KeptBuffers:
-    """The buffers of what a cycle trains, such as batch norm's running statistics, before a step's forward pass."""
-
-    def __init__(self, method: Method, cycle: str) -> None:
-        self._live = list({id(b): b for network in method.trainable(cycle) for b in network.buffers()}.values())
-        self._kept = [torch.empty_like(b) for b in self._live]
-
-    def keep(self) -> None:
-        """Remember them."""
-        for kept, live in zip(self._kept, self._live, strict=True):
-            kept.copy_(live)
-
-    def restore(self) -> None:
-        """Put back what was remembered."""
-        for kept, live in zip(self._kept, self._live, strict=True):
-            live.copy_(kept)
-
-
 @dataclass(frozen=True)
 class _Term:
     loss: Loss
@@ -203,13 +185,18 @@ def take_step(
 
     Returns:
         The total and the losses first, all means over the processes, then what else was measured; None where the loss
-        or its gradient was not finite and the optimizer moved nothing.
+        or its gradient was not finite and nothing moved.
     """
+    # Batch norm's running statistics move in the forward pass already.
+    live = [buffer for m in model.modules() if m.training for buffer in m.buffers(recurse=False)]
+    kept = [buffer.clone() for buffer in live]
     optimizer.zero_grad(set_to_none=True)
     losses, views = training_step(model, objective, pairs, config, step, distributed.rank(), approximate)
     norm = nn.utils.get_total_norm(p.grad for g in optimizer.param_groups for p in g["params"] if p.grad is not None)
     values = dict(zip(losses, distributed.reduce_mean(torch.stack(list(losses.values()))).tolist(), strict=True))
     if not (math.isfinite(values["total"]) and math.isfinite(norm.item())):
+        for buffer, before in zip(live, kept, strict=True):
+            buffer.copy_(before)
         return None
     optimizer.step()
     return {**values, "gradient_norm": norm.item(), "lr": optimizer.param_groups[0]["lr"], **deviations(views)}
