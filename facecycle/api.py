@@ -8,8 +8,8 @@ is needed. Importing this module does not import torch.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
+from dataclasses import dataclass, field, fields, replace
+from typing import TYPE_CHECKING, Literal, Protocol, Self, runtime_checkable
 
 from pydantic import BaseModel, ConfigDict
 
@@ -130,8 +130,29 @@ class BadFrame:
     reason: str
 
 
+class _Samples:
+    """What labels of any kind can do."""
+
+    counts: Mapping[str, int]
+    published: Mapping[str, int]
+
+    def take(self, places: np.ndarray) -> Self:
+        """Return some of the samples, or of the pairs, by their places among all."""
+        values = {f.name: getattr(self, f.name) for f in fields(self)}  # type: ignore[arg-type]
+        return replace(self, **{name: value[places] for name, value in values.items() if hasattr(value, "dtype")})  # type: ignore[type-var]
+
+    def coverage(self) -> list[str]:
+        """Say how much was found, wherever the authors of the data state a number."""
+        lines = []
+        for name in (name for name in self.counts if name in self.published):
+            found, stated = self.counts[name], self.published[name]
+            count = f"{found:,} of {stated:,} {name}"
+            lines.append(f"{count}, as published" if found == stated else f"warning: {count}, the published number")
+        return lines
+
+
 @dataclass(frozen=True)
-class Labelled:
+class Labelled(_Samples):
     """Samples of a supervised probe.
 
     Attributes:
@@ -155,14 +176,9 @@ class Labelled:
     counts: Mapping[str, int] = field(default_factory=dict)
     published: Mapping[str, int] = field(default_factory=dict)
 
-    def take(self, places: np.ndarray) -> Labelled:
-        """Return some of the samples, by their places among all."""
-        frames, targets, folds, groups = (a[places] for a in (self.frames, self.targets, self.folds, self.groups))
-        return replace(self, frames=frames, targets=targets, folds=folds, groups=groups)
-
 
 @dataclass(frozen=True)
-class Verification:
+class Verification(_Samples):
     """Pairs of frames for verification: `same` (n,) tells whether a pair shows one person.
 
     `first`, `second` are (n,) frame indices, `folds` (n,) the fold in which a pair is tested. `counts` and
@@ -176,11 +192,6 @@ class Verification:
     note: str = ""
     counts: Mapping[str, int] = field(default_factory=dict)
     published: Mapping[str, int] = field(default_factory=dict)
-
-    def take(self, places: np.ndarray) -> Verification:
-        """Return some of the pairs, by their places among all."""
-        first, second, same, folds = (a[places] for a in (self.first, self.second, self.same, self.folds))
-        return replace(self, first=first, second=second, same=same, folds=folds)
 
 
 class Dataset(Protocol):

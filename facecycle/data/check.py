@@ -49,17 +49,6 @@ def check_data(dataset: Dataset, sheet: Path) -> tuple[list[str], dict[str, str]
     return lines, {bad.name: bad.reason for bad in problems if bad is not None}
 
 
-def coverage(labels: Labelled | Verification) -> list[str]:
-    """Say how much of a data set was found, wherever its authors state a number."""
-    lines = []
-    for name, found in labels.counts.items():
-        stated = labels.published.get(name)
-        if stated is not None:
-            count = f"{found:,} of {stated:,} {name}"
-            lines.append(f"{count}, as published" if found == stated else f"warning: {count}, the published number")
-    return lines
-
-
 def _describe(task: Task, labels: Labelled | Verification) -> list[str]:
     if isinstance(labels, Verification):
         found = f"verify: {len(labels.same):,} pairs, {int(labels.same.sum()):,} of one person"
@@ -73,7 +62,7 @@ def _describe(task: Task, labels: Labelled | Verification) -> list[str]:
         found = f"pose: {len(labels.frames):,} images, degrees: {ranges}"
     folds = sorted(Counter(labels.folds.tolist()).items())
     split = ", ".join(f"{'training only' if fold < 0 else f'fold {fold}'} {n:,}" for fold, n in folds)
-    return [found, f"split: {split}", *coverage(labels), *([f"note: {labels.note}"] if labels.note else [])]
+    return [found, f"split: {split}", *labels.coverage(), *([f"note: {labels.note}"] if labels.note else [])]
 
 
 def _choose(count: int) -> list[int]:

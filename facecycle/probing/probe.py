@@ -12,7 +12,6 @@ import torch
 
 from facecycle import distributed
 from facecycle.api import BadFrame, Dataset, Labelled, Task, Verification
-from facecycle.data.check import coverage
 from facecycle.errors import DataError, NotOffered
 from facecycle.networks import Loaded
 from facecycle.probing.features import Feature
@@ -154,7 +153,7 @@ def run_probe(
         split="; ".join(f"{each.task}: {each.labels.note}" if several else each.labels.note for each in samples),
         counts={f"{each.task} {k}" if several else k: n for each in samples for k, n in each.counts().items()},
         classes={name: n for each in samples for name, n in each.classes().items()},
-        coverage=[line for each in samples for line in coverage(each.labels)],
+        coverage=[line for each in samples for line in each.labels.coverage()],
         facts=facts,
         unreadable={name: reason for each in samples for name, reason in each.unreadable.items()},
         rows=rows,
