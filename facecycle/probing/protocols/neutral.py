@@ -36,10 +36,9 @@ READERS: dict[str, tuple[str, ProbeProtocol]] = {
 class Neutral(ProbeProtocol):
     """A checkpoint's neutral faces, measured as far as the data set knows the truth.
 
-    L1 and SSIM against the true neutral face, pixels in [0, 1], where the data set renders it
-    (`neutral_images`); emotion and verification accuracy of the pictures, of which the first should fall to
-    chance and the second should stay; and the deviation over the faces of the yaw that a ridge regression
-    trained on the inputs finds, which should shrink.
+    L1 and SSIM compare them with the true neutral face, pixels in [0, 1], where the data set renders it. Emotion
+    accuracy should fall to chance, and verification accuracy should stay. A ridge regression that was trained on the
+    inputs reads the yaw of every picture, whose deviation over the faces should shrink.
     """
 
     name = "neutral"
@@ -130,7 +129,8 @@ def _spread_of_yaw(labels: Labelled, found: Mapping[str, np.ndarray], rows: Mapp
         train, test = labels.folds != fold, labels.folds == fold
         shown = (found[panel][test] for panel in rows)
         parts.append(read_yaw(found["input"][train], labels.targets[train, 1], *shown))
-    for row, yaw in zip(rows.values(), map(np.concatenate, zip(*parts, strict=True)), strict=True):
+    for row, part in zip(rows.values(), zip(*parts, strict=True), strict=True):
+        yaw = np.concatenate(part).astype(float)
         bounds = bootstrap((yaw - yaw.mean()) ** 2, labels.groups[tested])
         row.add("yaw", yaw.std(), bounds and (math.sqrt(bounds[0]), math.sqrt(bounds[1])))
 
