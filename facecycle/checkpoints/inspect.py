@@ -99,11 +99,9 @@ def _components(found: Checkpoint) -> dict[str, dict[str, str]]:
 
 
 def verify(path: Path, say: Callable[[str], None]) -> None:
-    """Read every byte of a checkpoint and build its networks.
+    """Read every byte of a model file, a checkpoint folder or a run folder, and build its networks.
 
-    Args:
-        path: a model file, checkpoint folder or run folder.
-        say: told what held, a line each.
+    `say` is told what held, a line each.
 
     Raises:
         CheckpointError: names what is wrong.
@@ -119,7 +117,15 @@ def verify(path: Path, say: Callable[[str], None]) -> None:
             hint="A byte changed on the disk or on the way. Take another copy, or an earlier checkpoint of the run.",
         )
     say(f"content     {len(tensors)} tensors, sha256 {digest}")
-    _check_folder(found.path.parent, say)
+    folder = found.path.parent
+    if (folder / SUMS).exists():  # the file still lies in the checkpoint folder it was written to
+        problems = damage(folder)
+        if problems:
+            raise CheckpointError(
+                f"{folder} is damaged: {', '.join(problems)}",
+                hint="`facecycle pretrain --resume` continues the run from its newest checkpoint that is whole.",
+            )
+        say(f"folder      every file has the sha256 in {SUMS}")
     bad = [name for name, tensor in tensors.items() if not bool(torch.isfinite(tensor).all())]
     if bad:
         raise CheckpointError(f"{found.path} holds numbers that are not finite: {', '.join(bad[:5])}")
@@ -128,19 +134,6 @@ def verify(path: Path, say: Callable[[str], None]) -> None:
     say("networks    built, and the tensors fit")
     for component, origin in _components(found).items():
         say(f"component   {component}: {_installed(component, origin)}")
-
-
-def _check_folder(folder: Path, say: Callable[[str], None]) -> None:
-    """Check what lies beside a model file that is still in the checkpoint folder it was written to."""
-    if not (folder / SUMS).exists():
-        return
-    problems = damage(folder)
-    if problems:
-        raise CheckpointError(
-            f"{folder} is damaged: {', '.join(problems)}",
-            hint="`facecycle pretrain --resume` continues the run from its newest checkpoint that is whole.",
-        )
-    say(f"folder      every file has the sha256 in {SUMS}")
 
 
 def _installed(component: str, origin: dict[str, str]) -> str:

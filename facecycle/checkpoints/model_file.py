@@ -37,19 +37,14 @@ _STRINGS = TypeAdapter(list[str])
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """What a `model.safetensors` says of itself.
-
-    Attributes:
-        path: the file.
-        config: the resolved configuration of the run.
-        trained: the cycles that were trained at least one step.
-        metadata: all entries of the header, as strings.
-    """
+    """What a `model.safetensors` says of itself."""
 
     path: Path
     config: RunConfig
     trained: frozenset[str]
+    """The cycles that were trained at least one step."""
     metadata: Mapping[str, str]
+    """All entries of the header."""
 
     def sha256(self) -> str:
         """Return the digest of the file."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import torch
@@ -17,7 +18,6 @@ from facecycle.seeds import seeded
 
 SAMPLES = 24
 CELL = 128
-TASKS: tuple[Task, ...] = ("emotion", "pose", "verify")
 
 
 def check_data(dataset: Dataset, sheet: Path) -> tuple[list[str], dict[str, str]]:
@@ -31,7 +31,7 @@ def check_data(dataset: Dataset, sheet: Path) -> tuple[list[str], dict[str, str]
         DataError: it holds neither labels nor tracks.
         RunError: the sheet cannot be written.
     """
-    for task in TASKS:
+    for task in get_args(Task):
         try:
             labels = dataset.labelled(task)
         except NotOffered:

@@ -97,15 +97,13 @@ class FrameFiles:
 
     def _decode(self, frames: list[int], into: Tensor, rows: Sequence[int], size: int) -> None:
         for frame, row in zip(frames, rows, strict=True):
-            if frame not in self._bad:  # what was bad once stays bad, at every size
-                self._read_into(into[row], frame, size)
-
-    def _read_into(self, pixels: Tensor, frame: int, size: int) -> None:
-        path = self.paths[frame]
-        try:
-            pixels[:] = read_box(path, size, self.boxes[frame]) if self.boxes else read_square(path, size)
-        except DataError as error:
-            self._bad[frame] = reason(path, error)
+            if frame in self._bad:  # what was bad once stays bad, at every size
+                continue
+            path = self.paths[frame]
+            try:
+                into[row] = read_box(path, size, self.boxes[frame]) if self.boxes else read_square(path, size)
+            except DataError as error:
+                self._bad[frame] = reason(path, error)
 
     def fingerprint(self) -> str:
         """Return a digest of the files' names, sizes and times of change."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -21,8 +21,7 @@ POOL_SHARDS = 8
 """Shards whose tracks are mixed with each other. These and the next ones are in memory: twice this number."""
 
 
-@dataclass(frozen=True)
-class PairIndex:
+class PairIndex(NamedTuple):
     """Frame indices of a batch of P pairs; where `mirrored`, the second image is the first's mirror."""
 
     first: list[int]
@@ -37,13 +36,7 @@ def steps_per_epoch(tracks: int, pairs: int) -> int:
 
 @dataclass(frozen=True, eq=False)
 class TracksByShard:
-    """Which tracks each shard holds.
-
-    Attributes:
-        numbers: the shards.
-        tracks: the track indices of each.
-        loose: track indices that lie in no shard.
-    """
+    """Shards by number, the indices of the tracks that each holds, and those that lie in no shard."""
 
     numbers: tuple[int, ...]
     tracks: tuple[np.ndarray, ...]
@@ -68,8 +61,7 @@ class Pool:
     tracks: np.ndarray
 
 
-@dataclass(frozen=True)
-class _Epoch:
+class _Epoch(NamedTuple):
     """Track indices in the order of an epoch, and its pools with where each begins; no pools without shards."""
 
     order: np.ndarray

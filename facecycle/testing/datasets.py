@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, get_args
 
 import numpy as np
 import pytest
@@ -11,8 +11,6 @@ import torch
 from facecycle.api import Dataset, Labelled, Task, Track, Verification
 from facecycle.errors import NotOffered
 from facecycle.testing.common import Contract
-
-TASKS: tuple[Task, ...] = ("emotion", "pose", "verify")
 
 
 def _labelled_frames(labels: Labelled | Verification) -> list[int]:
@@ -76,7 +74,7 @@ class DatasetContract(Contract):
     def test_it_states_its_terms(self) -> None:
         assert self.build().licence
 
-    @pytest.mark.parametrize("task", TASKS)
+    @pytest.mark.parametrize("task", get_args(Task))
     def test_labels_fit_their_task_or_are_refused(self, task: Task) -> None:
         dataset = self.build()
         if task not in self.tasks:

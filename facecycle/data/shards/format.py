@@ -71,11 +71,7 @@ class Index(BaseModel):
 
 
 def parse_index(text: bytes, where: str) -> Index:
-    """Read an index.
-
-    Args:
-        text: content of `index.json`.
-        where: its path or URL, for messages.
+    """Read the content of an `index.json`; messages name its path or URL as `where`.
 
     Raises:
         DataError: it is no index, or of another format.
@@ -101,7 +97,7 @@ def member_name(track: int, frame: int) -> str:
 
 
 def frame_table(data: bytes, first: int, counts: list[int], where: str) -> np.ndarray:
-    """Find the frames of a shard.
+    """Return where each frame's PNG file begins in a tar file, and its length, (n, 2) in the order of the index.
 
     Args:
         data: the tar file.
@@ -109,23 +105,15 @@ def frame_table(data: bytes, first: int, counts: list[int], where: str) -> np.nd
         counts: frames of each of its tracks.
         where: its path or URL, for messages.
 
-    Returns:
-        (n, 2) where each frame's PNG file begins in `data`, and its length, in the order of the index.
-
     Raises:
         DataError: not such a tar file, or a frame is missing.
     """
     found = _members(data, where)
-    table = np.empty((sum(counts), 2), dtype=np.int64)
-    row = 0
-    for track, count in enumerate(counts, first):
-        for frame in range(count):
-            name = member_name(track, frame)
-            if name not in found:
-                raise DataError(f"{where} lacks {name}, which the index promises")
-            table[row] = found[name]
-            row += 1
-    return table
+    names = [member_name(track, frame) for track, count in enumerate(counts, first) for frame in range(count)]
+    for name in names:
+        if name not in found:
+            raise DataError(f"{where} lacks {name}, which the index promises")
+    return np.array([found[name] for name in names], np.int64).reshape(-1, 2)
 
 
 def _members(data: bytes, where: str) -> dict[str, tuple[int, int]]:
