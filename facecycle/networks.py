@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -116,7 +115,9 @@ def load(path: Path | None) -> Loaded:
         method = _with_weights(config, found)
     except PluginError as error:
         message = f"{found.path} needs a plugin that cannot be used here. {error.message}"
-        raise CheckpointError(message, hint=_needs(found) or error.hint) from error
+        made_with = {f"{c.get('distribution')} {c.get('version')}" for c in found.components().values()}
+        hint = f"It was made with {', '.join(sorted(made_with))}; install what is missing." if made_with else error.hint
+        raise CheckpointError(message, hint=hint) from error
     return Loaded(method.requires_grad_(False).eval(), replace(found, config=config))
 
 
@@ -133,13 +134,3 @@ def _with_weights(config: RunConfig, found: Checkpoint) -> Any:
         method = build_method(config, weights_follow=True)
         model_file.load_weights(method, found)
     return method
-
-
-def _needs(found: Checkpoint) -> str:
-    """Name the distributions beside our own that a checkpoint was made with."""
-    try:
-        components = json.loads(found.metadata.get("components", "{}"))
-        needed = sorted({f"{c['distribution']} {c['version']}" for c in components.values()})
-    except (ValueError, TypeError, KeyError, AttributeError):
-        return ""
-    return f"It was made with {', '.join(needed)}; install what is missing."

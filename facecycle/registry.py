@@ -146,8 +146,7 @@ def load(plugin: Plugin) -> Any:
     if not (isinstance(options, type) and issubclass(options, BaseModel)):
         missing.append("Options (a pydantic model)")
     if missing:
-        hint = "See docs/plugins.md for what a plugin offers."
-        raise PluginError(f"{what} lacks {', '.join(missing)}", hint=hint)
+        raise PluginError(f"{what} lacks {', '.join(missing)}", hint="See docs/plugins.md for what a plugin offers.")
     return loaded
 
 
@@ -204,10 +203,8 @@ def configure(kind: Kind, name: str, options: Mapping[str, Any] | None = None) -
         return plugin, loaded, loaded.Options.model_validate(values)
     except ValidationError as error:
         known = list(loaded.Options.model_fields)
-        lines = [_explain(plugin, e, known) for e in error.errors()]
-        raise ConfigError(
-            "\n".join(lines), hint=f"`facecycle plugins show {plugin.entry} --kind {kind}` lists its options."
-        ) from error
+        hint = f"`facecycle plugins show {plugin.entry} --kind {kind}` lists its options."
+        raise ConfigError("\n".join(_explain(plugin, e, known) for e in error.errors()), hint=hint) from error
 
 
 def _explain(plugin: Plugin, error: Any, known: list[str]) -> str:

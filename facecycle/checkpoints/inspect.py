@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -48,10 +47,10 @@ def describe(path: Path) -> dict[str, Any]:
         "parameters": networks,
         "frozen": frozen,
         "numbers": ", ".join(sorted(kinds)),
-        "components": _components(found),
-        "environment": _table(found, "environment"),
+        "components": found.components(),
+        "environment": found.table("environment"),
         "parent": found.metadata.get("parent", ""),
-        "source": _table(found, "source"),
+        "source": found.table("source"),
         "licence": found.metadata.get("licence", ""),
         "config": config.model_dump(mode="json"),
     }
@@ -79,23 +78,6 @@ def _networks(found: Checkpoint) -> tuple[dict[str, int], dict[str, int], set[st
             if stem_is_frozen and parts and parts[0] == "stem":
                 frozen[network] = frozen.get(network, 0) + count
     return networks, frozen, kinds
-
-
-def _table(found: Checkpoint, entry: str) -> dict[str, Any]:
-    try:
-        table = json.loads(found.metadata.get(entry, "{}"))
-    except ValueError:
-        return {}
-    return table if isinstance(table, dict) else {}
-
-
-def _components(found: Checkpoint) -> dict[str, dict[str, str]]:
-    """Return where each component came from, by `kind:name`."""
-    return {
-        component: {key: str(value) for key, value in origin.items()}
-        for component, origin in _table(found, "components").items()
-        if isinstance(origin, dict)
-    }
 
 
 def verify(path: Path, say: Callable[[str], None]) -> None:
@@ -132,7 +114,7 @@ def verify(path: Path, say: Callable[[str], None]) -> None:
     say("numbers     all finite")
     load(found.path)
     say("networks    built, and the tensors fit")
-    for component, origin in _components(found).items():
+    for component, origin in found.components().items():
         say(f"component   {component}: {_installed(component, origin)}")
 
 

@@ -110,12 +110,8 @@ def augment(pixels: Tensor, config: AugmentationConfig, draws: Tensor) -> Tensor
     """Map uint8 RGB (B, 3, H, W) to augmented float RGB in [0, 1] of the same shape.
 
     Source: FaceCycle (ICCV 2021), section 4.1. Colour changes come in a fixed order, where the paper's
-    code draws the order too.
-
-    Args:
-        pixels: the images.
-        config: what may change, and by how much.
-        draws: (DRAWS, B) uniform numbers, a column an image: what happens to one depends on no other.
+    code draws the order too. `draws` (DRAWS, B) holds uniform numbers, a column for each image: what happens to
+    one depends on no other.
     """
     mirror, crop, jitter = draws.split((1, CROP_DRAWS, JITTER_DRAWS))
     mirrored = mirror[0] < config.mirror_probability

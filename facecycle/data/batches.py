@@ -69,10 +69,6 @@ class Batches:
 
     Of several processes each has its own pairs of a batch. Every number is drawn for the whole batch, so that what is
     made of a pair does not depend on who makes it; but a process replaces bad frames by others of its own.
-
-    Attributes:
-        tally: the frames of the batches used so far; those prepared ahead are not in it.
-        waited: seconds that `iterate` has waited for a batch.
     """
 
     data: JoinedTracks
@@ -80,9 +76,11 @@ class Batches:
     stage_name: str
     stage: StageConfig
     tally: FrameTally = field(default_factory=FrameTally)
+    """The frames of the batches used so far; those prepared ahead are not in it."""
     rank: int = 0
     world: int = 1
     waited: float = field(default=0.0, init=False)
+    """Seconds that `iterate` has waited for a batch."""
     _first: Pairs | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:

@@ -108,11 +108,8 @@ def _tracks(dataset: Dataset) -> tuple[list[str], list[int], list[str]]:
 def axes_of(pose: np.ndarray) -> np.ndarray:
     """Return, in the picture's (x, y), the face's own axes for a pose: to its left, down, and forward (3, 2).
 
-    Source: the drawing convention of Hopenet (Ruiz et al. 2018): positive pitch looks up, positive yaw to
-    the left of the picture, positive roll tilts clockwise.
-
-    Args:
-        pose: pitch, yaw, roll in degrees.
+    Source: the drawing convention of Hopenet (Ruiz et al. 2018): pitch, yaw, roll in degrees; positive pitch looks
+    up, positive yaw to the left of the picture, positive roll tilts clockwise.
     """
     pitch, yaw, roll = np.radians(pose) * [1, -1, 1]
     sin, cos = np.sin, np.cos

@@ -117,9 +117,7 @@ def reason(path: Path, error: DataError) -> str:
 def open_upright(path: Path, least: int | None = None) -> Image.Image:
     """Decode an image file as upright RGB; of an animation, the first frame.
 
-    Args:
-        path: the file.
-        least: a side length that is enough; a larger JPEG is decoded at a smaller scale.
+    Where a side of `least` pixels is enough, a larger JPEG is decoded at a smaller scale.
 
     Raises:
         DataError: missing, no image, cut short, or too large.
@@ -191,12 +189,8 @@ def read_square(source: ImageSource, size: int, crop: Crop | None = None) -> Ten
 def read_box(path: Path, size: int, box: tuple[float, float, float, float]) -> Tensor:
     """Read the rectangle left, top, right, bottom of an image, stretched to RGB uint8 (3, size, size).
 
-    Head pose sets are cropped by their landmarks and stretched to a square, whatever the face's own shape.
-
-    Args:
-        path: the file.
-        size: side of the result in pixels.
-        box: in pixels of the full image; clamped to it.
+    It is in pixels of the full image, and clamped to it. Head pose sets are cropped by their landmarks and stretched
+    to a square, whatever the face's own shape.
 
     Raises:
         DataError: the file cannot be read, or the box lies outside it.

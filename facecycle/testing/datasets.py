@@ -20,14 +20,11 @@ def _labelled_frames(labels: Labelled | Verification) -> list[int]:
 
 
 class DatasetContract(Contract):
-    """A data set yields tracks of readable frames, or labels for at least one task.
-
-    Attributes:
-        tasks: what it has labels for.
-    """
+    """A data set yields tracks of readable frames, or labels for at least one task."""
 
     kind = "dataset"
     tasks: ClassVar[tuple[Task, ...]] = ()
+    """What it has labels for."""
 
     def _tracks(self, dataset: Dataset) -> list[Track]:
         """Return the tracks; there are none only where there are labels instead."""

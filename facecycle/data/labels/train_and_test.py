@@ -51,9 +51,7 @@ class TrainAndTest:
             targets = _class_ids(train.classes, test.classes)[targets]
         self._sources = np.r_[np.zeros(len(first), int), np.ones(len(second), int)]
         self._frames = np.r_[train.frames[first], test.frames[second]]
-        groups = [f"train {group}" for group in train.groups[first]] + [
-            f"test {group}" for group in test.groups[second]
-        ]
+        groups = [f"train {who}" for who in train.groups[first]] + [f"test {who}" for who in test.groups[second]]
         return Labelled(
             np.arange(len(self._frames)),
             np.concatenate([train.targets[first], targets]),

@@ -15,13 +15,10 @@ from facecycle.errors import DataError
 
 
 def pairs_by_identity(people: Sequence[Sequence[int]], folds: int, seed: int) -> Verification:
-    """Pair frames in folds that share no person: every same pair, and as many different pairs, as far as there are so
-    many of both.
+    """Pair frames, given by person, in folds that share no person.
 
-    Args:
-        people: frame indices of each person.
-        folds: number of folds; each gets at least 2 people.
-        seed: of the folds and of the different pairs.
+    Each fold has every same pair and as many different pairs, as far as there are so many of both. `folds` is at most
+    half the number of people.
     """
     rng = np.random.default_rng(seed)
     fold_of = np.arange(len(people)) % folds
