@@ -98,20 +98,15 @@ def _temporary(path: Path, ending: str = ".tmp") -> Iterator[Path]:
     """Lend a name beside `path` that is free, and free again afterwards; explain what the system refuses."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}{ending}")
     with explained(path):
-        _make_folder(path.parent)
+        missing = [folder for folder in path.parents if not folder.exists()]
+        path.parent.mkdir(parents=True, exist_ok=True)
+        for created in missing:  # a folder is on the disk before anything is written below it
+            _flush(created.parent)
         _remove(temporary)
         try:
             yield temporary
         finally:
             _remove(temporary)
-
-
-def _make_folder(path: Path) -> None:
-    """Create a folder and those above it, each on the disk before anything is written below it."""
-    missing = [p for p in (path, *path.parents) if not p.exists()]
-    path.mkdir(parents=True, exist_ok=True)
-    for created in missing:
-        _flush(created.parent)
 
 
 def _flush(path: Path) -> None:

@@ -64,8 +64,7 @@ def scan() -> Inventory:
 
     `FACECYCLE_PLUGINS` unset admits all; empty, our own alone; `a,b`, our own and these two.
     """
-    allowed = os.environ.get(ALLOW_LIST)
-    return _scan(tuple(sys.path), allowed)
+    return _scan(tuple(sys.path), os.environ.get(ALLOW_LIST))
 
 
 @functools.cache
@@ -88,10 +87,7 @@ def _scan(path: tuple[str, ...], allowed: str | None) -> Inventory:
 
 
 def _metadata_files(path: tuple[str, ...]) -> Iterator[Path]:
-    for folder in path:
-        # '' is the working directory: whatever lies there is not installed.
-        if not folder or not os.path.isdir(folder):
-            continue
+    for folder in filter(os.path.isdir, path):  # never '', the working directory: what lies there is not installed
         for pattern in ("*.dist-info", "*.egg-info"):
             for metadata in sorted(Path(folder).glob(pattern)):
                 file = metadata / "entry_points.txt"
@@ -106,9 +102,7 @@ def _read(file: Path, distribution: str, version: str, problems: list[Problem]) 
     except (configparser.Error, OSError, ValueError) as error:
         problems.append(Problem(str(file), str(error)))
         return
-    for group in (*GROUPS.values(), NAMESPACE_GROUP):
-        if not parser.has_section(group):
-            continue
+    for group in filter(parser.has_section, (*GROUPS.values(), NAMESPACE_GROUP)):
         for name, text in parser.items(group):
             try:
                 point = EntryPoint.from_string(text, name)

@@ -62,11 +62,7 @@ class RunError(FacecycleError):
 
 
 def shown(value: object, longest: int = 300) -> str:
-    """Return a value as an error shows it: its `repr`, cut where it is long.
-
-    >>> shown("banana")
-    "'banana'"
-    """
+    """Return a value as an error shows it: its `repr`, cut where it is long."""
     try:
         text = repr(value)
     except (ValueError, RecursionError):  # an integer of thousands of digits, or lists in lists in lists

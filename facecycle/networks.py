@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ from torch import nn
 from torch.overrides import TorchFunctionMode
 
 from facecycle import registry
-from facecycle.api import Kind, Method, Parts
+from facecycle.api import Kind, Parts
 from facecycle.checkpoints import model_file
 from facecycle.checkpoints.model_file import Checkpoint
 from facecycle.config.settings import Choice, RunConfig
@@ -47,23 +46,18 @@ def build_method(config: RunConfig, *, weights_follow: bool = False, device: str
         return registry.build("encoder", name, {"pretrained": True})
 
     method = registry.build("method", config.method.name, config.method.options)
-    _check_cycles(config, method)
-    warper = registry.build("warper", config.warper.name, config.warper.options)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(config.seed)
-        with torch.device(device), _Undrawn() if device == "meta" else contextlib.nullcontext():
-            method.assemble(Parts(encoder, warper, config.size, None if weights_follow else pretrained_encoder))
-    return method
-
-
-def _check_cycles(config: RunConfig, method: Method) -> None:
-    """Raise `ConfigError` when a stage names a cycle that the method does not have."""
     for name, stage in config.stages.items():
         if stage.cycle not in method.view_names:
             raise ConfigError(
                 f"stages.{name}.cycle = {stage.cycle!r}: the method has {', '.join(method.view_names)}",
                 hint=did_you_mean(stage.cycle, method.view_names) or None,
             )
+    warper = registry.build("warper", config.warper.name, config.warper.options)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.seed)
+        with torch.device(device), _Undrawn() if device == "meta" else contextlib.nullcontext():
+            method.assemble(Parts(encoder, warper, config.size, None if weights_follow else pretrained_encoder))
+    return method
 
 
 class _Undrawn(TorchFunctionMode):
@@ -77,23 +71,13 @@ class _Undrawn(TorchFunctionMode):
 
 def provenance(config: RunConfig) -> dict[str, dict[str, str]]:
     """Return which distribution and version each component of a run came from, by kind and name."""
-    named: list[tuple[Kind, Choice]] = [
-        ("method", config.method),
-        ("encoder", config.encoder),
-        ("warper", config.warper),
-        *[("dataset", c) for c in config.data],
-    ]
+    chosen: list[tuple[Kind, Choice]] = [("method", config.method), ("encoder", config.encoder)]
+    chosen += [("warper", config.warper), *(("dataset", data) for data in config.data)]
     losses = {loss.name for stage in config.trained_stages.values() for loss in stage.losses.values()}
-    named += [("loss", Choice(name=name)) for name in sorted(losses)]
-    found = {}
-    for kind, component in named:
-        plugin = registry.find(kind, component.name)
-        found[f"{kind}:{component.name}"] = {
-            "distribution": plugin.distribution,
-            "version": plugin.version,
-            "entry_point": plugin.entry_point,
-        }
-    return found
+    chosen += [("loss", Choice(name=name)) for name in sorted(losses)]
+    plugins = {f"{kind}:{choice.name}": registry.find(kind, choice.name) for kind, choice in chosen}
+    kept = ("distribution", "version", "entry_point")
+    return {name: {key: getattr(plugin, key) for key in kept} for name, plugin in plugins.items()}
 
 
 RUNS = Path("runs")
@@ -103,10 +87,7 @@ SHIPPED = Path(__file__).parent / "weights" / "default.safetensors"
 
 @dataclass(frozen=True)
 class Loaded:
-    """Networks in evaluation mode, without gradients, and the checkpoint they came from.
-
-    The checkpoint's configuration is the one the networks were built with here.
-    """
+    """Networks in evaluation mode, without gradients; their checkpoint, with the configuration they were built with."""
 
     method: Any
     checkpoint: Checkpoint
@@ -133,10 +114,10 @@ def load(path: Path | None) -> Loaded:
     try:
         method = _with_weights(config, found)
     except PluginError as error:
-        raise CheckpointError(
-            f"{found.path} needs a plugin that cannot be used here. {error.message}",
-            hint=_needs(found) or error.hint,
-        ) from error
+        message = f"{found.path} needs a plugin that cannot be used here. {error.message}"
+        made_with = {f"{c.get('distribution')} {c.get('version')}" for c in found.components().values()}
+        hint = f"It was made with {', '.join(sorted(made_with))}; install what is missing." if made_with else error.hint
+        raise CheckpointError(message, hint=hint) from error
     return Loaded(method.requires_grad_(False).eval(), replace(found, config=config))
 
 
@@ -153,13 +134,3 @@ def _with_weights(config: RunConfig, found: Checkpoint) -> Any:
         method = build_method(config, weights_follow=True)
         model_file.load_weights(method, found)
     return method
-
-
-def _needs(found: Checkpoint) -> str:
-    """Name the distributions beside our own that a checkpoint was made with."""
-    try:
-        components = json.loads(found.metadata.get("components", "{}"))
-        needed = sorted({f"{c['distribution']} {c['version']}" for c in components.values()})
-    except (ValueError, TypeError, KeyError, AttributeError):
-        return ""
-    return f"It was made with {', '.join(needed)}; install what is missing."

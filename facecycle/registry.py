@@ -6,6 +6,7 @@ Names: `name`, `dist/name`, `plugin:rest` for an open namespace such as `timm:re
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import inspect
 from collections.abc import Iterator, Mapping
@@ -80,9 +81,11 @@ def find(kind: Kind, name: str) -> Plugin:
         )
     if claims:
         return next(iter(claims.values()))
+    known = [entry.name for entry in scan().in_group(GROUPS[kind])]
+    known += [each for _, names in _namespaces(kind) for each in sorted(names)]
     raise PluginError(
         f"there is no {kind} {name!r}",
-        hint=did_you_mean(name, _known(kind)) or f"`facecycle plugins list` shows every {kind}.",
+        hint=did_you_mean(name, known) or f"`facecycle plugins list` shows every {kind}.",
     )
 
 
@@ -108,16 +111,8 @@ def _namespaces(kind: Kind) -> Iterator[tuple[Found, frozenset[str]]]:
     """Yield the plugins of a kind that answer to many names, and these; a broken one answers to none."""
     for entry in scan().in_group(NAMESPACE_GROUP):
         if entry.name.startswith(f"{kind}."):
-            try:
-                found = namespace(entry)
-            except PluginError:
-                continue
-            yield found
-
-
-def _known(kind: Kind) -> list[str]:
-    names = [entry.name for entry in scan().in_group(GROUPS[kind])]
-    return names + [name for _, names_ in _namespaces(kind) for name in sorted(names_)]
+            with contextlib.suppress(PluginError):
+                yield namespace(entry)
 
 
 def _import(entry_point: str) -> Any:
@@ -151,8 +146,7 @@ def load(plugin: Plugin) -> Any:
     if not (isinstance(options, type) and issubclass(options, BaseModel)):
         missing.append("Options (a pydantic model)")
     if missing:
-        hint = "See docs/plugins.md for what a plugin offers."
-        raise PluginError(f"{what} lacks {', '.join(missing)}", hint=hint)
+        raise PluginError(f"{what} lacks {', '.join(missing)}", hint="See docs/plugins.md for what a plugin offers.")
     return loaded
 
 
@@ -209,10 +203,8 @@ def configure(kind: Kind, name: str, options: Mapping[str, Any] | None = None) -
         return plugin, loaded, loaded.Options.model_validate(values)
     except ValidationError as error:
         known = list(loaded.Options.model_fields)
-        lines = [_explain(plugin, e, known) for e in error.errors()]
-        raise ConfigError(
-            "\n".join(lines), hint=f"`facecycle plugins show {plugin.entry} --kind {kind}` lists its options."
-        ) from error
+        hint = f"`facecycle plugins show {plugin.entry} --kind {kind}` lists its options."
+        raise ConfigError("\n".join(_explain(plugin, e, known) for e in error.errors()), hint=hint) from error
 
 
 def _explain(plugin: Plugin, error: Any, known: list[str]) -> str:

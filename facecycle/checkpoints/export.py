@@ -16,7 +16,7 @@ LARGEST_ROUNDING = 1e-3
 
 
 def export(source: Path, out: Path, *, half: bool, licence: str | None) -> None:
-    """Write the weights of a checkpoint, with its configuration but for the options of its data.
+    """Write the weights of a run or a checkpoint, with its configuration but for the options of its data.
 
     Args:
         source: run folder, checkpoint folder or model file.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -48,10 +47,10 @@ def describe(path: Path) -> dict[str, Any]:
         "parameters": networks,
         "frozen": frozen,
         "numbers": ", ".join(sorted(kinds)),
-        "components": _components(found),
-        "environment": _table(found, "environment"),
+        "components": found.components(),
+        "environment": found.table("environment"),
         "parent": found.metadata.get("parent", ""),
-        "source": _table(found, "source"),
+        "source": found.table("source"),
         "licence": found.metadata.get("licence", ""),
         "config": config.model_dump(mode="json"),
     }
@@ -81,29 +80,10 @@ def _networks(found: Checkpoint) -> tuple[dict[str, int], dict[str, int], set[st
     return networks, frozen, kinds
 
 
-def _table(found: Checkpoint, entry: str) -> dict[str, Any]:
-    try:
-        table = json.loads(found.metadata.get(entry, "{}"))
-    except ValueError:
-        return {}
-    return table if isinstance(table, dict) else {}
-
-
-def _components(found: Checkpoint) -> dict[str, dict[str, str]]:
-    """Return where each component came from, by `kind:name`."""
-    return {
-        component: {key: str(value) for key, value in origin.items()}
-        for component, origin in _table(found, "components").items()
-        if isinstance(origin, dict)
-    }
-
-
 def verify(path: Path, say: Callable[[str], None]) -> None:
-    """Read every byte of a checkpoint and build its networks.
+    """Read every byte of a model file, a checkpoint folder or a run folder, and build its networks.
 
-    Args:
-        path: a model file, checkpoint folder or run folder.
-        say: told what held, a line each.
+    `say` is told what held, a line each.
 
     Raises:
         CheckpointError: names what is wrong.
@@ -119,28 +99,23 @@ def verify(path: Path, say: Callable[[str], None]) -> None:
             hint="A byte changed on the disk or on the way. Take another copy, or an earlier checkpoint of the run.",
         )
     say(f"content     {len(tensors)} tensors, sha256 {digest}")
-    _check_folder(found.path.parent, say)
+    folder = found.path.parent
+    if (folder / SUMS).exists():  # the file still lies in the checkpoint folder it was written to
+        problems = damage(folder)
+        if problems:
+            raise CheckpointError(
+                f"{folder} is damaged: {', '.join(problems)}",
+                hint="`facecycle pretrain --resume` continues the run from its newest checkpoint that is whole.",
+            )
+        say(f"folder      every file has the sha256 in {SUMS}")
     bad = [name for name, tensor in tensors.items() if not bool(torch.isfinite(tensor).all())]
     if bad:
         raise CheckpointError(f"{found.path} holds numbers that are not finite: {', '.join(bad[:5])}")
     say("numbers     all finite")
     load(found.path)
     say("networks    built, and the tensors fit")
-    for component, origin in _components(found).items():
+    for component, origin in found.components().items():
         say(f"component   {component}: {_installed(component, origin)}")
-
-
-def _check_folder(folder: Path, say: Callable[[str], None]) -> None:
-    """Check what lies beside a model file that is still in the checkpoint folder it was written to."""
-    if not (folder / SUMS).exists():
-        return
-    problems = damage(folder)
-    if problems:
-        raise CheckpointError(
-            f"{folder} is damaged: {', '.join(problems)}",
-            hint="`facecycle pretrain --resume` continues the run from its newest checkpoint that is whole.",
-        )
-    say(f"folder      every file has the sha256 in {SUMS}")
 
 
 def _installed(component: str, origin: dict[str, str]) -> str:

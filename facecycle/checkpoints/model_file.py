@@ -37,23 +37,31 @@ _STRINGS = TypeAdapter(list[str])
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """What a `model.safetensors` says of itself.
-
-    Attributes:
-        path: the file.
-        config: the resolved configuration of the run.
-        trained: the cycles that were trained at least one step.
-        metadata: all entries of the header, as strings.
-    """
+    """What a `model.safetensors` says of itself."""
 
     path: Path
     config: RunConfig
     trained: frozenset[str]
+    """The cycles that were trained at least one step."""
     metadata: Mapping[str, str]
+    """All entries of the header."""
 
     def sha256(self) -> str:
         """Return the digest of the file."""
         return file_sha256(self.path)
+
+    def table(self, entry: str) -> dict[str, Any]:
+        """Return an entry that holds a table as JSON; an empty one where it is missing or damaged."""
+        try:
+            table = json.loads(self.metadata.get(entry, "{}"))
+        except ValueError:
+            return {}
+        return table if isinstance(table, dict) else {}
+
+    def components(self) -> dict[str, dict[str, str]]:
+        """Return where each component came from, by `kind:name`."""
+        origins = {name: origin for name, origin in self.table("components").items() if isinstance(origin, dict)}
+        return {name: {key: str(value) for key, value in origin.items()} for name, origin in origins.items()}
 
 
 def environment() -> dict[str, str]:

@@ -12,7 +12,6 @@ import tomllib
 import types
 import typing
 from collections.abc import Iterable, Mapping
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -23,14 +22,14 @@ from facecycle.errors import ConfigError, did_you_mean, shown
 
 Layer = tuple[str, dict[str, Any]]
 """Where values come from, as shown in an error, and the values as nested tables."""
+PRESETS = Path(__file__).parent / "presets"
 DEEPEST = 32
 """How deep the tables and lists of a layer may be nested; a configuration needs 7."""
 
 
 def preset_names() -> list[str]:
     """Return the names of the presets that come with the package."""
-    folder = resources.files("facecycle.config") / "presets"
-    return sorted(f.name.removesuffix(".toml") for f in folder.iterdir() if f.name.endswith(".toml"))
+    return sorted(path.stem for path in PRESETS.glob("*.toml"))
 
 
 def preset_layers(name: str) -> list[Layer]:
@@ -44,7 +43,7 @@ def preset_layers(name: str) -> list[Layer]:
             f"there is no preset {name!r}; presets: {', '.join(preset_names())}",
             hint=did_you_mean(name, preset_names()) or None,
         )
-    values = tomllib.loads((resources.files("facecycle.config") / "presets" / f"{name}.toml").read_text())
+    values = tomllib.loads((PRESETS / f"{name}.toml").read_text())
     base = values.pop("extends", None)
     return [*(preset_layers(base) if base else []), (f"preset {name}", {**values, "preset": name})]
 
@@ -118,15 +117,12 @@ def _refuse_unwritable(origin: str, values: dict[str, Any]) -> None:
 
 def _merge(below: dict[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
     merged = dict(below)
-    renamed = "name" in above and above["name"] != below.get("name")
-    if renamed and "options" in merged:
+    if "options" in merged and above.get("name", below.get("name")) != below.get("name"):
         merged["options"] = {}
     for key, value in above.items():
         old = merged.get(key)
-        if isinstance(value, Mapping):
-            merged[key] = _merge(old if isinstance(old, dict) else {}, value)
-        else:
-            merged[key] = copy.deepcopy(value)
+        merge = isinstance(value, Mapping)
+        merged[key] = _merge(old if isinstance(old, dict) else {}, value) if merge else copy.deepcopy(value)
     return merged
 
 

@@ -91,18 +91,13 @@ def colour_jitter(
     # An image that is left alone has all changes 0: factors of 1, and a hue turned by nothing.
     changes = ((2 * draws[:4] - 1) * torch.tensor(strength)[:, None]).masked_fill_(left_alone, 0)
     brightness, contrast, saturation = (1 + changes[:3])[..., None, None]
-    hue = _hue_rotation(changes[3] * 2 * math.pi)
+    angle = changes[3].view(-1, 1, 1) * 2 * math.pi
+    hue = TURN[0] + TURN[1] * angle.cos() + TURN[2] * angle.sin()
     x = (images.flatten(2) * brightness).clamp_(0, 1)
     grey = (x.mean(2) @ LUMA).view(-1, 1, 1)
     x.mul_(contrast).add_(grey * (1 - contrast)).clamp_(0, 1)
     x = (torch.lerp(GREY, torch.eye(3), saturation) @ x).clamp_(0, 1)
     return (hue @ x).clamp_(0, 1).view_as(images)
-
-
-def _hue_rotation(angle: Tensor) -> Tensor:
-    """Return the RGB matrices (B, 3, 3) that turn the hue by `angle` (B,) radians."""
-    angle = angle.view(-1, 1, 1)
-    return TURN[0] + TURN[1] * angle.cos() + TURN[2] * angle.sin()
 
 
 def greyscale(images: Tensor, chosen: Tensor) -> Tensor:
@@ -115,12 +110,8 @@ def augment(pixels: Tensor, config: AugmentationConfig, draws: Tensor) -> Tensor
     """Map uint8 RGB (B, 3, H, W) to augmented float RGB in [0, 1] of the same shape.
 
     Source: FaceCycle (ICCV 2021), section 4.1. Colour changes come in a fixed order, where the paper's
-    code draws the order too.
-
-    Args:
-        pixels: the images.
-        config: what may change, and by how much.
-        draws: (DRAWS, B) uniform numbers, a column an image: what happens to one depends on no other.
+    code draws the order too. `draws` (DRAWS, B) holds uniform numbers, a column for each image: what happens to
+    one depends on no other.
     """
     mirror, crop, jitter = draws.split((1, CROP_DRAWS, JITTER_DRAWS))
     mirrored = mirror[0] < config.mirror_probability

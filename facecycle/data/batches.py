@@ -28,13 +28,7 @@ ATTEMPTS = 10
 
 @dataclass
 class FrameTally:
-    """The frames that a run has used so far.
-
-    Attributes:
-        read: how often one was asked for.
-        bad: how often it could not be read.
-        names: every unreadable frame, with the reason.
-    """
+    """How many frames a run has asked for so far, and how many of them were unreadable; `names` says why."""
 
     read: int = 0
     bad: int = 0
@@ -56,53 +50,43 @@ def sum_of(tallies: Sequence[FrameTally]) -> FrameTally:
 
 @dataclass(frozen=True)
 class Prepared:
-    """A batch, and what it was made from.
-
-    Attributes:
-        pairs: the images.
-        frames: where each image came from, the first images of the pairs before the second.
-        met: all frames that were asked for, by what was wrong with them.
-    """
+    """A batch, and what it was made from."""
 
     pairs: Pairs
     frames: list[int]
+    """Where each image came from, the first images of the pairs before the second."""
     met: list[BadFrame | None]
+    """All frames that were asked for, by what was wrong with them."""
 
     def pin_memory(self) -> Prepared:
         """Return the batch in memory that a GPU copies from while it computes."""
         return Prepared(Pairs(self.pairs.first.pin_memory(), self.pairs.second.pin_memory()), self.frames, self.met)
 
 
+@dataclass(eq=False)
 class Batches:
     """The batches of a stage. Batch `step` depends on the configuration and `step` alone.
 
     Of several processes each has its own pairs of a batch. Every number is drawn for the whole batch, so that what is
     made of a pair does not depend on who makes it; but a process replaces bad frames by others of its own.
-
-    Attributes:
-        tally: the frames of the batches used so far; those prepared ahead are not in it.
-        waited: seconds that `iterate` has waited for a batch.
     """
 
-    def __init__(
-        self,
-        data: JoinedTracks,
-        config: RunConfig,
-        stage_name: str,
-        stage: StageConfig,
-        tally: FrameTally | None = None,
-        rank: int = 0,
-        world: int = 1,
-    ) -> None:
-        self.data = data
-        self.pairs = stage.pairs or config.pairs
-        self.visits = Visits(len(data.tracks), self.pairs, config.seed, stage_name, data.shards, rank, world)
-        self.config = config
-        self.stage_name = stage_name
-        self.stage = stage
-        self.tally = tally or FrameTally()
-        self.waited = 0.0
-        self._first: Pairs | None = None
+    data: JoinedTracks
+    config: RunConfig
+    stage_name: str
+    stage: StageConfig
+    tally: FrameTally = field(default_factory=FrameTally)
+    """The frames of the batches used so far; those prepared ahead are not in it."""
+    rank: int = 0
+    world: int = 1
+    waited: float = field(default=0.0, init=False)
+    """Seconds that `iterate` has waited for a batch."""
+    _first: Pairs | None = field(default=None, init=False)
+
+    def __post_init__(self) -> None:
+        data, seed = self.data, self.config.seed
+        self.pairs = self.stage.pairs or self.config.pairs
+        self.visits = Visits(len(data.tracks), self.pairs, seed, self.stage_name, data.shards, self.rank, self.world)
 
     def batch(self, step: int) -> Pairs:
         """Make the batch of a step; nothing is counted.
@@ -162,7 +146,7 @@ class Batches:
         generator = seeded("batch", config.seed, self.stage_name, step, *again)
         place = step + attempt * steps_per_epoch(len(data.tracks), self.pairs)
         tracks, (pools, _) = self.visits.of(place), self.visits.pools(place)
-        mine = slice(self.visits.rank * len(tracks), (self.visits.rank + 1) * len(tracks))
+        mine = slice(self.rank * len(tracks), (self.rank + 1) * len(tracks))
         of_pairs = torch.rand(self.pairs, PAIR_DRAWS, generator=generator)[mine]
         of_images = torch.rand(DRAWS, 2, self.pairs, generator=generator)[..., mine].flatten(1)
         index = sample_pairs(data.tracks, tracks, self.stage.pairing, self.stage.mirror_pair, of_pairs, pools)
@@ -210,11 +194,10 @@ def _by_a_thread(batches: Batches, start: int, stop: int) -> Iterator[Prepared]:
         return prepared.pin_memory() if on_gpu else prepared
 
     with ThreadPoolExecutor(1, thread_name_prefix="batches") as pool:
-        upcoming = pool.submit(prepare, start) if start < stop else None
-        for step in range(start, stop):
-            assert upcoming is not None
-            prepared = upcoming.result()
-            upcoming = pool.submit(prepare, step + 1) if step + 1 < stop else None
+        submitted = (pool.submit(prepare, step) for step in range(start, stop))
+        upcoming = next(submitted, None)
+        while upcoming is not None:
+            prepared, upcoming = upcoming.result(), next(submitted, None)
             yield prepared
 
 

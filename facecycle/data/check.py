@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import torch
@@ -17,7 +18,6 @@ from facecycle.seeds import seeded
 
 SAMPLES = 24
 CELL = 128
-TASKS: tuple[Task, ...] = ("emotion", "pose", "verify")
 
 
 def check_data(dataset: Dataset, sheet: Path) -> tuple[list[str], dict[str, str]]:
@@ -31,7 +31,7 @@ def check_data(dataset: Dataset, sheet: Path) -> tuple[list[str], dict[str, str]
         DataError: it holds neither labels nor tracks.
         RunError: the sheet cannot be written.
     """
-    for task in TASKS:
+    for task in get_args(Task):
         try:
             labels = dataset.labelled(task)
         except NotOffered:
@@ -97,11 +97,8 @@ def _tracks(dataset: Dataset) -> tuple[list[str], list[int], list[str]]:
 def axes_of(pose: np.ndarray) -> np.ndarray:
     """Return, in the picture's (x, y), the face's own axes for a pose: to its left, down, and forward (3, 2).
 
-    Source: the drawing convention of Hopenet (Ruiz et al. 2018): positive pitch looks up, positive yaw to
-    the left of the picture, positive roll tilts clockwise.
-
-    Args:
-        pose: pitch, yaw, roll in degrees.
+    Source: the drawing convention of Hopenet (Ruiz et al. 2018): pitch, yaw, roll in degrees; positive pitch looks
+    up, positive yaw to the left of the picture, positive roll tilts clockwise.
     """
     pitch, yaw, roll = np.radians(pose) * [1, -1, 1]
     sin, cos = np.sin, np.cos

@@ -8,7 +8,6 @@ import multiprocessing
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 import torch
@@ -39,11 +38,6 @@ def open_cache(fingerprint: str, count: int, size: int) -> tuple[Tensor, Tensor]
     processes may fill it at once, for they write the same bytes, and a frame is marked after its pixels. Files
     that were used least recently make room. Where the disk has none, both are in memory.
 
-    Args:
-        fingerprint: of the frames and how they are read.
-        count: frames of the data set.
-        size: side of a frame in pixels.
-
     Returns:
         None where the frames need more than the limit; they are then decoded whenever they are asked for.
     """
@@ -64,24 +58,19 @@ def open_cache(fingerprint: str, count: int, size: int) -> tuple[Tensor, Tensor]
 
 
 def _map(path: Path, length: int) -> np.ndarray:
-    """Map a file of so many bytes; new ones are zero."""
+    """Map a file of so many bytes, all of them taken on the disk: one that fills up would kill the process."""
     with path.open("ab") as file:
         try:
-            _reserve(file, length)
+            if hasattr(os, "posix_fallocate"):
+                os.posix_fallocate(file.fileno(), 0, length)
+            else:  # macOS
+                for start in range(file.tell(), length, CHUNK):
+                    file.write(bytes(min(CHUNK, length - start)))
         except OSError:
             path.unlink(missing_ok=True)
             raise
     os.utime(path)  # when it was used last
     return np.memmap(path, np.uint8, "r+", shape=(length,))
-
-
-def _reserve(file: BinaryIO, length: int) -> None:
-    """Take the room of a file on the disk: one that fills up under a mapping would kill the process."""
-    if hasattr(os, "posix_fallocate"):
-        os.posix_fallocate(file.fileno(), 0, length)
-        return
-    for start in range(file.tell(), length, CHUNK):  # macOS has no such call
-        file.write(bytes(min(CHUNK, length - start)))
 
 
 def _make_room(path: Path, length: int) -> None:

@@ -7,6 +7,7 @@ import hashlib
 import os
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import overload
 
@@ -48,23 +49,18 @@ class Paths(Sequence[Path]):
         return Path(self._folders[bisect.bisect_right(self._starts, place) - 1], self._names[place])
 
 
+@dataclass(eq=False)
 class FrameFiles:
-    """Frames stored one a file; several processes and threads may read them at once.
+    """Frames stored one a file; several processes and threads may read them at once."""
 
-    Args:
-        paths: the files; a frame's index is its place here.
-        root: names are shown relative to it.
-        boxes: per file the rectangle to cut out (see `read_box`); None takes the centred square of each.
-    """
-
-    def __init__(
-        self, paths: Sequence[Path], root: Path, boxes: Sequence[tuple[float, float, float, float]] | None = None
-    ) -> None:
-        self.paths = paths
-        self.root = root
-        self.boxes = boxes
-        self._bad: dict[int, str] = {}
-        self._decoded: dict[int, tuple[Tensor, Tensor] | None] = {}
+    paths: Sequence[Path]
+    """A frame's index is its place here."""
+    root: Path
+    """Names are shown relative to it."""
+    boxes: Sequence[tuple[float, float, float, float]] | None = None
+    """Per file the rectangle to cut out (see `read_box`); None takes the centred square of each."""
+    _bad: dict[int, str] = field(default_factory=dict, init=False)
+    _decoded: dict[int, tuple[Tensor, Tensor] | None] = field(default_factory=dict, init=False)
 
     def name(self, frame: int) -> str:
         """Return a frame's path below the root."""
@@ -97,15 +93,13 @@ class FrameFiles:
 
     def _decode(self, frames: list[int], into: Tensor, rows: Sequence[int], size: int) -> None:
         for frame, row in zip(frames, rows, strict=True):
-            if frame not in self._bad:  # what was bad once stays bad, at every size
-                self._read_into(into[row], frame, size)
-
-    def _read_into(self, pixels: Tensor, frame: int, size: int) -> None:
-        path = self.paths[frame]
-        try:
-            pixels[:] = read_box(path, size, self.boxes[frame]) if self.boxes else read_square(path, size)
-        except DataError as error:
-            self._bad[frame] = reason(path, error)
+            if frame in self._bad:  # what was bad once stays bad, at every size
+                continue
+            path = self.paths[frame]
+            try:
+                into[row] = read_box(path, size, self.boxes[frame]) if self.boxes else read_square(path, size)
+            except DataError as error:
+                self._bad[frame] = reason(path, error)
 
     def fingerprint(self) -> str:
         """Return a digest of the files' names, sizes and times of change."""
@@ -121,17 +115,12 @@ class FrameFiles:
         return digest.hexdigest()
 
 
+@dataclass(eq=False)
 class FrameArrays:
-    """Frames held in memory.
+    """Frames held in memory, as RGB uint8 (n, 3, H, W), and the names that they are spoken of by."""
 
-    Args:
-        pixels: RGB uint8 (n, 3, H, W).
-        names: one a frame, shown where it is spoken of.
-    """
-
-    def __init__(self, pixels: Tensor, names: Sequence[str]) -> None:
-        self.pixels = pixels
-        self.names = list(names)
+    pixels: Tensor
+    names: Sequence[str]
 
     def name(self, frame: int) -> str:
         """Return a frame's name."""
@@ -150,15 +139,12 @@ class FrameArrays:
 
 
 class FileDataset:
-    """What data sets on disk share: their frames, and a plain refusal of labels that they do not hold.
-
-    Attributes:
-        kind: the data set's name.
-        task: what `own_labels` are for; None for a data set without labels.
-    """
+    """What data sets on disk share: their frames, and a plain refusal of labels that they do not hold."""
 
     kind: str
+    """The data set's name."""
     task: Task | None = None
+    """What `own_labels` are for; None for a data set without labels."""
     files: FrameFiles | FrameArrays
 
     def labelled(self, task: Task) -> Labelled | Verification:

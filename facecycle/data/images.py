@@ -9,8 +9,8 @@ import stat
 import struct
 import warnings
 import zlib
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -35,8 +35,7 @@ TILE = 1024
 warnings.filterwarnings("ignore", module=r"PIL\.")
 
 
-@dataclass(frozen=True)
-class Crop:
+class Crop(NamedTuple):
     """A rectangle in pixels of the upright image."""
 
     x: int
@@ -115,16 +114,10 @@ def reason(path: Path, error: DataError) -> str:
     return error.message.removeprefix(f"{path}: ")
 
 
-def _name(source: ImageSource) -> str:
-    return str(source) if isinstance(source, str | os.PathLike) else "the image"
-
-
 def open_upright(path: Path, least: int | None = None) -> Image.Image:
     """Decode an image file as upright RGB; of an animation, the first frame.
 
-    Args:
-        path: the file.
-        least: a side length that is enough; a larger JPEG is decoded at a smaller scale.
+    Where a side of `least` pixels is enough, a larger JPEG is decoded at a smaller scale.
 
     Raises:
         DataError: missing, no image, cut short, or too large.
@@ -154,12 +147,8 @@ def open_upright(path: Path, least: int | None = None) -> Image.Image:
         raise DataError(f"{path}: the image is damaged or cut short ({error})") from error
 
 
-def as_upright(source: ImageSource, least: int | None = None) -> Image.Image:
-    """Return an image as upright RGB: a file is read (see `open_upright`), a PIL image or an array converted.
-
-    Raises:
-        DataError: the file cannot be read, or the array is not uint8 of shape (H, W) or (H, W, 3).
-    """
+def _as_upright(source: ImageSource, least: int | None = None) -> Image.Image:
+    """Return an image as upright RGB: a file is read (see `open_upright`), a PIL image or an array converted."""
     if isinstance(source, np.ndarray):
         if source.dtype != np.uint8 or not (source.ndim == 2 or source.shape[2:] == (3,)) or not source.size:
             raise DataError(
@@ -182,18 +171,16 @@ def read_square(source: ImageSource, size: int, crop: Crop | None = None) -> Ten
             is cut to its own centred square.
 
     Raises:
-        DataError: the file cannot be read, or the crop leaves the image.
+        DataError: the file cannot be read, the array is no image, or the crop leaves the image.
     """
     # A crop counts in pixels of the full image, so only an uncropped one may be decoded smaller.
-    image = as_upright(source, None if crop else size)
-    left, top, width, height = 0, 0, image.width, image.height
-    if crop is not None:
-        if crop.x + crop.width > image.width or crop.y + crop.height > image.height:
-            raise DataError(
-                f"{_name(source)}: the crop {crop.x},{crop.y},{crop.width},{crop.height} leaves the image, which is "
-                f"{image.width} x {image.height}"
-            )
-        left, top, width, height = crop.x, crop.y, crop.width, crop.height
+    image = _as_upright(source, None if crop else size)
+    left, top, width, height = crop or (0, 0, image.width, image.height)
+    if left + width > image.width or top + height > image.height:
+        name = source if isinstance(source, str | os.PathLike) else "the image"
+        raise DataError(
+            f"{name}: the crop {left},{top},{width},{height} leaves the image, which is {image.width} x {image.height}"
+        )
     side = min(width, height)
     left, top = left + (width - side) // 2, top + (height - side) // 2
     return _resized(image, size, (left, top, left + side, top + side))
@@ -202,12 +189,8 @@ def read_square(source: ImageSource, size: int, crop: Crop | None = None) -> Ten
 def read_box(path: Path, size: int, box: tuple[float, float, float, float]) -> Tensor:
     """Read the rectangle left, top, right, bottom of an image, stretched to RGB uint8 (3, size, size).
 
-    Head pose sets are cropped by their landmarks and stretched to a square, whatever the face's own shape.
-
-    Args:
-        path: the file.
-        size: side of the result in pixels.
-        box: in pixels of the full image; clamped to it.
+    It is in pixels of the full image, and clamped to it. Head pose sets are cropped by their landmarks and stretched
+    to a square, whatever the face's own shape.
 
     Raises:
         DataError: the file cannot be read, or the box lies outside it.

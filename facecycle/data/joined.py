@@ -57,14 +57,7 @@ class JoinedTracks:
         own = [self._frames[t][place] for t, place in zip(track_of.tolist(), inside, strict=True)]
         if len(self.datasets) == 1:
             return self.datasets[0].images(own, size)
-        pixels = torch.empty(len(frames), 3, size, size, dtype=torch.uint8)
-        bad: list[BadFrame | None] = [None] * len(frames)
-        for number in np.unique(owners):
-            rows = np.flatnonzero(owners == number).tolist()
-            pixels[rows], problems = self.datasets[number].images([own[row] for row in rows], size)
-            for row, problem in zip(rows, problems, strict=True):
-                bad[row] = problem
-        return pixels, bad
+        return images_of(self.datasets, owners, np.array(own), size)
 
     def prefetch(self, shards: Sequence[int]) -> None:
         """Let the data sets begin to fetch shards that are needed soon."""
@@ -83,6 +76,20 @@ class JoinedTracks:
         if isinstance(dataset, FileDataset):
             return dataset.name(self._frames[track][place])
         return f"{self.tracks[track].name}[{place}]"
+
+
+def images_of(
+    datasets: Sequence[Dataset], owners: np.ndarray, frames: np.ndarray, size: int
+) -> tuple[Tensor, list[BadFrame | None]]:
+    """Read frames (n,) of the data sets whose places are in `owners` (n,), as uint8 RGB (n, 3, size, size)."""
+    pixels = torch.empty(len(frames), 3, size, size, dtype=torch.uint8)
+    bad: list[BadFrame | None] = [None] * len(frames)
+    for number in np.unique(owners):
+        rows = np.flatnonzero(owners == number).tolist()
+        pixels[rows], problems = datasets[number].images(frames[rows].tolist(), size)
+        for row, problem in zip(rows, problems, strict=True):
+            bad[row] = problem
+    return pixels, bad
 
 
 def build_tracks(config: RunConfig) -> JoinedTracks:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -21,8 +21,7 @@ POOL_SHARDS = 8
 """Shards whose tracks are mixed with each other. These and the next ones are in memory: twice this number."""
 
 
-@dataclass(frozen=True)
-class PairIndex:
+class PairIndex(NamedTuple):
     """Frame indices of a batch of P pairs; where `mirrored`, the second image is the first's mirror."""
 
     first: list[int]
@@ -37,13 +36,7 @@ def steps_per_epoch(tracks: int, pairs: int) -> int:
 
 @dataclass(frozen=True, eq=False)
 class TracksByShard:
-    """Which tracks each shard holds.
-
-    Attributes:
-        numbers: the shards.
-        tracks: the track indices of each.
-        loose: track indices that lie in no shard.
-    """
+    """Shards by number, the indices of the tracks that each holds, and those that lie in no shard."""
 
     numbers: tuple[int, ...]
     tracks: tuple[np.ndarray, ...]
@@ -68,8 +61,7 @@ class Pool:
     tracks: np.ndarray
 
 
-@dataclass(frozen=True)
-class _Epoch:
+class _Epoch(NamedTuple):
     """Track indices in the order of an epoch, and its pools with where each begins; no pools without shards."""
 
     order: np.ndarray
@@ -84,26 +76,20 @@ class Visits:
     With fewer tracks than pairs a batch visits some of them more than once. Where tracks lie in shards, an epoch goes
     through the shards in random order, `POOL_SHARDS` at a time, and through the tracks of such a pool in random order.
 
-    Attributes:
-        tracks: number of all tracks.
-        pairs: pairs in the batch of all processes together.
-        seed: of the run.
-        stage: another stage has another order.
-        shards: of the tracks, see `group_by_shard`.
-        rank: which process this is, of `world`. Without shards each takes its rows of one and the same batch; with
-            them each goes through its own share of the shards.
-        world: number of processes.
-
     Raises:
         ConfigError: the pairs cannot be shared out evenly.
     """
 
     tracks: int
     pairs: int
+    """Pairs in the batch of all processes together."""
     seed: int
     stage: str
+    """Another stage has another order."""
     shards: TracksByShard | None = None
     rank: int = 0
+    """Which process this is, of `world`. Without shards each takes its rows of one and the same batch; with them each
+    goes through its own share of the shards."""
     world: int = 1
 
     def __post_init__(self) -> None:
@@ -148,13 +134,12 @@ def _epoch(visits: Visits, number: int) -> _Epoch:
     visited = [visit for _ in range(rounds) for visit in _visit_shards(shards, generator)]
     # Each process has the same number of tracks: one shard may be cut between two of them.
     first, last = (part * rounds * tracks // world for part in (rank, rank + 1))
-    ends = np.cumsum([len(held) for _, held in visited])
-    mine = []
-    for (shard, held), end in zip(visited, ends.tolist(), strict=True):
-        start = end - len(held)
-        part = held[max(0, first - start) : max(0, last - start)]
-        if len(part):
-            mine.append((shard, part))
+    begins = np.cumsum([0, *(len(held) for _, held in visited[:-1])]).tolist()
+    parts = [
+        (shard, held[max(0, first - begin) : max(0, last - begin)])
+        for (shard, held), begin in zip(visited, begins, strict=True)
+    ]
+    mine = [(shard, part) for shard, part in parts if len(part)]
     pools, orders = [], []
     for places in np.array_split(np.arange(len(mine)), -(-len(mine) // POOL_SHARDS)):
         held = np.concatenate([mine[place][1] for place in places])

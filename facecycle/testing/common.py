@@ -12,12 +12,7 @@ from facecycle.api import Kind
 
 
 class Contract:
-    """A component by its registered name.
-
-    Attributes:
-        name: registry name of the component.
-        options: its options.
-    """
+    """A component by its registered name and its options."""
 
     kind: ClassVar[Kind]
     name: ClassVar[str]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, get_args
 
 import numpy as np
 import pytest
@@ -12,8 +12,6 @@ from facecycle.api import Dataset, Labelled, Task, Track, Verification
 from facecycle.errors import NotOffered
 from facecycle.testing.common import Contract
 
-TASKS: tuple[Task, ...] = ("emotion", "pose", "verify")
-
 
 def _labelled_frames(labels: Labelled | Verification) -> list[int]:
     """Return the frames of a few samples."""
@@ -22,14 +20,11 @@ def _labelled_frames(labels: Labelled | Verification) -> list[int]:
 
 
 class DatasetContract(Contract):
-    """A data set yields tracks of readable frames, or labels for at least one task.
-
-    Attributes:
-        tasks: what it has labels for.
-    """
+    """A data set yields tracks of readable frames, or labels for at least one task."""
 
     kind = "dataset"
     tasks: ClassVar[tuple[Task, ...]] = ()
+    """What it has labels for."""
 
     def _tracks(self, dataset: Dataset) -> list[Track]:
         """Return the tracks; there are none only where there are labels instead."""
@@ -76,7 +71,7 @@ class DatasetContract(Contract):
     def test_it_states_its_terms(self) -> None:
         assert self.build().licence
 
-    @pytest.mark.parametrize("task", TASKS)
+    @pytest.mark.parametrize("task", get_args(Task))
     def test_labels_fit_their_task_or_are_refused(self, task: Task) -> None:
         dataset = self.build()
         if task not in self.tasks:

@@ -12,14 +12,11 @@ from facecycle.testing.common import Contract, random
 
 
 class EncoderContract(Contract):
-    """An encoder maps normalised images to a feature map of the shape it announces.
-
-    Attributes:
-        trainable: False for a handcrafted encoder without parameters.
-    """
+    """An encoder maps normalised images to a feature map of the shape it announces."""
 
     kind = "encoder"
     trainable: ClassVar[bool] = True
+    """False for a handcrafted encoder without parameters."""
 
     def test_it_is_a_module_with_a_shape(self) -> None:
         encoder = self.build()

@@ -11,14 +11,11 @@ from facecycle.testing.common import Contract, random
 
 
 class LossContract(Contract):
-    """A loss gives one value per view.
-
-    Attributes:
-        zero_when_equal: whether a prediction equal to its target costs nothing.
-    """
+    """A loss gives one value per view."""
 
     kind = "loss"
     zero_when_equal: ClassVar[bool] = True
+    """Whether a prediction equal to its target costs nothing."""
 
     def _built(self) -> tuple[Any, Tensor, Tensor | None]:
         """Return the loss, predictions (3, 2, 3, 64, 64), and a target where the loss needs one."""

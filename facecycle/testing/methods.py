@@ -19,12 +19,7 @@ def _noise() -> torch.Generator:
 
 
 class MethodContract(Contract):
-    """A method computes the views, features and panels it names.
-
-    Attributes:
-        encoder: name of the encoder it is assembled with.
-        warper: name of the warper.
-    """
+    """A method computes the views, features and panels it names; it is assembled with the encoder and warper here."""
 
     kind = "method"
     encoder: ClassVar[str] = "facecycle"

@@ -15,12 +15,8 @@ def folds_by_group(
 ) -> np.ndarray:
     """Return the fold (n,) in which each sample is tested.
 
-    Args:
-        splitter: deals groups to folds.
-        targets: (n, ...) of the samples, which a stratified splitter balances.
-        groups: (n,) whom each sample shows.
-        path: of the data, for the error.
-        hint: what else may help where there are too few groups.
+    The splitter deals the `groups` (n,), whom each sample shows, to folds; a stratified one balances the `targets`
+    (n, ...). The error names `path`, and with `hint` what else may help.
 
     Raises:
         DataError: there are fewer groups than folds.

@@ -6,10 +6,10 @@ import hashlib
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from facecycle.api import BadFrame, Dataset, Labelled, Task, Track, Verification
+from facecycle.data.joined import images_of
 from facecycle.errors import DataError, NotOffered
 
 
@@ -25,11 +25,7 @@ class TrainAndTest:
         self.licence = "; ".join(dict.fromkeys((train.licence, test.licence)))
 
     def tracks(self) -> list[Track]:
-        """Refuse: probes alone use two data sets.
-
-        Raises:
-            NotOffered: always.
-        """
+        """Raise `NotOffered`: probes alone use two data sets."""
         raise NotOffered("two data sets joined for a probe have no tracks")
 
     def labelled(self, task: Task) -> Labelled:
@@ -55,15 +51,12 @@ class TrainAndTest:
             targets = _class_ids(train.classes, test.classes)[targets]
         self._sources = np.r_[np.zeros(len(first), int), np.ones(len(second), int)]
         self._frames = np.r_[train.frames[first], test.frames[second]]
-        groups = np.r_[
-            np.char.add("train ", train.groups[first].astype(str)),
-            np.char.add("test ", test.groups[second].astype(str)),
-        ]
+        groups = [f"train {who}" for who in train.groups[first]] + [f"test {who}" for who in test.groups[second]]
         return Labelled(
             np.arange(len(self._frames)),
             np.concatenate([train.targets[first], targets]),
             np.where(self._sources == 0, -1, 0),
-            groups,
+            np.array(groups),
             train.classes,
             f"trained on: {train.note}; tested on: {test.note}",
             {**_named("training data", train.counts), **_named("tested data", test.counts)},
@@ -73,14 +66,7 @@ class TrainAndTest:
     def images(self, frames: Sequence[int], size: int) -> tuple[Tensor, list[BadFrame | None]]:
         """Read frames of either data set as RGB uint8 (n, 3, size, size)."""
         chosen = np.asarray(frames, int)
-        pixels = torch.zeros(len(chosen), 3, size, size, dtype=torch.uint8)
-        bad: list[BadFrame | None] = [None] * len(chosen)
-        for source, part in enumerate(self.parts):
-            places = np.flatnonzero(self._sources[chosen] == source)
-            pixels[places], problems = part.images(self._frames[chosen[places]].tolist(), size)
-            for place, problem in zip(places.tolist(), problems, strict=True):
-                bad[place] = problem
-        return pixels, bad
+        return images_of(self.parts, self._sources[chosen], self._frames[chosen], size)
 
     def fingerprint(self) -> str:
         """Return a digest that changes with either data set, and with the frames that were taken from it."""

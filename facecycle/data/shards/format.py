@@ -13,7 +13,7 @@ from typing import Annotated, Final, Literal
 
 import numpy as np
 from PIL import Image
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from facecycle.data.images import DAMAGED
 from facecycle.errors import DataError
@@ -32,10 +32,8 @@ _MEMBER = re.compile(r"\d{8}\.(json|\d{6}\.png)")
 Count = Annotated[int, Field(ge=1, le=MAX_SHARD_BYTES // (2 * BLOCK))]
 
 
-class ShardEntry(BaseModel):
+class ShardEntry(BaseModel, extra="forbid", frozen=True):
     """One shard, as the index describes it."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     # The name becomes part of a path, a URL or a command: nothing but a plain file name will do.
     file: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*\.tar$", max_length=100)
@@ -56,10 +54,8 @@ class ShardEntry(BaseModel):
         return sum(count for _, _, count in self.tracks)
 
 
-class Index(BaseModel):
+class Index(BaseModel, extra="forbid", frozen=True):
     """What a folder of shards holds."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     format: Literal[1]
     size: int = Field(ge=1, le=4096)
@@ -71,11 +67,7 @@ class Index(BaseModel):
 
 
 def parse_index(text: bytes, where: str) -> Index:
-    """Read an index.
-
-    Args:
-        text: content of `index.json`.
-        where: its path or URL, for messages.
+    """Read the content of an `index.json`; messages name its path or URL as `where`.
 
     Raises:
         DataError: it is no index, or of another format.
@@ -101,31 +93,20 @@ def member_name(track: int, frame: int) -> str:
 
 
 def frame_table(data: bytes, first: int, counts: list[int], where: str) -> np.ndarray:
-    """Find the frames of a shard.
+    """Return where each frame's PNG file begins in a tar file, and its length, (n, 2) in the order of the index.
 
-    Args:
-        data: the tar file.
-        first: number of its first track.
-        counts: frames of each of its tracks.
-        where: its path or URL, for messages.
-
-    Returns:
-        (n, 2) where each frame's PNG file begins in `data`, and its length, in the order of the index.
+    The file holds as many tracks as there are `counts` of their frames, numbered from `first` on; messages name its
+    path or URL as `where`.
 
     Raises:
         DataError: not such a tar file, or a frame is missing.
     """
     found = _members(data, where)
-    table = np.empty((sum(counts), 2), dtype=np.int64)
-    row = 0
-    for track, count in enumerate(counts, first):
-        for frame in range(count):
-            name = member_name(track, frame)
-            if name not in found:
-                raise DataError(f"{where} lacks {name}, which the index promises")
-            table[row] = found[name]
-            row += 1
-    return table
+    names = [member_name(track, frame) for track, count in enumerate(counts, first) for frame in range(count)]
+    for name in names:
+        if name not in found:
+            raise DataError(f"{where} lacks {name}, which the index promises")
+    return np.array([found[name] for name in names], np.int64).reshape(-1, 2)
 
 
 def _members(data: bytes, where: str) -> dict[str, tuple[int, int]]:

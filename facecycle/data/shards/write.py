@@ -103,7 +103,10 @@ def write_shards(
         RunError: the folder holds other shards, or cannot be written.
         DataError: no frame can be read, or a track is larger than any shard may be.
     """
-    _require_webdataset()
+    try:
+        import webdataset  # noqa: F401
+    except ImportError as error:
+        raise ConfigError(f"writing shards needs webdataset: {error}", hint="pip install facecycle[shards]") from error
     tracks = dataset.tracks()
     if not tracks:
         raise DataError("the data set has no tracks to write")
@@ -129,13 +132,6 @@ def write_shards(
     index = Index(format=FORMAT, size=size, licence=dataset.licence, shards=progress.entries, bad_frames=bad)
     _write_index(out, index)
     return Sharded(index, kept, len(tracks) - sum(len(entry.tracks) for entry in index.shards))
-
-
-def _require_webdataset() -> None:
-    try:
-        import webdataset  # noqa: F401
-    except ImportError as error:
-        raise ConfigError(f"writing shards needs webdataset: {error}", hint="pip install facecycle[shards]") from error
 
 
 def _begin(out: Path, plan: dict[str, Any]) -> _Progress:
@@ -215,14 +211,11 @@ def _write(out: Path, progress: _Progress, tracks: list[_Encoded]) -> None:
     progress.used = tracks[-1].used
     bad = dict(itertools.islice(progress.bad_frames.items(), progress.noted, None))
     progress.noted = len(progress.bad_frames)
-    _append(out / JOURNAL, _Line(shard=entry, bad_frames=bad, used=progress.used))
-
-
-def _append(journal: Path, line: _Line) -> None:
-    with explained(journal), journal.open("a", encoding="utf-8") as file:
-        file.write(line.model_dump_json() + "\n")
-        file.flush()
-        os.fsync(file.fileno())
+    line = _Line(shard=entry, bad_frames=bad, used=progress.used)
+    with explained(out / JOURNAL), (out / JOURNAL).open("a", encoding="utf-8") as journal:
+        journal.write(line.model_dump_json() + "\n")
+        journal.flush()
+        os.fsync(journal.fileno())
 
 
 def _write_index(out: Path, index: Index) -> None:
