@@ -21,13 +21,13 @@ def embed(
     """
     import time
 
-    from facecycle import distributed
+    from facecycle.distributed import join
     from facecycle.networks import load, origin
     from facecycle.probing.embed import embed_files
     from facecycle.translation.files import expand
     from facecycle_cli.console import occasionally, say
 
-    distributed.join()
+    join()
     paths = expand(images)
     loaded = load(checkpoint)
     say(f"checkpoint: {origin(loaded.checkpoint)}")

@@ -156,12 +156,7 @@ def new(
 
 
 def _copy_example(name: str, folder: Path) -> Path:
-    """Copy the example package into a new folder, with all that it names renamed.
-
-    Raises:
-        ConfigError: the name cannot be a package's, or the folder is in use.
-        RunError: the folder cannot be written.
-    """
+    """Copy the example package into a new folder, with all that it names renamed."""
     if not re.fullmatch(r"[a-z][a-z0-9]*(-[a-z0-9]+)*", name):
         hint = "Use lower-case letters, digits and single hyphens: my-encoder."
         raise ConfigError(f"{name!r} cannot name a package", hint=hint)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from enum import StrEnum
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 SHOWN = 20
 """Bad frames that are named at the end; the run folder has a list of all."""
+PRESETS = ", ".join(preset_names())
 
 
 class Cycle(StrEnum):
@@ -39,7 +41,7 @@ def pretrain(
     cycle: Annotated[
         Cycle | None, typer.Option(help="Train this cycle alone; identity needs --from. Both when left out.")
     ] = None,
-    preset: Annotated[str | None, typer.Option(help=f"Start from: {', '.join(preset_names())}.")] = None,
+    preset: Annotated[str | None, typer.Option(help=f"Start from: {PRESETS}.")] = None,
     config: Annotated[
         Path | None, typer.Option(help="A .toml file laid over the preset, or a run's config.json.")
     ] = None,
@@ -86,12 +88,12 @@ def pretrain(
             "--cycle identity needs trained expression networks",
             hint="Add --from RUN, a run of the expression cycle.",
         )
-    from facecycle import distributed
     from facecycle.data.frame_cache import limit
+    from facecycle.distributed import join
     from facecycle.pretraining.step import keep_pages
 
     keep_pages()
-    distributed.join()
+    join()
     with contextlib.nullcontext() if cache_gb is None else limit(cache_gb):
         _train(resolved, kept, start, out)
 
@@ -136,15 +138,15 @@ def _flags(names: dict[str, str | None], plain: dict[str, Any], data: list[str])
 
 def _train(asked: RunConfig, kept: Path | None, start: Path | None, out: Path | None) -> None:
     """Train in a new folder, or go on in the one that is kept."""
-    from facecycle import distributed
     from facecycle.checkpoints.folders import all_folders
+    from facecycle.distributed import broadcast, is_main
     from facecycle.networks import RUNS
     from facecycle.pretraining.run import Pretraining
     from facecycle.pretraining.run_folder import RunFolder
     from facecycle_cli.console import Progress, say, say_log
 
-    path = kept or distributed.broadcast(lambda: out or _new_folder(RUNS, asked))
-    folder = RunFolder(path, writes=distributed.is_main())
+    path = kept or broadcast(lambda: out or _new_folder(RUNS, asked))
+    folder = RunFolder(path, writes=is_main())
     if kept is None:
         folder.refuse_taken()  # before data are indexed and networks made
     config = asked if kept is None else continued(folder.config(), asked, path)
@@ -190,14 +192,10 @@ def _new_folder(runs: Path, config: RunConfig) -> Path:
     from facecycle.atomic import explained
 
     stem = f"{config.preset}-{config.encoder.name}".replace(":", "-").replace("/", "-")
-    number = 1
     with explained(runs):
         runs.mkdir(parents=True, exist_ok=True)
-        while True:
-            folder = runs / f"{stem}-{number:03d}"
-            try:
+        for folder in (runs / f"{stem}-{number:03d}" for number in count(1)):
+            with contextlib.suppress(FileExistsError):
                 folder.mkdir()
-            except FileExistsError:
-                number += 1
-            else:
-                return folder
+                break
+    return folder

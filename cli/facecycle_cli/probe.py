@@ -53,18 +53,18 @@ def probe(
 
     Example: facecycle probe --task pose --data tracks/pose.csv
     """
-    from facecycle import distributed
+    from facecycle.distributed import is_main, join
     from facecycle.probing.probe import run_probe
     from facecycle.probing.result import write_result
     from facecycle_cli.console import occasionally, say, show_table
 
     chosen = _protocol(task, protocol)
-    distributed.join()
+    join()
     dataset, about = _data(chosen, data, test, parse_options(option, allow_missing))
     subject, whose = _subject(chosen, checkpoint, encoder, pretrained, feature or [], size)
     limit = SYNTHETIC_LIMIT if about.get("trained on", about["data set"]) == "synthetic" else None
     result = run_probe(chosen, subject, dataset, {**whose, **about}, limit, occasionally())
-    if not distributed.is_main():
+    if not is_main():
         return
     show_table(f"{result.task}, protocol {result.protocol}, 95 % intervals", *result.table())
     say(f"split: {result.split}")

@@ -12,6 +12,7 @@ from facecycle_kernels.backend import why_not_triton
 from facecycle_kernels.flow_warp import flow_warp
 from facecycle_kernels.renormalize import renormalize
 from facecycle_kernels.ssim import ssim
+from facecycle_plugins.warpers.fused import _announce
 
 from facecycle.api import Pairs, Parts
 from facecycle.checkpoints import model_file
@@ -24,8 +25,12 @@ from facecycle.registry import build
 
 
 def test_auto_says_what_it_picked_and_why(caplog: pytest.LogCaptureFixture) -> None:
+    _announce.cache_clear()
+    warper = build("warper", "auto")
     with caplog.at_level(logging.INFO, "facecycle"):
-        build("warper", "auto")
+        for _ in range(2):
+            warper.renormalize(torch.rand(1, 2, 3, 3), torch.ones(1, 2, 1, 1), torch.zeros(1, 2, 1, 1))
+    assert caplog.text.count("warper auto") == 1
     reason = why_not_triton()
     assert (reason or "Triton kernels") in caplog.text
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from facecycle_kernels.backend import memory_format, on_cuda, without_autocast
-from facecycle_kernels.flow_warp.reference import FAR, axis
+from facecycle_kernels.flow_warp.reference import FAR
 
 
 def _tent(cells: int, pixels: int, like: Tensor) -> Tensor:
@@ -18,34 +18,33 @@ def _tent(cells: int, pixels: int, like: Tensor) -> Tensor:
     return (1 - (at[:, None] - torch.arange(cells, dtype=like.dtype, device=like.device)).abs()).clamp_(min=0)
 
 
-def _wide(x: Tensor, flow: Tensor) -> torch.dtype:
-    return torch.promote_types(torch.promote_types(x.dtype, flow.dtype), torch.float32)
+def _axis(length: int, like: Tensor) -> Tensor:
+    """Return the identity grid along one axis, (length,), with align_corners=True; a single cell sits at the centre."""
+    end = min(length - 1, 1)
+    return torch.linspace(-end, end, length, dtype=like.dtype, device=like.device)
 
 
 def _grid(x: Tensor, flow: Tensor, clamp: bool) -> tuple[Tensor, Tensor]:
     """Return the sampling grid (B, H, W, 2) and the resized flow (B, 2, H, W) before the clamp."""
     height, width = x.shape[-2:]
-    wide = flow.to(_wide(x, flow)).nan_to_num(nan=FAR, posinf=FAR, neginf=-FAR).clamp(-FAR, FAR)
+    dtype = torch.promote_types(torch.promote_types(x.dtype, flow.dtype), torch.float32)
+    wide = flow.to(dtype).nan_to_num(nan=FAR, posinf=FAR, neginf=-FAR).clamp(-FAR, FAR)
     if flow.shape[-2:] != (height, width):
         # Two small matrix products take a fraction of the time of F.interpolate on two channels.
         wide = _tent(flow.shape[-2], height, wide) @ (wide @ _tent(flow.shape[-1], width, wide).T)
     limited = wide.clamp(-1, 1) if clamp else wide
     along_x, along_y = limited.unbind(1)
-    grid = torch.stack((along_x + axis(width, wide), along_y + axis(height, wide)[:, None]), dim=-1)
+    grid = torch.stack((along_x + _axis(width, wide), along_y + _axis(height, wide)[:, None]), dim=-1)
     return grid, wide
 
 
+@torch.library.custom_op("facecycle::flow_warp", mutates_args=())
 @without_autocast
-def _portable(x: Tensor, flow: Tensor, clamp: bool) -> Tensor:
+def flow_warp_op(x: Tensor, flow: Tensor, clamp: bool) -> Tensor:
+    """See `flow_warp`."""
     grid, _ = _grid(x, flow, clamp)
     out = torch.grid_sampler_2d(x.to(grid.dtype), grid, 0, 0, True)
     return out.to(x.dtype).contiguous(memory_format=memory_format(x))
-
-
-@torch.library.custom_op("facecycle::flow_warp", mutates_args=())
-def flow_warp_op(x: Tensor, flow: Tensor, clamp: bool) -> Tensor:
-    """See `flow_warp`."""
-    return _portable(x, flow, clamp)
 
 
 @torch.library.custom_op("facecycle::flow_warp_backward", mutates_args=())
@@ -116,5 +115,5 @@ def flow_warp(x: Tensor, flow: Tensor, clamp: bool = False) -> Tensor:
         raise ValueError(f"expected x (B, C, H, W) and flow (B, 2, h, w), got {tuple(x.shape)} and {tuple(flow.shape)}")
     if x.device.type == "cpu" and not torch.compiler.is_compiling():
         # Nothing to fuse here: torch's own autograd keeps the grid, and is spared a custom op's overhead.
-        return _portable(x, flow, clamp)
+        return flow_warp_op._init_fn(x, flow, clamp)
     return flow_warp_op(x, flow, clamp)

@@ -5,17 +5,14 @@ from __future__ import annotations
 from pydantic import Field
 from torch import Tensor
 
-from facecycle.api import Options as BaseOptions
+from facecycle.api import Options
+from facecycle_plugins.losses import Loss
 
 
-class SmoothnessLoss:
+class SmoothnessLoss(Loss):
     """Mean absolute second difference along x and along y. Affine flows cost nothing."""
 
-    facecycle_api = (1, 0)
-    Options = BaseOptions
     needs_target = False
-
-    def __init__(self, options: BaseOptions) -> None: ...
 
     def __call__(self, predictions: Tensor, target: Tensor | None = None) -> Tensor:
         """Map predictions (V, B, C, h, w), three pixels wide and high or more, to (V,)."""
@@ -24,26 +21,23 @@ class SmoothnessLoss:
         return along_x.abs().mean(dim=(1, 2, 3, 4)) + along_y.abs().mean(dim=(1, 2, 3, 4))
 
 
-class FoldingOptions(BaseOptions):
+class FoldingOptions(Options):
     """Options of the folding loss."""
 
     least: float = Field(0.25, ge=0, le=1)
     """How near two neighbours may come, over their distance in the image, at no cost."""
 
 
-class FoldingLoss:
+class FoldingLoss(Loss):
     """Mean of relu(least - d)², with d the distance of two neighbours after the flow over that before it.
 
     Neighbours are those along x and along y. Without a flow d = 1, and below 0 the flow folds: it shows a part of the
     face twice. A face folded along its middle is symmetric, so without this the symmetry loss rewards the fold.
     """
 
-    facecycle_api = (1, 0)
     Options = FoldingOptions
     needs_target = False
-
-    def __init__(self, options: FoldingOptions) -> None:
-        self.options = options
+    options: FoldingOptions
 
     def __call__(self, predictions: Tensor, target: Tensor | None = None) -> Tensor:
         """Map flows (V, B, 2, h, w), in grid units, to (V,)."""

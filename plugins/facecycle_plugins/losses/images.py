@@ -5,38 +5,27 @@ from __future__ import annotations
 from facecycle_kernels.ssim import ssim
 from torch import Tensor
 
-from facecycle.api import Options as BaseOptions
+from facecycle.api import Options
+from facecycle_plugins.losses import Loss
 
 
-class L1Loss:
+class L1Loss(Loss):
     """Mean of |prediction - target| over all elements, batch included."""
-
-    facecycle_api = (1, 0)
-    Options = BaseOptions
-    needs_target = True
-
-    def __init__(self, options: BaseOptions) -> None: ...
 
     def __call__(self, predictions: Tensor, target: Tensor) -> Tensor:
         """Map predictions (V, B, 3, H, W) and a target (B, 3, H, W) to (V,)."""
         return (predictions - target).abs().mean(dim=(1, 2, 3, 4))
 
 
-class SsimLoss:
+class SsimLoss(Loss):
     """1 - SSIM over 11x11 gaussian windows of the normalised images."""
-
-    facecycle_api = (1, 0)
-    Options = BaseOptions
-    needs_target = True
-
-    def __init__(self, options: BaseOptions) -> None: ...
 
     def __call__(self, predictions: Tensor, target: Tensor) -> Tensor:
         """Map predictions (V, B, 3, H, W) and a target (B, 3, H, W) to (V,)."""
         return 1 - ssim(predictions, target)
 
 
-class MarginOptions(BaseOptions):
+class MarginOptions(Options):
     """Options of the margin loss."""
 
     margin: float = 0.1
@@ -45,15 +34,11 @@ class MarginOptions(BaseOptions):
     """True: mean(relu(|x - y| - margin)). False: mean(|x - y| - margin), as the published code trained."""
 
 
-class MarginLoss:
+class MarginLoss(Loss):
     """Mean of |prediction - target| above a margin: the mean face stays near the neutral face."""
 
-    facecycle_api = (1, 0)
     Options = MarginOptions
-    needs_target = True
-
-    def __init__(self, options: MarginOptions) -> None:
-        self.options = options
+    options: MarginOptions
 
     def __call__(self, predictions: Tensor, target: Tensor) -> Tensor:
         """Map predictions (V, B, 3, H, W) and a target (B, 3, H, W) to (V,)."""
@@ -63,14 +48,10 @@ class MarginLoss:
         return excess.mean(dim=(1, 2, 3, 4))
 
 
-class SymmetryLoss:
+class SymmetryLoss(Loss):
     """Mean absolute difference of the left half and the mirrored right half: a neutral face is the same in a mirror."""
 
-    facecycle_api = (1, 0)
-    Options = BaseOptions
     needs_target = False
-
-    def __init__(self, options: BaseOptions) -> None: ...
 
     def __call__(self, predictions: Tensor, target: Tensor | None = None) -> Tensor:
         """Map predictions (V, B, 3, H, W) to (V,). A middle column of an odd width is its own mirror."""

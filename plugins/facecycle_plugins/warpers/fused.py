@@ -1,35 +1,68 @@
-"""The `auto` and `fused` warpers: the custom ops of facecycle_kernels."""
+"""The `auto` and `fused` warpers: the custom ops of facecycle_kernels, imported at the first use."""
 
 from __future__ import annotations
 
 import logging
+from functools import cache
 
-from facecycle_kernels.backend import why_not_triton
-from facecycle_kernels.flow_warp import flow_warp
-from facecycle_kernels.renormalize import renormalize
+import torch
+from torch import Tensor
 
 from facecycle.api import Options as BaseOptions
 from facecycle.errors import ConfigError
 
-log = logging.getLogger("facecycle")
 
-
-class AutoWarper:
-    """Triton kernels on CUDA, the ops' own CPU implementation elsewhere; logs once which, and why."""
+class FusedWarper:
+    """The Triton kernels, or an error where they cannot run."""
 
     facecycle_api = (1, 0)
     Options = BaseOptions
-    warp = staticmethod(flow_warp)
-    renormalize = staticmethod(renormalize)
 
     def __init__(self, options: BaseOptions) -> None:
-        reason = why_not_triton()
-        log.info("warper auto: %s", f"torch's own operations, because {reason}" if reason else "Triton kernels")
+        from facecycle_kernels.backend import why_not_triton
 
-
-class FusedWarper(AutoWarper):
-    """The Triton kernels, or an error where they cannot run."""
-
-    def __init__(self, options: BaseOptions) -> None:
         if reason := why_not_triton():
             raise ConfigError(f"the warper fused cannot run here: {reason}", hint="Take --warper auto or reference.")
+
+    def warp(self, x: Tensor, flow: Tensor, clamp: bool = False) -> Tensor:
+        """See `facecycle_kernels.flow_warp`."""
+        from facecycle_kernels.flow_warp import flow_warp
+
+        return flow_warp(x, flow, clamp)
+
+    def renormalize(self, x: Tensor, gamma: Tensor, beta: Tensor) -> Tensor:
+        """See `facecycle_kernels.renormalize`."""
+        from facecycle_kernels.renormalize import renormalize
+
+        return renormalize(x, gamma, beta)
+
+
+class AutoWarper(FusedWarper):
+    """Triton kernels on CUDA, the ops' own CPU implementation elsewhere; logs once which, and why."""
+
+    def __init__(self, options: BaseOptions) -> None: ...
+
+    def warp(self, x: Tensor, flow: Tensor, clamp: bool = False) -> Tensor:
+        """See `facecycle_kernels.flow_warp`."""
+        announce()
+        return super().warp(x, flow, clamp)
+
+    def renormalize(self, x: Tensor, gamma: Tensor, beta: Tensor) -> Tensor:
+        """See `facecycle_kernels.renormalize`."""
+        announce()
+        return super().renormalize(x, gamma, beta)
+
+
+@torch.compiler.assume_constant_result  # run once while a network is compiled, and no break in its graph
+def announce() -> None:
+    """Log what the warper `auto` has picked, once."""
+    _announce()
+
+
+@cache
+def _announce() -> None:
+    from facecycle_kernels.backend import why_not_triton
+
+    reason = why_not_triton()
+    picked = f"torch's own operations, because {reason}" if reason else "Triton kernels"
+    logging.getLogger("facecycle").info("warper auto: %s", picked)

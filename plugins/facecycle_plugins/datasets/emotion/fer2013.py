@@ -78,12 +78,7 @@ class Fer2013(SplitEmotions):
 
 
 def _read_csv(path: Path) -> tuple[np.ndarray, list[int], list[str]]:
-    """Return the images uint8 (n, 48, 48), their class ids and their splits.
-
-    Raises:
-        DataError: columns are missing, or there are no rows.
-        MalformedError: rows that cannot be used.
-    """
+    """Return the images uint8 (n, 48, 48), their class ids and their splits."""
     (_, header), *rows = numbered_lines(path)
     columns = _cells(header)
     if "emotion" not in columns and "pixels" in columns:
@@ -141,12 +136,7 @@ def _fault(text: str) -> str:
 
 
 def _read_folders(root: Path) -> tuple[list[Path], list[int], list[str]]:
-    """Return the images, their class ids and their splits; classes go by name, for other ids circulate.
-
-    Raises:
-        DataError: there are no images.
-        MalformedError: folders whose names are no class.
-    """
+    """Return the images, their class ids and their splits; classes go by name, for other ids circulate."""
     images: list[Path] = []
     emotions: list[int] = []
     splits: list[str] = []

@@ -65,11 +65,7 @@ class RafDb(SplitEmotions):
 
 
 def _from_list(path: Path, images: Path, allow_missing: bool) -> list[Row]:
-    """Read the list of labels.
-
-    Raises:
-        MalformedError: lines that are no label, or images that do not exist.
-    """
+    """Read the list of labels."""
     rows: list[Row] = []
     problems: list[str] = []
     absent: list[tuple[int, Path]] = []
@@ -96,11 +92,7 @@ def _from_list(path: Path, images: Path, allow_missing: bool) -> list[Row]:
 
 
 def _from_folders(root: Path) -> list[Row]:
-    """Read the folders `train/1` to `test/7`.
-
-    Raises:
-        MalformedError: a folder of another name in `train` or `test`.
-    """
+    """Read the folders `train/1` to `test/7`."""
     folders = [folder for split in FOLDS for folder in (root / split).glob("[!.]*") if folder.is_dir()]
     wrong = [folder for folder in folders if folder.name not in {str(label) for label in range(1, len(CLASSES) + 1)}]
     if wrong:

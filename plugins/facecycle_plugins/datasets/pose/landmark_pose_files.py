@@ -75,11 +75,7 @@ def _cached(cache: Path) -> dict[str, list[float]]:
 
 
 def _read_mat(path: Path) -> list[float]:
-    """Return pitch, yaw, roll in degrees and left, top, right, bottom of the visible landmarks in pixels.
-
-    Raises:
-        DataError: no .mat file, or one without such a pose and landmarks.
-    """
+    """Return pitch, yaw, roll in degrees and left, top, right, bottom of the visible landmarks in pixels."""
     try:
         content = read_matrices(path, ("Pose_Para", "pt2d"))
     except (OSError, ValueError) as error:

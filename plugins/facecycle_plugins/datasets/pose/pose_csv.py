@@ -84,11 +84,7 @@ def _people(paths: Sequence[Path]) -> list[str]:
 
 
 def _rows(path: Path) -> Iterator[tuple[int, list[str]]]:
-    """Yield the number of each row's line and its cells.
-
-    Raises:
-        DataError: the file cannot be read, or holds a cell beyond what the csv module takes.
-    """
+    """Yield the number of each row's line and its cells."""
     lines = numbered_lines(path)
     rows = csv.reader((text for _, text in lines), skipinitialspace=True)
     try:

@@ -126,9 +126,6 @@ def _read_lfw(path: Path) -> tuple[list[ListedPair], dict[str, int]]:
 
     The first line holds the number of folds and of same pairs in each. A development file holds the latter
     alone, is one fold, and has no published count.
-
-    Raises:
-        MalformedError: lines that are no pair.
     """
     (first, header), *lines = numbered_lines(path)
     sizes = HEADER.fullmatch(header)
