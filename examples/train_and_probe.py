@@ -17,9 +17,8 @@ from facecycle.networks import load
 from facecycle.pretraining.run import Pretraining
 from facecycle.pretraining.run_folder import RunFolder
 from facecycle.probing.features import baseline_features, checkpoint_features
-from facecycle.probing.probe import Subject, run_probe
+from facecycle.probing.probe import Subject, run_probe, write_result
 from facecycle.probing.protocols import PROTOCOLS
-from facecycle.probing.result import write_result
 
 
 class Printer:

@@ -54,8 +54,7 @@ def probe(
     Example: facecycle probe --task pose --data tracks/pose.csv
     """
     from facecycle.distributed import is_main, join
-    from facecycle.probing.probe import run_probe
-    from facecycle.probing.result import write_result
+    from facecycle.probing.probe import run_probe, write_result
     from facecycle_cli.console import occasionally, say, show_table
 
     chosen = _protocol(task, protocol)

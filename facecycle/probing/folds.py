@@ -9,8 +9,8 @@ import numpy as np
 
 from facecycle.api import Labelled
 from facecycle.errors import DataError
+from facecycle.probing.probe import Row
 from facecycle.probing.protocols.base import INNER_FOLDS
-from facecycle.probing.result import Row
 
 SMALL = 10_000_000
 """Up to so many numbers a solver's steps are too short to share between threads."""

@@ -13,8 +13,7 @@ from facecycle.api import Task
 if TYPE_CHECKING:
     import numpy as np
 
-    from facecycle.probing.probe import Samples, Subject
-    from facecycle.probing.result import Result, Row
+    from facecycle.probing.probe import Result, Row, Samples, Subject
 
 INNER_FOLDS = 3
 CHOSEN_INSIDE = f"by {INNER_FOLDS}-fold cross-validation inside each training split (seed 0), groups kept together"

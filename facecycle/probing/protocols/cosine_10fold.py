@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from facecycle.api import Verification
-    from facecycle.probing.result import Result, Row
+    from facecycle.probing.probe import Result, Row
 
 
 class Cosine10Fold(ProbeProtocol):
@@ -42,7 +42,7 @@ class Cosine10Fold(ProbeProtocol):
         import numpy as np
         from sklearn.metrics import roc_auc_score
 
-        from facecycle.probing.result import Row
+        from facecycle.probing.probe import Row
 
         same, folds = labels.same, labels.folds
         if len(set(folds.tolist())) < 2:

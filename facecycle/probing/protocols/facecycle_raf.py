@@ -24,8 +24,7 @@ if TYPE_CHECKING:
 
     from facecycle.api import Labelled
     from facecycle.probing.features import Feature
-    from facecycle.probing.probe import Samples, Subject
-    from facecycle.probing.result import Row
+    from facecycle.probing.probe import Row, Samples, Subject
 
 BATCH = 256
 EPOCHS = 300
@@ -90,7 +89,7 @@ def sgd_classifier(
     from facecycle.checkpoints.model_file import save_tensors
     from facecycle.probing.features import extract
     from facecycle.probing.folds import measured
-    from facecycle.probing.result import Row
+    from facecycle.probing.probe import Row
     from facecycle.seeds import seeded
 
     targets, folds = labels.targets, labels.folds

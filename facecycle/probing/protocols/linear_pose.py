@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from facecycle.api import Labelled
     from facecycle.probing.folds import Model
-    from facecycle.probing.result import Result, Row
+    from facecycle.probing.probe import Result, Row
 
 ALPHA_GRID = tuple(10 ** (half / 2) for half in range(11))
 """Regularisation of the ridge regression."""

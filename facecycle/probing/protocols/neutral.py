@@ -21,8 +21,7 @@ if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor
 
-    from facecycle.probing.probe import Samples, Subject
-    from facecycle.probing.result import Result, Row
+    from facecycle.probing.probe import Result, Row, Samples, Subject
 
 MADE = ("frontal", "neutral")
 SHOWN = 8
@@ -67,7 +66,7 @@ class Neutral(ProbeProtocol):
         from facecycle import distributed
         from facecycle.networks import choose_device
         from facecycle.pictures import panels_of
-        from facecycle.probing.result import Row
+        from facecycle.probing.probe import Row
         from facecycle.seeds import seeded
 
         loaded = subject.loaded
