@@ -70,11 +70,7 @@ def shown(value: object, longest: int = 300) -> str:
     return text if len(text) <= longest else f"{text[:longest]}..."
 
 
-def did_you_mean(wrong: str, known: Iterable[str], count: int = 3) -> str:
-    """Return a sentence that suggests the names closest to `wrong`, or '' when none is close.
-
-    >>> did_you_mean("resnt18", ["resnet18", "vgg19"])
-    'Did you mean resnet18?'
-    """
-    close = difflib.get_close_matches(wrong, list(known), n=count, cutoff=0.6)
+def did_you_mean(wrong: str, known: Iterable[str]) -> str:
+    """Return a sentence that suggests up to three names closest to `wrong`, or '' when none is close."""
+    close = difflib.get_close_matches(wrong, list(known))
     return f"Did you mean {' or '.join(close)}?" if close else ""

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import torch
-
 from facecycle.checkpoints import model_file
 from facecycle.config.settings import Choice
 from facecycle.errors import CheckpointError
@@ -16,7 +14,7 @@ LARGEST_ROUNDING = 1e-3
 
 
 def export(source: Path, out: Path, *, half: bool, licence: str | None) -> None:
-    """Write the weights of a run or a checkpoint, with its configuration but for the options of its data.
+    """Write the weights of a checkpoint, with its configuration but for the options of its data.
 
     Args:
         source: run folder, checkpoint folder or model file.
@@ -33,7 +31,13 @@ def export(source: Path, out: Path, *, half: bool, licence: str | None) -> None:
     found = model_file.read(source)
     method = load(source).method
     if half:
-        _check_range(found.path, method.state_dict())
+        for name, tensor in method.state_dict().items():
+            lost = (tensor.half().float() - tensor.float()).abs()
+            allowed = LARGEST_ROUNDING * tensor.abs().clamp(min=LARGEST_ROUNDING)
+            if tensor.is_floating_point() and not bool((lost <= allowed).all()):
+                raise CheckpointError(
+                    f"{found.path}: {name} holds numbers that half precision cannot", hint="Export it without --half."
+                )
         method.half()
     # Paths say where a machine keeps what; whoever trains again names their own.
     config = found.config.model_copy(update={"data": [Choice(name=data.name) for data in found.config.data]})
@@ -42,13 +46,3 @@ def export(source: Path, out: Path, *, half: bool, licence: str | None) -> None:
         changed["licence"] = licence
     own = {key: value for key, value in found.metadata.items() if key not in {"format", model_file.CONTENT}}
     model_file.save_model(out, method, {**own, **changed})
-
-
-def _check_range(path: Path, tensors: dict[str, torch.Tensor]) -> None:
-    for name, tensor in tensors.items():
-        if tensor.is_floating_point():
-            lost = (tensor.half().float() - tensor.float()).abs()
-            if not bool((lost <= LARGEST_ROUNDING * tensor.abs().clamp(min=LARGEST_ROUNDING)).all()):
-                raise CheckpointError(
-                    f"{path}: {name} holds numbers that half precision cannot", hint="Export it without --half."
-                )

@@ -84,13 +84,10 @@ def import_released(source: Path, out: Path) -> list[str]:
     data = ("the released checkpoint", {"data": [{"name": "voxceleb", "options": {"path": "voxceleb"}}]})
     config = resolve([*preset_layers("paper"), data])
     method = build_method(config, weights_follow=True)
-    names = {released_name(name): name for name in method.state_dict()}
+    state = method.state_dict()
+    names = {released_name(name): name for name in state}
     networks = [network for cycle in trained for network in NETWORKS[cycle]]
-    wanted = {
-        theirs: tuple(method.state_dict()[ours].shape)
-        for theirs, ours in names.items()
-        if theirs.partition(".")[0] in networks
-    }
+    wanted = {n: tuple(state[ours].shape) for n, ours in names.items() if n.partition(".")[0] in networks}
     tensors = {f"{network}.{key}": value for network, values in released.items() for key, value in values.items()}
     problems = _problems(released, tensors, wanted, networks)
     if problems:

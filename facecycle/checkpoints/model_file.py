@@ -54,7 +54,7 @@ class Checkpoint:
         """Return an entry that holds a table as JSON; an empty one where it is missing or damaged."""
         try:
             table = json.loads(self.metadata.get(entry, "{}"))
-        except ValueError:
+        except (ValueError, RecursionError):
             return {}
         return table if isinstance(table, dict) else {}
 
