@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from facecycle_cli import flags
+from facecycle_cli.console import occasionally, say
 
 
 def embed(
@@ -25,7 +26,6 @@ def embed(
     from facecycle.networks import load, origin
     from facecycle.probing.embed import embed_files
     from facecycle.translation.files import expand
-    from facecycle_cli.console import occasionally, say
 
     join()
     paths = expand(images)

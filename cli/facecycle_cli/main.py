@@ -10,6 +10,7 @@ import typer
 
 from facecycle.errors import FacecycleError
 from facecycle_cli import checkpoint, data, plugins
+from facecycle_cli.console import visible
 from facecycle_cli.embed import embed
 from facecycle_cli.pretrain import pretrain
 from facecycle_cli.probe import probe
@@ -60,8 +61,6 @@ def run() -> None:
         message = _for_reader(error)
         if message is None or os.environ.get("FACECYCLE_DEBUG") == "1":
             raise
-        from facecycle_cli.console import visible
-
         print(f"error: {visible(message)}", file=sys.stderr)
         sys.exit(2)
 

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from facecycle_cli.console import say
+
 
 def report(
     folders: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Folders of runs, probes, translations.")],
@@ -17,7 +19,6 @@ def report(
     Example: facecycle report runs/paper-001 probes
     """
     from facecycle.reporting.report import write_report
-    from facecycle_cli.console import say
 
     for page in write_report(folders, out):
         say(f"report: {page}")

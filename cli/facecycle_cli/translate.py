@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from facecycle_cli import flags
+from facecycle_cli.console import say
 
 
 def translate(
@@ -28,7 +29,6 @@ def translate(
     from facecycle.data.images import parse_crop
     from facecycle.networks import load, origin
     from facecycle.translation.files import expand, translate_files
-    from facecycle_cli.console import say
 
     region = parse_crop(crop) if crop is not None else None
     paths = expand(images)  # a wrong path is named before networks are loaded
