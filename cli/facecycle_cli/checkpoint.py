@@ -1,7 +1,5 @@
 """`facecycle checkpoint`: import the authors' weights; list, show, verify and export checkpoints."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Annotated, Any
 

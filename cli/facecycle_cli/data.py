@@ -1,7 +1,5 @@
 """How the command line names a data set, `facecycle data check` and `facecycle data shard`."""
 
-from __future__ import annotations
-
 import os
 import re
 from pathlib import Path

@@ -1,7 +1,5 @@
 """`facecycle embed`: a folder of faces to a parquet file of codes."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Annotated
 

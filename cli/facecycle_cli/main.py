@@ -1,7 +1,5 @@
 """The `facecycle` application: its commands, and how an error reaches the user."""
 
-from __future__ import annotations
-
 import errno
 import os
 import sys

@@ -1,7 +1,5 @@
 """`facecycle plugins`: list, show and check what is installed, and start a plugin package."""
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 from typing import Annotated, Any

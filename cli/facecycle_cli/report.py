@@ -1,7 +1,5 @@
 """`facecycle report`: runs, probes and translations to one page."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Annotated
 

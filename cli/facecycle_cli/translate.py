@@ -1,7 +1,5 @@
 """`facecycle translate`: photographs to neutral, frontalised and swapped faces."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Annotated
 

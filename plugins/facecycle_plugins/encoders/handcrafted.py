@@ -1,7 +1,5 @@
 """Encoders without parameters: `hog`, `lbp` and `pixels`, the baselines of every probe."""
 
-from __future__ import annotations
-
 from typing import Literal
 
 import numpy as np

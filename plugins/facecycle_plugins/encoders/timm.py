@@ -1,7 +1,5 @@
 """The open namespace `timm`: any timm backbone that gives feature maps, convolutional or transformer."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import timm

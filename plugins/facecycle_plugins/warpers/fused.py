@@ -1,7 +1,5 @@
 """The `auto` and `fused` warpers: the custom ops of facecycle_kernels, imported at the first use."""
 
-from __future__ import annotations
-
 import logging
 from functools import cache
 

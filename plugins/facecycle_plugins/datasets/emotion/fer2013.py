@@ -1,7 +1,5 @@
 """The data set `fer2013`: seven emotions, 48 pixels square and grey, from a csv file or from folders."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Literal
 

@@ -1,7 +1,5 @@
 """The data set `raf-db`: the seven basic emotions of RAF-DB, in the split of its authors."""
 
-from __future__ import annotations
-
 import os
 import re
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The data set `biwi`: Kinect sequences of turning heads, with measured rotations."""
 
-from __future__ import annotations
-
 import hashlib
 import re
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """The data sets `300w-lp` and `aflw2000`: head pose fitted to landmarks, in image and .mat pairs or FSA-Net files."""
 
-from __future__ import annotations
-
 import hashlib
 import re
 from pathlib import Path

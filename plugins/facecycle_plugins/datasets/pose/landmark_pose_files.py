@@ -1,7 +1,5 @@
 """Files of head pose: a .mat beside each image, kept in an index once it was read, and FSA-Net's .npz."""
 
-from __future__ import annotations
-
 import contextlib
 import json
 import math

@@ -3,8 +3,6 @@
 Each is fetched once, checked, and kept in memory as long as it is among the last that were asked for.
 """
 
-from __future__ import annotations
-
 import hashlib
 import logging
 import os

@@ -1,7 +1,5 @@
 """The data sets `tracks` and `voxceleb`: directories of frames, one person in one take each, and folders of stills."""
 
-from __future__ import annotations
-
 import contextlib
 import json
 import os

@@ -1,7 +1,5 @@
 """The data sets `lfw` and `cplfw`: Labeled Faces in the Wild, and Cross-Pose LFW, with the pairs of their authors."""
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 from typing import ClassVar
