@@ -34,7 +34,6 @@ def say(text: str) -> None:
 
 def say_log() -> None:
     """Say what the packages log about their own choices, such as an implementation picked for this machine."""
-
     handler = logging.Handler()
     handler.emit = lambda record: say(record.getMessage())  # type: ignore[method-assign]
     log = logging.getLogger("facecycle")

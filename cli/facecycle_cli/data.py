@@ -12,7 +12,6 @@ from facecycle_cli import flags
 from facecycle_cli.console import occasionally, say
 
 app = typer.Typer(help="Look at data sets before using them, and write them as shards.", no_args_is_help=True)
-NEED_NO_PATH = frozenset({"synthetic"})
 URL = re.compile(r"[a-z][a-z0-9+.-]+:")
 
 
@@ -29,7 +28,7 @@ def parse(text: str, default_kind: str, given: str = "--data") -> dict[str, Any]
     """
     if os.path.exists(text):  # unlike Path.exists, false for what cannot be a path at all
         return {"name": default_kind, "options": {"path": str(Path(text))}}
-    if text in NEED_NO_PATH:
+    if text == "synthetic":
         return {"name": text, "options": {}}
     kind, colon, rest = text.partition(":")
     if not colon:

@@ -38,9 +38,8 @@ def list_plugins(
     if as_json:
         import json
 
-        keys = ("kind", "name", "distribution", "version", "entry_point")
-        records = [(kind, e.name, e.distribution, e.version, e.entry_point) for kind, e in found]
-        typer.echo(json.dumps([dict(zip(keys, record, strict=True)) for record in records], indent=1))
+        keys = ("name", "distribution", "version", "entry_point")
+        typer.echo(json.dumps([{"kind": kind} | {key: getattr(e, key) for key in keys} for kind, e in found], indent=1))
         return
     rows = [[f"{kind}  {e.name}", f"{e.distribution} {e.version}"] for kind, e in found]
     show_table("plugins", ["kind and name", "package"], rows, text=2)

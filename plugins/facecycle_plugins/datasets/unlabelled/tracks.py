@@ -45,9 +45,8 @@ class TrackDataset(FileDataset):
             raise DataError(f"there is no folder or list file {root}")
         base, folders = _from_list(root) if root.is_file() else (root, _index(root))
         if not folders:
-            raise DataError(
-                f"there are no images below {root}", hint="Expected directories that hold .jpg or .png files."
-            )
+            hint = "Expected directories that hold .jpg or .png files."
+            raise DataError(f"there are no images below {root}", hint=hint)
         stills = not root.is_file() and list(folders) == ["."]
         paths = Paths()
         self._tracks: list[Track] = []
