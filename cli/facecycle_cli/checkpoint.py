@@ -1,11 +1,11 @@
 """`facecycle checkpoint`: import the authors' weights; list, show, verify and export checkpoints."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+
+from facecycle_cli.console import say, show_table
 
 app = typer.Typer(help="Import, list, show, verify and export checkpoints.", no_args_is_help=True)
 Given = Annotated[Path, typer.Argument(metavar="FILE|RUN", help="A .safetensors file or a run folder.")]
@@ -23,7 +23,6 @@ def import_(
     Example: facecycle checkpoint import finalmodel.tar --out model.safetensors
     """
     from facecycle.checkpoints.import_released import LICENCE, import_released
-    from facecycle_cli.console import say
 
     target = out or Path(f"{source.stem or 'model'}.safetensors")
     trained = import_released(source, target)
@@ -42,7 +41,6 @@ def export(
     Example: facecycle checkpoint export runs/small-resnet18-001 -o faces.safetensors --half
     """
     from facecycle.checkpoints.export import export as run
-    from facecycle_cli.console import say
 
     run(source, out, half=half, licence=licence)
     say(f"checkpoint: {out}, {out.stat().st_size:,} bytes")
@@ -58,7 +56,6 @@ def list_() -> None:
     from facecycle.checkpoints.folders import runs_below
     from facecycle.errors import CheckpointError
     from facecycle.networks import RUNS, SHIPPED, origin
-    from facecycle_cli.console import say, show_table
 
     named = {"default": SHIPPED, **{str(run): run for run in runs_below(RUNS)}}
     rows = []
@@ -86,7 +83,6 @@ def show(
     from json import dumps
 
     from facecycle.checkpoints.inspect import describe
-    from facecycle_cli.console import say
 
     facts = describe(path)
     if json:
@@ -105,9 +101,7 @@ def _text(name: str, value: Any) -> str:
         parts = ", ".join(f"{network} {count:,}" for network, count in value.items())
         return f"{sum(value.values()):,}: {parts}"
     if name == "components":
-        return ", ".join(
-            f"{what} ({origin.get('distribution')} {origin.get('version')})" for what, origin in value.items()
-        )
+        return ", ".join(f"{what} ({of.get('distribution')} {of.get('version')})" for what, of in value.items())
     if isinstance(value, dict):
         return ", ".join(f"{key} {item}" for key, item in value.items())
     if isinstance(value, list):
@@ -122,7 +116,6 @@ def verify(path: Given) -> None:
     Example: facecycle checkpoint verify model.safetensors
     """
     from facecycle.checkpoints.inspect import verify as run
-    from facecycle_cli.console import say
 
     run(path, say)
     say("ok")

@@ -19,8 +19,6 @@ SILENT = os.environ.get("RANK", "0") != "0"
 console = Console(soft_wrap=True, highlight=False, quiet=SILENT, width=None if sys.stdout.isatty() else WIDTH)
 QUIET_INTERVAL = 30.0
 """Seconds between two lines of progress where standard output is not a terminal."""
-
-
 CONTROLS = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160)) if chr(code) not in "\n\t"}
 
 
@@ -36,13 +34,10 @@ def say(text: str) -> None:
 
 def say_log() -> None:
     """Say what the packages log about their own choices, such as an implementation picked for this machine."""
-
-    class Handler(logging.Handler):
-        def emit(self, record: logging.LogRecord) -> None:
-            say(record.getMessage())
-
+    handler = logging.Handler()
+    handler.emit = lambda record: say(record.getMessage())  # type: ignore[method-assign]
     log = logging.getLogger("facecycle")
-    log.handlers = [Handler()]
+    log.handlers = [handler]
     log.setLevel(logging.INFO)
 
 
@@ -65,6 +60,7 @@ class Progress:
 
     def __enter__(self) -> Progress:
         self._bar: Any = None
+        self._task: Any = None
         if sys.stdout.isatty():
             from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
             from rich.progress import Progress as Bar
@@ -78,10 +74,6 @@ class Progress:
                 console=console,
             )
             self._bar.start()
-        self._task: Any = None
-        self._total = 0
-        self._first = 0
-        self._started = self._printed = time.monotonic()
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -99,9 +91,8 @@ class Progress:
 
     def step(self, name: str, done: int, losses: dict[str, float], images_per_second: float) -> None:
         """A step was taken."""
-        text = (
-            " ".join(f"{label} {value:.3f}" for label, value in losses.items()) + f"  {images_per_second:.0f} images/s"
-        )
+        values = " ".join(f"{label} {value:.3f}" for label, value in losses.items())
+        text = f"{values}  {images_per_second:.0f} images/s"
         if self._bar is not None:
             self._bar.update(self._task, completed=done, metrics=text)
             return

@@ -1,7 +1,5 @@
 """How the command line names a data set, `facecycle data check` and `facecycle data shard`."""
 
-from __future__ import annotations
-
 import os
 import re
 from pathlib import Path
@@ -9,11 +7,11 @@ from typing import Annotated, Any
 
 import typer
 
-from facecycle.errors import ConfigError, DataError
+from facecycle.errors import ConfigError, DataError, MalformedError
 from facecycle_cli import flags
+from facecycle_cli.console import occasionally, say
 
 app = typer.Typer(help="Look at data sets before using them, and write them as shards.", no_args_is_help=True)
-NEED_NO_PATH = frozenset({"synthetic"})
 URL = re.compile(r"[a-z][a-z0-9+.-]+:")
 
 
@@ -30,15 +28,14 @@ def parse(text: str, default_kind: str, given: str = "--data") -> dict[str, Any]
     """
     if os.path.exists(text):  # unlike Path.exists, false for what cannot be a path at all
         return {"name": default_kind, "options": {"path": str(Path(text))}}
-    if text in NEED_NO_PATH:
+    if text == "synthetic":
         return {"name": text, "options": {}}
     kind, colon, rest = text.partition(":")
-    if colon:
-        # A URL is the data set's own affair.
-        if not URL.match(rest) and not os.path.exists(rest):
-            raise DataError(f"{given} {text}: there is no file or folder {rest}")
-        return {"name": kind, "options": {"path": rest}}
-    raise DataError(f"{given} {text}: there is no file or folder of that name")
+    if not colon:
+        raise DataError(f"{given} {text}: there is no file or folder of that name")
+    if not URL.match(rest) and not os.path.exists(rest):  # a URL is the data set's own affair
+        raise DataError(f"{given} {text}: there is no file or folder {rest}")
+    return {"name": kind, "options": {"path": rest}}
 
 
 def build(components: list[dict[str, Any]], options: dict[str, Any]) -> list[Any]:
@@ -86,8 +83,6 @@ def check(
     """
     from facecycle.data.check import check_data
     from facecycle.data.frame_cache import limit
-    from facecycle.errors import MalformedError
-    from facecycle_cli.console import say
 
     component = {"name": kind, "options": {"path": path} if path is not None else {}}
     try:
@@ -126,7 +121,6 @@ def shard(
     """
     from facecycle.data.frame_cache import limit
     from facecycle.data.shards.write import write_shards
-    from facecycle_cli.console import occasionally, say
 
     (dataset,) = build([parse(data, "tracks", "DATA")], parse_options(option, allow_missing))
     tell = occasionally()

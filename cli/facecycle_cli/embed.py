@@ -1,13 +1,12 @@
 """`facecycle embed`: a folder of faces to a parquet file of codes."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from facecycle_cli import flags
+from facecycle_cli.console import occasionally, say
 
 
 def embed(
@@ -25,7 +24,6 @@ def embed(
     from facecycle.networks import load, origin
     from facecycle.probing.embed import embed_files
     from facecycle.translation.files import expand
-    from facecycle_cli.console import occasionally, say
 
     join()
     paths = expand(images)

@@ -1,7 +1,5 @@
 """The `facecycle` application: its commands, and how an error reaches the user."""
 
-from __future__ import annotations
-
 import errno
 import os
 import sys
@@ -10,6 +8,7 @@ import typer
 
 from facecycle.errors import FacecycleError
 from facecycle_cli import checkpoint, data, plugins
+from facecycle_cli.console import visible
 from facecycle_cli.embed import embed
 from facecycle_cli.pretrain import pretrain
 from facecycle_cli.probe import probe
@@ -60,8 +59,6 @@ def run() -> None:
         message = _for_reader(error)
         if message is None or os.environ.get("FACECYCLE_DEBUG") == "1":
             raise
-        from facecycle_cli.console import visible
-
         print(f"error: {visible(message)}", file=sys.stderr)
         sys.exit(2)
 

@@ -1,7 +1,5 @@
 """`facecycle plugins`: list, show and check what is installed, and start a plugin package."""
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,6 +11,7 @@ from facecycle.api import GROUPS, NAMESPACE_GROUP, Kind
 from facecycle.atomic import write_text
 from facecycle.discovery import FIRST_PARTY, canonical, scan
 from facecycle.errors import AmbiguousName, ConfigError, FacecycleError, PluginError, RunError
+from facecycle_cli.console import say, show_table
 
 app = typer.Typer(help="List, inspect, check and start plugins.", no_args_is_help=True)
 
@@ -39,33 +38,30 @@ def list_plugins(
     if as_json:
         import json
 
-        keys = ("kind", "name", "distribution", "version", "entry_point")
-        records = [(kind, e.name, e.distribution, e.version, e.entry_point) for kind, e in found]
-        typer.echo(json.dumps([dict(zip(keys, record, strict=True)) for record in records], indent=1))
+        keys = ("name", "distribution", "version", "entry_point")
+        typer.echo(json.dumps([{"kind": kind} | {key: getattr(e, key) for key in keys} for kind, e in found], indent=1))
         return
-    from facecycle_cli.console import say, show_table
-
     rows = [[f"{kind}  {e.name}", f"{e.distribution} {e.version}"] for kind, e in found]
     show_table("plugins", ["kind and name", "package"], rows, text=2)
     for problem in scan().problems:
         say(f"unreadable: {problem.where}: {problem.reason}")
 
 
-def _no_kind(kind: str | None) -> PluginError:
-    return PluginError(f"there is no plugin of the kind {kind!r}", hint=f"Kinds: {KINDS}.")
+def _kinds(kind: str | None) -> list[Kind]:
+    """Return the given kind, or all of them where none is given."""
+    if kind is not None and kind not in GROUPS:
+        raise PluginError(f"there is no plugin of the kind {kind!r}", hint=f"Kinds: {KINDS}.")
+    return [each for each in GROUPS if kind in {None, each}]
 
 
 def _resolve(name: str, kind: str | None) -> registry.Plugin:
     """Find a name in the given kind, or in the one kind that has it."""
-    if kind is not None and kind not in GROUPS:
-        raise _no_kind(kind)
     found, failures = [], []
-    for each in GROUPS:
-        if kind in {None, each}:
-            try:
-                found.append(registry.find(each, name))
-            except PluginError as error:
-                failures.append(error)
+    for each in _kinds(kind):
+        try:
+            found.append(registry.find(each, name))
+        except PluginError as error:
+            failures.append(error)
     if len(found) > 1:
         kinds = " or ".join(f"--kind {c.kind}" for c in found)
         raise PluginError(f"{name!r} is the name of several plugins", hint=f"Say which: {kinds}.")
@@ -85,8 +81,6 @@ def show(
 
     Example: facecycle plugins show tracks
     """
-    from facecycle_cli.console import say, show_table
-
     plugin = _resolve(name, kind)
     loaded = registry.load(plugin)
     say(f"{plugin.kind} {plugin.name}\nfrom {plugin.origin}")
@@ -111,12 +105,9 @@ def check(
 
     Example: facecycle plugins check
     """
-    from facecycle_cli.console import say
-
-    every = [(each, registry.Plugin.of_entry(each, entry)) for each, entry in _entries()]
-    plugins = [c for each, c in every if kind in {None, each}] if name is None else [_resolve(name, kind)]
-    if not plugins:
-        raise _no_kind(kind)
+    kinds = _kinds(kind)
+    every = [registry.Plugin.of_entry(each, entry) for each, entry in _entries() if each in kinds]
+    plugins = every if name is None else [_resolve(name, kind)]
     broken = 0
     for plugin in plugins:
         try:
@@ -126,7 +117,7 @@ def check(
             broken += 1
             say(f"broken  {plugin.kind} {plugin.name}: {error}")
     namespaces = scan().in_group(NAMESPACE_GROUP) if name is None else []
-    for entry in (e for e in namespaces if kind in {None, e.name.partition(".")[0]}):
+    for entry in (e for e in namespaces if e.name.partition(".")[0] in kinds):
         try:
             _, names = registry.namespace(entry)
             say(f"ok      namespace {entry.name} ({len(names):,} names, {entry.distribution})")
@@ -148,8 +139,6 @@ def new(
 
     Example: facecycle plugins new my-encoder
     """
-    from facecycle_cli.console import say
-
     folder = _copy_example(name, out or Path(name))
     say(f"wrote {folder}")
     say(f"next: pip install -e '{folder}[test]' && pytest {folder} && facecycle pretrain --encoder {name}")
@@ -177,9 +166,7 @@ def _copy_example(name: str, folder: Path) -> Path:
     }
     names = re.compile("|".join(renamed))
     example = next(place for place in EXAMPLE if place.is_dir())
-    for file in (
-        found for pattern in ("*.toml", "*.md", "src/*/*.py", "tests/*.py") for found in example.glob(pattern)
-    ):
+    for file in (file for pattern in ("*.toml", "*.md", "src/*/*.py", "tests/*.py") for file in example.glob(pattern)):
         path, text = (names.sub(lambda m: renamed[m[0]], t) for t in (str(file.relative_to(example)), file.read_text()))
         write_text(folder / path, text)
     return folder

@@ -14,6 +14,8 @@ from facecycle.config.layers import Layer, file_layer, preset_layers, preset_nam
 from facecycle.config.settings import RunConfig
 from facecycle.errors import ConfigError, shown
 from facecycle.pretraining.resume import continued, newest_run, own_layers
+from facecycle_cli.console import Progress, say, say_log
+from facecycle_cli.data import parse
 
 if TYPE_CHECKING:
     from facecycle.pretraining.run import Outcome
@@ -78,11 +80,14 @@ def pretrain(
     file = [file_layer(config)] if config else []
     below = _below(preset, data, file) if kept is None else own_layers(kept, preset)
     plain = {"cycle": cycle and cycle.value, "steps": steps, "perceptual": perceptual, "seed": seed, "keep": keep}
-    flags = _flags({"encoder": encoder, "warper": warper}, plain, data or [])
+    given: dict[str, Any] = {key: value for key, value in plain.items() if value is not None}
+    given |= {key: {"name": name} for key, name in (("encoder", encoder), ("warper", warper)) if name is not None}
+    if data:
+        given["data"] = [parse(text, "tracks") for text in data]
     settings = set_layer(assignments or [])
     if "preset" in settings[1]:
         raise ConfigError("--set preset: a name set last starts from no preset", hint="Use --preset NAME.")
-    resolved = resolve([*below, *file, flags, settings])
+    resolved = resolve([*below, *file, ("flags", given), settings])
     if resolved.cycle == Cycle.identity and start is None and kept is None:
         raise ConfigError(
             "--cycle identity needs trained expression networks",
@@ -125,17 +130,6 @@ def _run_to_resume(out: Path | None, start: Path | None) -> Path:
     return path
 
 
-def _flags(names: dict[str, str | None], plain: dict[str, Any], data: list[str]) -> Layer:
-    """Return the layer of the flags that were given: each is a key of the configuration."""
-    values: dict[str, Any] = {key: {"name": name} for key, name in names.items() if name is not None}
-    values |= {key: value for key, value in plain.items() if value is not None}
-    if data:
-        from facecycle_cli.data import parse
-
-        values["data"] = [parse(text, "tracks") for text in data]
-    return ("flags", values)
-
-
 def _train(asked: RunConfig, kept: Path | None, start: Path | None, out: Path | None) -> None:
     """Train in a new folder, or go on in the one that is kept."""
     from facecycle.checkpoints.folders import all_folders
@@ -143,7 +137,6 @@ def _train(asked: RunConfig, kept: Path | None, start: Path | None, out: Path | 
     from facecycle.networks import RUNS
     from facecycle.pretraining.run import Pretraining
     from facecycle.pretraining.run_folder import RunFolder
-    from facecycle_cli.console import Progress, say, say_log
 
     path = kept or broadcast(lambda: out or _new_folder(RUNS, asked))
     folder = RunFolder(path, writes=is_main())
@@ -174,7 +167,6 @@ def _train(asked: RunConfig, kept: Path | None, start: Path | None, out: Path | 
 
 def _conclude(outcome: Outcome, run: Path) -> None:
     from facecycle.pretraining.run_folder import BAD_FRAMES
-    from facecycle_cli.console import say
 
     for name, reason in list(outcome.bad_frames.items())[:SHOWN]:
         say(f"skipped {name}: {reason}")
@@ -191,7 +183,7 @@ def _new_folder(runs: Path, config: RunConfig) -> Path:
     """Create the first unused `<preset>-<encoder>-NNN` below `runs`, before another command does."""
     from facecycle.atomic import explained
 
-    stem = f"{config.preset}-{config.encoder.name}".replace(":", "-").replace("/", "-")
+    stem = f"{config.preset or 'own'}-{config.encoder.name}".replace(":", "-").replace("/", "-")
     with explained(runs):
         runs.mkdir(parents=True, exist_ok=True)
         for folder in (runs / f"{stem}-{number:03d}" for number in count(1)):

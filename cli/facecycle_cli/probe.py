@@ -10,6 +10,7 @@ import typer
 from facecycle.errors import ConfigError, did_you_mean
 from facecycle.probing.protocols import PROTOCOLS, ProbeProtocol
 from facecycle_cli import flags
+from facecycle_cli.console import occasionally, say, show_table
 from facecycle_cli.data import build, parse, parse_options
 
 if TYPE_CHECKING:
@@ -55,7 +56,6 @@ def probe(
     """
     from facecycle.distributed import is_main, join
     from facecycle.probing.probe import run_probe, write_result
-    from facecycle_cli.console import occasionally, say, show_table
 
     chosen = _protocol(task, protocol)
     join()
@@ -134,7 +134,6 @@ def _subject(
     from facecycle.networks import load, origin
     from facecycle.probing.features import baseline_features, checkpoint_features, encoder_features
     from facecycle.probing.probe import Subject
-    from facecycle_cli.console import say
 
     if not protocol.features and (encoder or pretrained or names or size):
         raise ConfigError(

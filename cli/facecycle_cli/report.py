@@ -1,11 +1,11 @@
 """`facecycle report`: runs, probes and translations to one page."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from facecycle_cli.console import say
 
 
 def report(
@@ -17,7 +17,6 @@ def report(
     Example: facecycle report runs/paper-001 probes
     """
     from facecycle.reporting.report import write_report
-    from facecycle_cli.console import say
 
     for page in write_report(folders, out):
         say(f"report: {page}")

@@ -1,13 +1,12 @@
 """`facecycle translate`: photographs to neutral, frontalised and swapped faces."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from facecycle_cli import flags
+from facecycle_cli.console import say
 
 
 def translate(
@@ -28,7 +27,6 @@ def translate(
     from facecycle.data.images import parse_crop
     from facecycle.networks import load, origin
     from facecycle.translation.files import expand, translate_files
-    from facecycle_cli.console import say
 
     region = parse_crop(crop) if crop is not None else None
     paths = expand(images)  # a wrong path is named before networks are loaded

@@ -39,7 +39,7 @@ def describe(path: Path) -> dict[str, Any]:
         "content": found.metadata.get(CONTENT, ""),
         "trained": sorted(found.trained),
         "steps": found.metadata.get("step", ""),
-        "preset": config.preset,
+        "preset": config.preset or "",
         "method": config.method.name,
         "encoder": config.encoder.name,
         "warper": config.warper.name,

@@ -123,8 +123,8 @@ class AugmentationConfig(_Model):
 class RunConfig(_Model):
     """Everything a run depends on; written to the run folder and into every checkpoint."""
 
-    preset: str = "small"
-    """The preset this configuration started from; in a `.toml` file, the one to start from."""
+    preset: str | None = "small"
+    """The preset this configuration started from, if any; in a `.toml` file, the one to start from."""
     seed: int = Field(0, ge=-(2**62), le=2**62)
     """Seed of initialisation, sampling, augmentation and noise."""
     size: int = Field(64, ge=16, le=4096, multiple_of=16)

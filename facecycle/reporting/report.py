@@ -154,7 +154,7 @@ def _run(folder: Path) -> Part:
     """Gather a training run's facts, loss curves and last samples."""
     config = RunFolder(folder).config()
     facts = [
-        ("preset", config.preset),
+        ("preset", config.preset or "none"),
         ("encoder", config.encoder.name),
         ("method", config.method.name),
         ("data", ", ".join(f"{c.name} {c.options.get('path', '')}".strip() for c in config.data)),

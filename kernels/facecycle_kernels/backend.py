@@ -1,7 +1,5 @@
 """Which implementation of the ops runs where, and why; and the layout of their results."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from functools import cache, wraps
 from importlib import import_module

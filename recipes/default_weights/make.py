@@ -56,7 +56,7 @@ def main() -> None:
     out.mkdir(parents=True, exist_ok=True)
     tracks, run, weights = out / "tracks.txt", out / "run", out / "default.safetensors"
     tracks.write_text("".join(f"{path}\n" for path in training_tracks(data / "tracks" / "pose.csv")))
-    config = {"preset": "weights", **file_layer(HERE / "recipe.toml")[1], "data": data_sets(data, tracks)}
+    config = {"preset": None, **file_layer(HERE / "recipe.toml")[1], "data": data_sets(data, tracks)}
     (out / "recipe.json").write_text(json.dumps(config))
     begun = ["--resume"] if (run / "config.json").exists() else []
     facecycle("pretrain", *begun, "--config", out / "recipe.json", "--out", run)

@@ -5,8 +5,6 @@ identity grid of align_corners=True without ever forming it. An image starts at 
 than 2^31 numbers of its own; every load is masked and says what it reads there.
 """
 
-from __future__ import annotations
-
 import torch
 import triton
 import triton.language as tl

@@ -1,7 +1,5 @@
 """flow_warp as the custom op `facecycle::flow_warp`: Triton on CUDA, torch's own sampler elsewhere."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch

@@ -1,7 +1,5 @@
 """flow_warp in plain torch: sample an image or feature map at identity grid + flow."""
 
-from __future__ import annotations
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor

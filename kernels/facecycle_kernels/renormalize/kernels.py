@@ -5,8 +5,6 @@ map: once for the mean, once for the variance around it, once for the result. Tw
 which cancels where the mean is large. The later passes find the map in the cache.
 """
 
-from __future__ import annotations
-
 import torch
 import triton
 import triton.language as tl

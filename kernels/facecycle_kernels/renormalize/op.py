@@ -1,7 +1,5 @@
 """renormalize as the custom op `facecycle::renormalize`: Triton on CUDA, torch's batch norm elsewhere."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch

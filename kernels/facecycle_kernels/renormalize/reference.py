@@ -1,7 +1,5 @@
 """renormalize in plain torch: instance norm, then a given scale and shift."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor
 

@@ -5,8 +5,6 @@ once. Both passes of the separable gaussian are products with a banded matrix: (
 x (2 TILE, TILE), in float32. A tile of 16 is what fits the registers of every target.
 """
 
-from __future__ import annotations
-
 import math
 
 import torch

@@ -1,7 +1,5 @@
 """ssim as the custom op `facecycle::ssim`: Triton on CUDA, banded matrix products elsewhere."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch

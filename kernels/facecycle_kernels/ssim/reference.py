@@ -1,7 +1,5 @@
 """ssim in plain torch: the structural similarity of several predictions and one target."""
 
-from __future__ import annotations
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor

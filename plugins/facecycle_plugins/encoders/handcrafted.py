@@ -1,7 +1,5 @@
 """Encoders without parameters: `hog`, `lbp` and `pixels`, the baselines of every probe."""
 
-from __future__ import annotations
-
 from typing import Literal
 
 import numpy as np
@@ -13,12 +11,10 @@ from torch import Tensor, nn
 from facecycle.api import Options as BaseOptions
 from facecycle.data.images import denormalise
 
-LUMA = (0.299, 0.587, 0.114)
-
 
 def grey(images: Tensor) -> np.ndarray:
     """Map normalised images (B, 3, H, W) to luma (B, H, W) in [0, 1], float64."""
-    luma = torch.tensor(LUMA, dtype=images.dtype, device=images.device).view(1, 3, 1, 1)
+    luma = torch.tensor((0.299, 0.587, 0.114), dtype=images.dtype, device=images.device).view(1, 3, 1, 1)
     return (denormalise(images) * luma).sum(1).double().cpu().numpy()
 
 

@@ -1,7 +1,5 @@
 """The open namespace `timm`: any timm backbone that gives feature maps, convolutional or transformer."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import timm
@@ -34,13 +32,8 @@ UNFIT = (RuntimeError, AttributeError, TypeError, AssertionError)
 def create(options: TimmOptions, **extra: Any) -> Any:
     """Create the features-only model, telling models with a fixed input size ours."""
     # Transformers take a size and can interpolate to others; convolutional models refuse the keywords.
-    attempts: list[dict[str, Any]] = [
-        {"img_size": options.img_size, "dynamic_img_size": True},
-        {"img_size": options.img_size, "strict_img_size": False},
-        {"img_size": options.img_size},
-        {},
-    ]
-    for keywords in attempts:
+    sized: dict[str, Any] = {"img_size": options.img_size}
+    for keywords in ({**sized, "dynamic_img_size": True}, {**sized, "strict_img_size": False}, sized, {}):
         try:
             return timm.create_model(options.model, features_only=True, **keywords, **extra)
         except TypeError as error:
@@ -82,7 +75,7 @@ class TimmEncoder(nn.Module):
                 hint=f"Set it to {min(table.reduction())} or more.",
             )
         try:
-            body = create(options, out_indices=indices[-1:], pretrained=options.pretrained)
+            self.body = create(options, out_indices=indices[-1:], pretrained=options.pretrained)
         except (OSError, RuntimeError) as error:
             if not options.pretrained:
                 raise
@@ -90,9 +83,8 @@ class TimmEncoder(nn.Module):
                 f"the pretrained weights of timm's {options.model!r} cannot be loaded: {error}",
                 hint="They come from the Hugging Face hub: connect once, or set pretrained=false.",
             ) from error
-        self.body = body
-        self.channels = int(body.feature_info.channels()[-1])
-        self.stride = int(body.feature_info.reduction()[-1])
+        self.channels = int(self.body.feature_info.channels()[-1])
+        self.stride = int(self.body.feature_info.reduction()[-1])
 
     def forward(self, images: Tensor) -> Tensor:
         """Map normalised images (B, 3, H, W) to features (B, C, H / stride, W / stride)."""

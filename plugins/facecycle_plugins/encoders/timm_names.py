@@ -1,7 +1,5 @@
 """The names the `timm` encoder answers to, without the seconds that importing timm takes."""
 
-from __future__ import annotations
-
 import functools
 import importlib.util
 import re

@@ -1,7 +1,5 @@
 """Losses of flows, without a target: `smoothness` lets a flow bend gently, and `folding` keeps it from folding."""
 
-from __future__ import annotations
-
 from pydantic import Field
 from torch import Tensor
 

@@ -1,7 +1,5 @@
 """Losses of images: `l1`, `ssim` and `margin` compare them with a target, `symmetry` with their own mirror images."""
 
-from __future__ import annotations
-
 from facecycle_kernels.ssim import ssim
 from torch import Tensor
 

@@ -1,7 +1,5 @@
 """The `auto` and `fused` warpers: the custom ops of facecycle_kernels, imported at the first use."""
 
-from __future__ import annotations
-
 import logging
 from functools import cache
 
@@ -43,12 +41,10 @@ class AutoWarper(FusedWarper):
     def __init__(self, options: BaseOptions) -> None: ...
 
     def warp(self, x: Tensor, flow: Tensor, clamp: bool = False) -> Tensor:
-        """See `facecycle_kernels.flow_warp`."""
         announce()
         return super().warp(x, flow, clamp)
 
     def renormalize(self, x: Tensor, gamma: Tensor, beta: Tensor) -> Tensor:
-        """See `facecycle_kernels.renormalize`."""
         announce()
         return super().renormalize(x, gamma, beta)
 

@@ -1,7 +1,5 @@
 """The `reference` warper: plain torch, any device, any H x W."""
 
-from __future__ import annotations
-
 from facecycle_kernels.flow_warp.reference import flow_warp
 from facecycle_kernels.renormalize.reference import renormalize
 

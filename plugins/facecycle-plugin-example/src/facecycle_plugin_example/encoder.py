@@ -1,7 +1,5 @@
 """The encoder `example-conv`: four strided convolutions."""
 
-from __future__ import annotations
-
 from itertools import pairwise
 
 from pydantic import Field

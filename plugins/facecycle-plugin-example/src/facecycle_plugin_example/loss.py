@@ -1,7 +1,5 @@
 """The loss `charbonnier`: L1 with a smooth minimum."""
 
-from __future__ import annotations
-
 from pydantic import Field
 from torch import Tensor
 

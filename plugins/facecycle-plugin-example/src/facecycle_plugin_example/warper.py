@@ -1,7 +1,5 @@
 """The warper `example-bicubic`: sharper than bilinear sampling, and slower."""
 
-from __future__ import annotations
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor

@@ -1,7 +1,5 @@
 """Faces with an emotion, and what the sets share whose authors split them into training and test images."""
 
-from __future__ import annotations
-
 from typing import ClassVar
 
 import numpy as np

@@ -1,7 +1,5 @@
 """The data set `class-folders`: one folder a class, for any emotion set, split by subject."""
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 

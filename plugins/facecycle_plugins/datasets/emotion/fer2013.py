@@ -1,7 +1,5 @@
 """The data set `fer2013`: seven emotions, 48 pixels square and grey, from a csv file or from folders."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Literal
 
@@ -61,13 +59,13 @@ class Fer2013(SplitEmotions):
     def __init__(self, options: Fer2013Options) -> None:
         path = options.path
         if path.is_file():
-            pixels, emotions, splits = _read_csv(path)
+            images, emotions, splits = zip(*_read_csv(path), strict=True)
             names = [f"image {number}" for number in range(1, len(splits) + 1)]
             # Grey to RGB without a copy: the three channels are one.
-            self.files = FrameArrays(torch.from_numpy(pixels).unsqueeze(1).expand(-1, 3, -1, -1), names)
+            self.files = FrameArrays(torch.from_numpy(np.stack(images)).unsqueeze(1).expand(-1, 3, -1, -1), names)
         elif path.is_dir():
-            images, emotions, splits = _read_folders(path)
-            self.files = FrameFiles(images, path)
+            paths, emotions, splits = zip(*_read_folders(path), strict=True)
+            self.files = FrameFiles(paths, path)
         else:
             raise DataError(f"there is no file or folder {path}", hint=LAYOUTS)
         tested = TESTED[options.test]
@@ -77,8 +75,8 @@ class Fer2013(SplitEmotions):
         self.note = f"trained on Training, tested on {tested}, {left_out:,} images of the other test split left out"
 
 
-def _read_csv(path: Path) -> tuple[np.ndarray, list[int], list[str]]:
-    """Return the images uint8 (n, 48, 48), their class ids and their splits."""
+def _read_csv(path: Path) -> list[tuple[np.ndarray, int, str]]:
+    """Return images uint8 (48, 48), each with its class id and its split."""
     (_, header), *rows = numbered_lines(path)
     columns = _cells(header)
     if "emotion" not in columns and "pixels" in columns:
@@ -89,7 +87,7 @@ def _read_csv(path: Path) -> tuple[np.ndarray, list[int], list[str]]:
     if not rows:
         raise DataError(f"{path} holds no rows")
     places = [columns.index(name) for name in COLUMNS]
-    images, emotions, splits, problems = [], [], [], []
+    samples, problems = [], []
     for number, line in rows:
         cells = _cells(line)
         if len(cells) != len(columns):
@@ -105,12 +103,10 @@ def _read_csv(path: Path) -> tuple[np.ndarray, list[int], list[str]]:
             wanted = f"{SIDE * SIDE:,} pixels, integers from 0 to 255"
             problems.append(problem(path, number, wanted, _fault(pixels)))
         else:
-            images.append(image)
-            emotions.append(int(emotion))
-            splits.append(split)
+            samples.append((image, int(emotion), split))
     if problems:
         raise MalformedError(f"{path} is malformed", problems)
-    return np.stack(images), emotions, splits
+    return samples
 
 
 def _cells(line: str) -> list[str]:
@@ -135,11 +131,9 @@ def _fault(text: str) -> str:
     return next((value for value in values if value not in LEVELS), f"{len(values):,} pixels")
 
 
-def _read_folders(root: Path) -> tuple[list[Path], list[int], list[str]]:
-    """Return the images, their class ids and their splits; classes go by name, for other ids circulate."""
-    images: list[Path] = []
-    emotions: list[int] = []
-    splits: list[str] = []
+def _read_folders(root: Path) -> list[tuple[Path, int, str]]:
+    """Return images, each with its class id and its split; classes go by name, because other ids circulate."""
+    samples: list[tuple[Path, int, str]] = []
     problems = []
     for name, split in FOLDERS.items():
         for folder in sorted(path for path in (root / name).glob("[!.]*") if path.is_dir()):
@@ -147,12 +141,9 @@ def _read_folders(root: Path) -> tuple[list[Path], list[int], list[str]]:
             if emotion is None:
                 problems.append(f"{folder}: expected one of the classes {', '.join(CLASSES)}, got {folder.name!r}")
                 continue
-            found = list_images(folder)
-            images += found
-            emotions += [emotion] * len(found)
-            splits += [split] * len(found)
+            samples += [(image, emotion, split) for image in list_images(folder)]
     if problems:
         raise MalformedError(f"{root} is malformed", problems)
-    if not images:
+    if not samples:
         raise DataError(f"there are no images of FER-2013 in {root}", hint=LAYOUTS)
-    return images, emotions, splits
+    return samples

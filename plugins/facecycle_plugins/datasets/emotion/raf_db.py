@@ -1,7 +1,5 @@
 """The data set `raf-db`: the seven basic emotions of RAF-DB, in the split of its authors."""
 
-from __future__ import annotations
-
 import os
 import re
 from pathlib import Path
@@ -96,10 +94,7 @@ def _from_folders(root: Path) -> list[Row]:
     folders = [folder for split in FOLDS for folder in (root / split).glob("[!.]*") if folder.is_dir()]
     wrong = [folder for folder in folders if folder.name not in {str(label) for label in range(1, len(CLASSES) + 1)}]
     if wrong:
-        raise MalformedError(
-            f"{root} is malformed",
-            [f"{folder}: expected a folder 1 to 7, got {folder.name!r}" for folder in wrong],
-            hint=LAYOUTS,
-        )
+        problems = [f"{folder}: expected a folder 1 to 7, got {folder.name!r}" for folder in wrong]
+        raise MalformedError(f"{root} is malformed", problems, hint=LAYOUTS)
     folders.sort(key=lambda folder: natural_key(str(folder)))
     return [(image, folder.parent.name, int(folder.name)) for folder in folders for image in list_images(folder)]

@@ -1,7 +1,5 @@
 """The data set `biwi`: Kinect sequences of turning heads, with measured rotations."""
 
-from __future__ import annotations
-
 import hashlib
 import re
 from dataclasses import dataclass
@@ -31,6 +29,11 @@ CONVENTION = {
     "zyx": "yaw = atan2(-R20, hypot(R21, R22)), pitch = -atan2(R21, R22), roll = atan2(R10, R00)",
     "xyz": "yaw = atan2(R02, hypot(R12, R22)), pitch = atan2(R12, R22), roll = -atan2(R01, R00)",
 }
+
+
+Box = tuple[float, float, float, float]
+Frame = tuple[Path, np.ndarray, Box | None]
+"""An image, the head's rotation (3, 3), and the crop, where the camera is known."""
 
 
 class BiwiOptions(BaseOptions):
@@ -69,15 +72,15 @@ class Biwi(FileDataset):
         if problems:
             raise MalformedError(f"{root}: {len(problems):,} files cannot be used", problems)
         frames = [frame for sequence in self._sequences.values() for frame in sequence]
-        boxes = [frame.box for frame in frames if frame.box is not None]
-        self.files = FrameFiles([frame.image for frame in frames], root, boxes if calibrated else None)
-        self._poses = np.array([_angles(frame.rotation, options.euler) for frame in frames])
+        boxes = [box for _, _, box in frames if box is not None]
+        self.files = FrameFiles([image for image, _, _ in frames], root, boxes if calibrated else None)
+        self._poses = np.array([_angles(rotation, options.euler) for _, rotation, _ in frames])
 
     def tracks(self) -> list[Track]:
         """Every sequence is a track."""
         tracks, start = [], 0
         for name, sequence in self._sequences.items():
-            tracks.append(Track(name, _person(name), tuple(range(start, start + len(sequence)))))
+            tracks.append(Track(name, PERSON.get(name, name), tuple(range(start, start + len(sequence)))))
             start += len(sequence)
         return tracks
 
@@ -111,15 +114,6 @@ class Biwi(FileDataset):
 
 
 @dataclass(frozen=True)
-class _Frame:
-    """An image, the head's rotation (3, 3), and the crop, where the camera is known."""
-
-    image: Path
-    rotation: np.ndarray
-    box: tuple[float, float, float, float] | None
-
-
-@dataclass(frozen=True)
 class _Camera:
     """The colour camera: intrinsics (3, 3), and rotation (3, 3) and translation (3,) in mm from the depth camera."""
 
@@ -127,7 +121,7 @@ class _Camera:
     rotation: np.ndarray
     translation: np.ndarray
 
-    def box(self, centre: np.ndarray) -> tuple[float, float, float, float] | None:
+    def box(self, centre: np.ndarray) -> Box | None:
         """Return the square around a point (3,) in mm of the depth camera; None for a point behind the camera."""
         x, y, z = self.rotation @ centre + self.translation
         if z <= 0:
@@ -137,10 +131,6 @@ class _Camera:
         down = float(self.intrinsics[1, 1] * y / z + self.intrinsics[1, 2])
         half = float(HEAD_MM / 2 * focal / z)
         return across - half, down - half, across + half, down + half
-
-
-def _person(sequence: str) -> str:
-    return PERSON.get(sequence, sequence)
 
 
 def _angles(rotation: np.ndarray, euler: str) -> list[float]:
@@ -155,7 +145,7 @@ def _angles(rotation: np.ndarray, euler: str) -> list[float]:
     return [float(sign * np.degrees(angle)) for angle in (pitch, yaw, roll)]
 
 
-def _read_sequence(folder: Path, calibrated: bool, problems: list[str]) -> list[_Frame]:
+def _read_sequence(folder: Path, calibrated: bool, problems: list[str]) -> list[Frame]:
     """Return a sequence's frames in order, and add what is wrong with its files to `problems`."""
     camera = None
     if calibrated:
@@ -183,7 +173,7 @@ def _read_sequence(folder: Path, calibrated: bool, problems: list[str]) -> list[
         box = camera.box(centre) if camera else None
         if camera and box is None:
             problems.append(f"{folder / pose}: expected a centre before the camera, got {centre.tolist()}")
-        frames.append(_Frame(folder / image, rotation, box))
+        frames.append((folder / image, rotation, box))
     return frames
 
 

@@ -1,7 +1,5 @@
 """The data sets `300w-lp` and `aflw2000`: head pose fitted to landmarks, in image and .mat pairs or FSA-Net files."""
 
-from __future__ import annotations
-
 import hashlib
 import re
 from pathlib import Path
@@ -108,16 +106,15 @@ class _LandmarkPose(FileDataset):
         return folders or [path], archives
 
     def _read_archives(self, archives: list[Path]) -> None:
-        loaded = [read_archive(archive) for archive in archives]
-        sides = {images.shape[1] for images, _ in loaded}
+        images, poses = zip(*map(read_archive, archives), strict=True)
+        sides = {each.shape[1] for each in images}
         if len(sides) > 1:
             raise DataError(f"{self.options.path}: expected .npz files with images of one size, got {sorted(sides)}")
         step = -1 if self.options.channels == "rgb" else 1  # stored as BGR
-        pixels = torch.from_numpy(np.concatenate([images[..., ::step] for images, _ in loaded]))
-        counts = [len(images) for images, _ in loaded]
-        names = [f"{a.name}[{row}]" for a, count in zip(archives, counts, strict=True) for row in range(count)]
+        pixels = torch.from_numpy(np.concatenate([each[..., ::step] for each in images]))
+        names = [f"{a.name}[{row}]" for a, each in zip(archives, images, strict=True) for row in range(len(each))]
         self.files = FrameArrays(pixels.permute(0, 3, 1, 2), names)
-        self._poses = np.concatenate([poses for _, poses in loaded])
+        self._poses = np.concatenate(poses)
         self._groups = np.array(names)
 
     def _read_folders(self, folders: list[Path]) -> None:
@@ -137,7 +134,10 @@ class _LandmarkPose(FileDataset):
             raise MalformedError(f"{path}: {len(problems):,} files cannot be used", problems, hint=hint)
         if not images:
             raise DataError(f"{path} holds no pair X.jpg and X.mat", hint=self.layouts)
-        self.files = FrameFiles(images, path, [_enlarged(*box) for box in values[:, 3:].tolist()])
+        low, high = values[:, 3:5], values[:, 5:]
+        margin = MARGIN * (high - low)
+        crops = np.hstack([low - margin, high + margin])  # clamped to the image where that is read
+        self.files = FrameFiles(images, path, [tuple(crop) for crop in crops.tolist()])
         self._poses = values[:, :3]
         self._groups = np.array([self.group(image) for image in images])
 
@@ -150,11 +150,8 @@ class _LandmarkPose(FileDataset):
             crop = f"crop as in the .npz files; colours {order}"
             grouping = "each row its own group, for it does not tell its source image"
         done = "left out" if self.options.filtered else "kept"
-        parts = [
-            "training only" if self.fold < 0 else "test only",
-            crop,
-            f"{beyond:,} images with an angle beyond {LIMIT:.0f} degrees {done}",
-        ]
+        use = "training only" if self.fold < 0 else "test only"
+        parts = [use, crop, f"{beyond:,} images with an angle beyond {LIMIT:.0f} degrees {done}"]
         if self._unpaired:
             parts.append(f"{self._unpaired:,} files without their partner left out")
         return "; ".join([*parts, "a mirror image negates yaw and roll", grouping])
@@ -200,9 +197,3 @@ def _pairs(folders: list[Path]) -> tuple[list[Path], list[str]]:
             elif file.suffix == ".jpg":
                 images.append(file)
     return images, unpaired
-
-
-def _enlarged(left: float, top: float, right: float, bottom: float) -> tuple[float, float, float, float]:
-    """Return the crop around a box of landmarks; it is clamped to the image where that is read."""
-    across, down = MARGIN * (right - left), MARGIN * (bottom - top)
-    return left - across, top - down, right + across, bottom + down

@@ -1,7 +1,5 @@
 """Files of head pose: a .mat beside each image, kept in an index once it was read, and FSA-Net's .npz."""
 
-from __future__ import annotations
-
 import contextlib
 import json
 import math
@@ -11,7 +9,6 @@ import zipfile
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TypeGuard
 
 import numpy as np
 
@@ -81,12 +78,12 @@ def _read_mat(path: Path) -> list[float]:
     except (OSError, ValueError) as error:
         raise DataError(f"{path}: expected a whole MATLAB file, got one that cannot be read ({error})") from error
     pose, points = content.get("Pose_Para"), content.get("pt2d")
-    if not _is_numeric(pose) or pose.shape[0] < 1 or pose.shape[1] < 3 or not np.isfinite(pose[0, :3]).all():
+    if pose is None or pose.ndim != 2 or len(pose) < 1 or pose.shape[1] < 3 or not np.isfinite(pose[0, :3]).all():
         raise DataError(f"{path}: expected Pose_Para of shape (1, 7), got {_shown(pose)}")
     angles = pose[0, :3].astype(np.float64)
     if (np.abs(angles) > 2 * math.pi).any():
         raise DataError(f"{path}: expected Pose_Para in radians, got {', '.join(f'{a:g}' for a in angles)}")
-    if not _is_numeric(points) or points.shape[0] != 2:
+    if points is None or points.ndim != 2 or len(points) != 2:
         raise DataError(f"{path}: expected pt2d of shape (2, N), got {_shown(points)}")
     visible = points[:, ((points > 0) & np.isfinite(points)).all(axis=0)].astype(np.float64)
     if visible.shape[1] < 2 or (np.ptp(visible, axis=1) == 0).any():
@@ -94,14 +91,8 @@ def _read_mat(path: Path) -> list[float]:
     return [*np.degrees(angles).tolist(), *visible.min(axis=1).tolist(), *visible.max(axis=1).tolist()]
 
 
-def _is_numeric(array: Any) -> TypeGuard[np.ndarray]:
-    return isinstance(array, np.ndarray) and array.ndim == 2 and array.dtype.kind in "fiu"
-
-
-def _shown(array: Any) -> str:
-    if not isinstance(array, np.ndarray):
-        return "none" if array is None else type(array).__name__
-    return f"shape {array.shape} of {array.dtype}"
+def _shown(array: np.ndarray | None) -> str:
+    return "none" if array is None else f"shape {array.shape} of {array.dtype}"
 
 
 def read_archive(path: Path) -> tuple[np.ndarray, np.ndarray]:

@@ -3,8 +3,6 @@
 Source: MathWorks, "MAT-File Format", level 5.
 """
 
-from __future__ import annotations
-
 import math
 import zlib
 from collections.abc import Collection, Iterator

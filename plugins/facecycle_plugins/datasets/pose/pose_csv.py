@@ -1,7 +1,5 @@
 """The data set `pose-csv`: head pose in degrees, one image a line."""
 
-from __future__ import annotations
-
 import csv
 import math
 import os

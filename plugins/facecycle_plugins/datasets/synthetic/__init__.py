@@ -1,7 +1,5 @@
 """The data set `synthetic`: rendered faces with known identity, expression and pose."""
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Sequence
 from functools import cached_property

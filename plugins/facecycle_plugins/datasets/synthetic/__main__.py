@@ -1,7 +1,5 @@
 """Write rendered faces as pictures: python -m facecycle_plugins.datasets.synthetic FOLDER COUNT."""
 
-from __future__ import annotations
-
 import sys
 from pathlib import Path
 

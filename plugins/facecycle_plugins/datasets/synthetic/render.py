@@ -5,8 +5,6 @@ and turn with the head. Rays are (N, H, W). The pixels that show skin come as on
 is (M,) and a colour (3, M).
 """
 
-from __future__ import annotations
-
 import math
 
 import torch

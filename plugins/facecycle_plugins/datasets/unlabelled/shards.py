@@ -3,8 +3,6 @@
 Each is fetched once, checked, and kept in memory as long as it is among the last that were asked for.
 """
 
-from __future__ import annotations
-
 import hashlib
 import logging
 import os
@@ -14,7 +12,6 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic, TypeVar
 from urllib.parse import urlsplit, urlunsplit
@@ -85,24 +82,19 @@ class Location:
         return urlunsplit(parts._replace(path=f"{parts.path.rstrip('/')}/{file}"))
 
     def read(self, file: str, most: int, sha256: str | None = None) -> bytes:
-        """Read a file; what is fetched from elsewhere is tried again a few times.
-
-        Args:
-            file: its name.
-            most: the most bytes it may have; no more than one above are read.
-            sha256: what its digest has to be.
+        """Read a file of at most so many bytes and that digest; what is fetched from elsewhere is tried a few times.
 
         Raises:
             DataError: missing, unreachable, larger, or damaged.
         """
         attempts = ATTEMPTS if self.remote else 1
         for attempt in range(attempts):
+            if attempt:
+                time.sleep(PAUSE * 2 ** (attempt - 1))
             try:
                 return self._checked(file, most, sha256)
             except OSError as error:
                 reason = _reason(error)
-            if attempt + 1 < attempts:
-                time.sleep(PAUSE * 2**attempt)
         tried = f", tried {attempts} times" if self.remote else ""
         raise DataError(f"{self.name(file)} cannot be read{tried}: {reason}")
 
@@ -125,14 +117,6 @@ def _reason(error: OSError) -> str:
         return error.strerror or str(error)
     meaning = f" ({_CURL[int(code[1])]})" if int(code[1]) in _CURL and "'curl'" in str(error) else ""
     return f"exit code {code[1]}{meaning}"
-
-
-@dataclass(frozen=True)
-class Shard:
-    """A shard in memory: the tar file, and (n, 2) where each frame begins and how long it is."""
-
-    data: bytes
-    frames: np.ndarray
 
 
 Held = TypeVar("Held")
@@ -237,12 +221,12 @@ class Shards(FileDataset):
         bad: list[BadFrame | None] = [None] * len(frames)
         numbers = (np.searchsorted(self._first_frames, frames, side="right") - 1).tolist()
         for number in dict.fromkeys(numbers):
-            shard = self._shards.get(number)
+            data, table = self._shards.get(number)
             for row in (row for row, each in enumerate(numbers) if each == number):
                 place = frames[row] - int(self._first_frames[number])
-                begin, length = shard.frames[place].tolist()
+                begin, length = table[place].tolist()
                 try:
-                    image = decode_frame(shard.data[begin : begin + length], self.index.size)
+                    image = decode_frame(data[begin : begin + length], self.index.size)
                 except DataError as error:
                     bad[row] = BadFrame(self.name(frames[row]), error.message)
                     continue
@@ -258,12 +242,13 @@ class Shards(FileDataset):
         """Return a digest of the index, which has the digest of every shard."""
         return self._fingerprint
 
-    def _load(self, number: int) -> Shard:
+    def _load(self, number: int) -> tuple[bytes, np.ndarray]:
+        """Return a shard's tar file, and (n, 2) where each frame begins and how long it is."""
         entry = self.index.shards[number]
         data = self.location.read(entry.file, entry.bytes, entry.sha256)
         counts = [count for _, _, count in entry.tracks]
         first = int(self._first_tracks[number])
-        return Shard(data, frame_table(data, first, counts, self.location.name(entry.file)))
+        return data, frame_table(data, first, counts, self.location.name(entry.file))
 
     def name(self, frame: int) -> str:
         """Return a frame's track, shard and name in it."""

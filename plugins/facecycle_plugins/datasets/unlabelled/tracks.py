@@ -1,7 +1,5 @@
 """The data sets `tracks` and `voxceleb`: directories of frames, one person in one take each, and folders of stills."""
 
-from __future__ import annotations
-
 import contextlib
 import json
 import os
@@ -47,9 +45,8 @@ class TrackDataset(FileDataset):
             raise DataError(f"there is no folder or list file {root}")
         base, folders = _from_list(root) if root.is_file() else (root, _index(root))
         if not folders:
-            raise DataError(
-                f"there are no images below {root}", hint="Expected directories that hold .jpg or .png files."
-            )
+            hint = "Expected directories that hold .jpg or .png files."
+            raise DataError(f"there are no images below {root}", hint=hint)
         stills = not root.is_file() and list(folders) == ["."]
         paths = Paths()
         self._tracks: list[Track] = []

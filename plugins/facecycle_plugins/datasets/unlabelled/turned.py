@@ -6,8 +6,6 @@ Nobody's true shape is known, so small turns are good and large ones are crude; 
 all of them.
 """
 
-from __future__ import annotations
-
 import hashlib
 import itertools
 import math

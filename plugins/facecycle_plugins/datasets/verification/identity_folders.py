@@ -1,7 +1,5 @@
 """The data set `identity-folders`: one folder a person, for verification."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 from pydantic import Field

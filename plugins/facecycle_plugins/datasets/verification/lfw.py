@@ -1,7 +1,5 @@
 """The data sets `lfw` and `cplfw`: Labeled Faces in the Wild, and Cross-Pose LFW, with the pairs of their authors."""
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 from typing import ClassVar
@@ -63,27 +61,50 @@ class Lfw(FileDataset):
             raise DataError(f"there are no images in the sub-folders of {root}", hint=self.layout)
         return images
 
-    def person(self, image: Path) -> str:
-        """Return whom an image shows, by its path."""
+    def _person(self, image: Path) -> str:
         return image.parent.name
 
-    def listed_name(self, image: Path) -> str:
-        """Return an image's name as `pairs_of` has it."""
+    def _listed_name(self, image: Path) -> str:
         return f"{image.parent.name}/{image.stem}"
 
-    def pairs_of(self, file: Path) -> tuple[list[ListedPair], dict[str, int]]:
-        """Read the file of pairs and the counts that the authors state; see `_read_lfw`."""
-        return _read_lfw(file)
+    def _pairs_of(self, file: Path) -> tuple[list[ListedPair], dict[str, int]]:
+        """Read a file of pairs: per fold a block of same pairs, then as many different ones.
+
+        The first line holds the number of folds and of same pairs in each. A development file holds the latter
+        alone, is one fold, and has no published count.
+        """
+        (first, header), *lines = numbered_lines(file)
+        sizes = HEADER.fullmatch(header)
+        if sizes is None:
+            wanted = "the numbers of folds and of same pairs in each, as '10 300'"
+            raise MalformedError(f"{file} is malformed", [problem(file, first, wanted, header)])
+        folds, each = (int(sizes[1]), int(sizes[2])) if sizes[2] else (1, int(sizes[1]))
+        pairs, problems = [], []
+        if len(lines) != 2 * folds * each:
+            problems.append(problem(file, first, f"{2 * folds * each:,} pairs to follow", f"{len(lines):,} pairs"))
+        for place, (number, line) in enumerate(lines):
+            same = place % (2 * each) < each
+            match = (SAME if same else DIFFERENT).fullmatch(line)
+            if match is None:
+                wanted = "a same pair, as 'Name 1 2'" if same else "a different pair, as 'Name 1 Other 2'"
+                problems.append(problem(file, number, wanted, line))
+                continue
+            one, i, *other, j = match.groups()
+            names = [f"{name}/{name}_{int(n):04d}" for name, n in ((one, i), (other[0] if other else one, j))]
+            pairs.append(ListedPair((number, names[0]), (number, names[1]), same, place // (2 * each)))
+        if problems:
+            raise MalformedError(f"{file} is malformed", problems)
+        return pairs, PUBLISHED if sizes[2] else {}
 
     def tracks(self) -> list[Track]:
         """A person's images are one track, whether or not a pair names them."""
-        return tracks_by_person([self.person(image) for image in self.files.paths])
+        return tracks_by_person([self._person(image) for image in self.files.paths])
 
     def own_labels(self) -> Verification:
         """Return the pairs."""
         file = find_pairs_file(self.options.pairs, self.options.path, self.list_name)
-        pairs, published = self.pairs_of(file)
-        frames = {self.listed_name(image): frame for frame, image in enumerate(self.files.paths)}
+        pairs, published = self._pairs_of(file)
+        frames = {self._listed_name(image): frame for frame, image in enumerate(self.files.paths)}
         return listed_pairs(file, pairs, frames, published, allow_missing=self.options.allow_missing)
 
 
@@ -102,15 +123,13 @@ class Cplfw(Lfw):
             raise DataError(f"there are no images in {folder}", hint=self.layout)
         return images
 
-    def person(self, image: Path) -> str:
-        """Return the file's name without its number."""
+    def _person(self, image: Path) -> str:
         return re.sub(r"_\d+$", "", image.stem)
 
-    def listed_name(self, image: Path) -> str:
-        """Return the file's name."""
+    def _listed_name(self, image: Path) -> str:
         return image.name
 
-    def pairs_of(self, file: Path) -> tuple[list[ListedPair], dict[str, int]]:
+    def _pairs_of(self, file: Path) -> tuple[list[ListedPair], dict[str, int]]:
         """Read the file of pairs: two lines a pair as its authors wrote it, or one line a pair."""
         lines = numbered_lines(file)
         # An image and a label a line, or two images and a label.
@@ -119,36 +138,6 @@ class Cplfw(Lfw):
         if problems:
             raise MalformedError(f"{file} is malformed", problems)
         return [ListedPair(*row, fold=FOLDS * place // len(rows)) for place, row in enumerate(rows)], PUBLISHED
-
-
-def _read_lfw(path: Path) -> tuple[list[ListedPair], dict[str, int]]:
-    """Read a file of pairs: per fold a block of same pairs, then as many different ones.
-
-    The first line holds the number of folds and of same pairs in each. A development file holds the latter
-    alone, is one fold, and has no published count.
-    """
-    (first, header), *lines = numbered_lines(path)
-    sizes = HEADER.fullmatch(header)
-    if sizes is None:
-        wanted = "the numbers of folds and of same pairs in each, as '10 300'"
-        raise MalformedError(f"{path} is malformed", [problem(path, first, wanted, header)])
-    folds, each = (int(sizes[1]), int(sizes[2])) if sizes[2] else (1, int(sizes[1]))
-    pairs, problems = [], []
-    if len(lines) != 2 * folds * each:
-        problems.append(problem(path, first, f"{2 * folds * each:,} pairs to follow", f"{len(lines):,} pairs"))
-    for place, (number, line) in enumerate(lines):
-        same = place % (2 * each) < each
-        match = (SAME if same else DIFFERENT).fullmatch(line)
-        if match is None:
-            wanted = "a same pair, as 'Name 1 2'" if same else "a different pair, as 'Name 1 Other 2'"
-            problems.append(problem(path, number, wanted, line))
-            continue
-        one, i, *other, j = match.groups()
-        names = [f"{name}/{name}_{int(n):04d}" for name, n in ((one, i), (other[0] if other else one, j))]
-        pairs.append(ListedPair((number, names[0]), (number, names[1]), same, place // (2 * each)))
-    if problems:
-        raise MalformedError(f"{path} is malformed", problems)
-    return pairs, PUBLISHED if sizes[2] else {}
 
 
 def _one_line_a_pair(path: Path, lines: list[Line]) -> tuple[list[Row], list[str]]:
