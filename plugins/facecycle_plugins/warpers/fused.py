@@ -1,7 +1,9 @@
 """The `auto` and `fused` warpers: the custom ops of facecycle_kernels, imported at the first use."""
 
 import logging
+from dataclasses import dataclass
 from functools import cache
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -10,17 +12,11 @@ from facecycle.api import Options as BaseOptions
 from facecycle.errors import ConfigError
 
 
-class FusedWarper:
-    """The Triton kernels, or an error where they cannot run."""
-
-    facecycle_api = (1, 0)
-    Options = BaseOptions
-
-    def __init__(self, options: BaseOptions) -> None:
-        from facecycle_kernels.backend import why_not_triton
-
-        if reason := why_not_triton():
-            raise ConfigError(f"the warper fused cannot run here: {reason}", hint="Take --warper auto or reference.")
+@dataclass
+class _Ops:
+    options: BaseOptions
+    facecycle_api: ClassVar = (1, 0)
+    Options: ClassVar = BaseOptions
 
     def warp(self, x: Tensor, flow: Tensor, clamp: bool = False) -> Tensor:
         """See `facecycle_kernels.flow_warp`."""
@@ -35,16 +31,26 @@ class FusedWarper:
         return renormalize(x, gamma, beta)
 
 
-class AutoWarper(FusedWarper):
+class FusedWarper(_Ops):
+    """The Triton kernels, or an error where they cannot run."""
+
+    def __post_init__(self) -> None:
+        from facecycle_kernels.backend import why_not_triton
+
+        if reason := why_not_triton():
+            raise ConfigError(f"the warper fused cannot run here: {reason}", hint="Take --warper auto or reference.")
+
+
+class AutoWarper(_Ops):
     """Triton kernels on CUDA, the ops' own CPU implementation elsewhere; logs once which, and why."""
 
-    def __init__(self, options: BaseOptions) -> None: ...
-
     def warp(self, x: Tensor, flow: Tensor, clamp: bool = False) -> Tensor:
+        """See `facecycle_kernels.flow_warp`."""
         announce()
         return super().warp(x, flow, clamp)
 
     def renormalize(self, x: Tensor, gamma: Tensor, beta: Tensor) -> Tensor:
+        """See `facecycle_kernels.renormalize`."""
         announce()
         return super().renormalize(x, gamma, beta)
 
