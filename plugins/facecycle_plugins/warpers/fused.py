@@ -31,6 +31,7 @@ class _Ops:
         return renormalize(x, gamma, beta)
 
 
+@dataclass
 class FusedWarper(_Ops):
     """The Triton kernels, or an error where they cannot run."""
 
