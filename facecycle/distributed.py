@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import gc
 import os
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -26,7 +27,13 @@ def join() -> None:
             torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
         # Nobody is given up for lost while the first one fits a probe; the launcher sees who has ended.
         distributed.init_process_group("nccl" if on_gpu else "gloo", timeout=timedelta(days=1))
-        atexit.register(distributed.destroy_process_group)
+        atexit.register(_leave)
+
+
+def _leave() -> None:
+    """Leave the others while Python is whole: threads of gloo that outlive it end the process with SIGABRT."""
+    distributed.destroy_process_group()
+    gc.collect()  # networks of `data_parallel` lie in cycles, and hold what the threads belong to
 
 
 def _met() -> bool:

@@ -115,7 +115,8 @@ def load(path: Path | None) -> Loaded:
         method = _with_weights(config, found)
     except PluginError as error:
         message = f"{found.path} needs a plugin that cannot be used here. {error.message}"
-        made_with = {f"{c.get('distribution')} {c.get('version')}" for c in found.components().values()}
+        known = [c for c in found.components().values() if {"distribution", "version"} <= c.keys()]
+        made_with = {f"{c['distribution']} {c['version']}" for c in known}
         hint = f"It was made with {', '.join(sorted(made_with))}; install what is missing." if made_with else error.hint
         raise CheckpointError(message, hint=hint) from error
     return Loaded(method.requires_grad_(False).eval(), replace(found, config=config))
