@@ -1,1 +1,1 @@
-"""The `facecycle` command: parse, resolve the configuration, call the engine. One file a command."""
+"""The `facecycle` command: parse, resolve the configuration, call the room of that name. One file per command."""
