@@ -26,7 +26,7 @@ def embed(
     from facecycle.translation.files import expand
 
     join()
-    paths = expand(images)
+    paths = expand(images, say)
     loaded = load(checkpoint)
     say(f"checkpoint: {origin(loaded.checkpoint)}")
     tell = occasionally()

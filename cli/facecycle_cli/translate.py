@@ -29,7 +29,7 @@ def translate(
     from facecycle.translation.files import expand, translate_files
 
     region = parse_crop(crop) if crop is not None else None
-    paths = expand(images)  # a wrong path is named before networks are loaded
+    paths = expand(images, say)  # a wrong path is named before networks are loaded
     loaded = load(checkpoint)
     result = translate_files(loaded, paths, out, driver=driver, crop=region, seed=seed)
     say(f"checkpoint: {origin(loaded.checkpoint)}")

@@ -12,6 +12,8 @@ from PIL import ImageDraw
 from torch import Tensor
 
 from facecycle.api import Dataset, Labelled, Task, Verification
+from facecycle.data.frames import passed_over
+from facecycle.data.joined import described
 from facecycle.errors import NotOffered
 from facecycle.pictures import captioned_sheet, to_pil, write_png
 from facecycle.seeds import seeded
@@ -41,6 +43,7 @@ def check_data(dataset: Dataset, sheet: Path) -> tuple[list[str], dict[str, str]
         break
     else:
         lines, frames, captions, poses = *_tracks(dataset), None
+    lines += passed_over([dataset])
     pixels, problems = dataset.images(frames, CELL)
     if poses is not None:
         pixels = torch.stack([_with_axes(image, pose) for image, pose in zip(pixels, poses, strict=True)])
@@ -88,10 +91,8 @@ def _pairs(pairs: Verification) -> tuple[list[int], list[str], None]:
 def _tracks(dataset: Dataset) -> tuple[list[str], list[int], list[str]]:
     tracks = dataset.tracks()
     named = [(frame, track.name) for track in tracks for frame in track.frames]
-    people = len({track.identity for track in tracks})
     chosen = [named[place] for place in _choose(len(named))]
-    line = f"{len(tracks):,} tracks of {people:,} people, {len(named):,} images"
-    return [line], [frame for frame, _ in chosen], [name for _, name in chosen]
+    return [described(tracks)], [frame for frame, _ in chosen], [name for _, name in chosen]
 
 
 def axes_of(pose: np.ndarray) -> np.ndarray:

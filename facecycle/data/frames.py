@@ -6,7 +6,7 @@ import bisect
 import hashlib
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import overload
@@ -115,6 +115,11 @@ class FrameFiles:
         return digest.hexdigest()
 
 
+def passed_over(datasets: Iterable[object]) -> list[str]:
+    """Say of data sets on disk what lies among their images and is none."""
+    return [text for each in datasets if (text := getattr(each, "passed_over", ""))]
+
+
 @dataclass(eq=False)
 class FrameArrays:
     """Frames held in memory, as RGB uint8 (n, 3, H, W), and the names that they are spoken of by."""
@@ -146,6 +151,8 @@ class FileDataset:
     task: Task | None = None
     """What `own_labels` are for; None for a data set without labels."""
     files: FrameFiles | FrameArrays
+    passed_over: str = ""
+    """What lies among the images and is none, in words."""
 
     def labelled(self, task: Task) -> Labelled | Verification:
         """Return the labels.

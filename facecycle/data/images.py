@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 import stat
 import struct
 import warnings
@@ -19,7 +18,6 @@ from torch import Tensor
 
 from facecycle.errors import ConfigError, DataError
 
-IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".pgm", ".ppm", ".pbm"})
 DAMAGED = (OSError, ValueError, SyntaxError, EOFError, struct.error, zlib.error)
 """What Pillow raises for the bytes of a damaged image."""
 MAX_PIXELS = 90_000_000
@@ -59,25 +57,9 @@ def parse_crop(text: str) -> Crop:
     return crop
 
 
-def natural_key(name: str) -> list[tuple[int, int, str]]:
-    """Return a sort key that puts `frame10` after `frame9`."""
-    parts = re.split(r"(\d+)", name)
-    return [(0, int(part), part) if part.isdigit() and part.isascii() else (1, 0, part) for part in parts]
-
-
 def printable(path: Path | str) -> str:
     """Return a path as text that can be written anywhere: bytes that are no UTF-8 are shown as escapes."""
     return str(path).encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
-
-
-def is_image(path: Path) -> bool:
-    """Tell by the name alone whether a file should be an image; hidden files are none."""
-    return path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".")
-
-
-def list_images(folder: Path) -> list[Path]:
-    """Return the images below a folder, in natural order."""
-    return sorted((p for p in folder.rglob("*") if is_image(p) and p.is_file()), key=lambda p: natural_key(str(p)))
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:

@@ -17,6 +17,12 @@ from facecycle.data.pairs import group_by_shard
 from facecycle.errors import DataError
 
 
+def described(tracks: Sequence[Track]) -> str:
+    """Say how many tracks, people and images there are."""
+    people, images = len({track.identity for track in tracks}), sum(len(track.frames) for track in tracks)
+    return f"{len(tracks):,} tracks of {people:,} people, {images:,} images"
+
+
 class JoinedTracks:
     """The tracks of several data sets as one list, with frames and shards numbered through.
 

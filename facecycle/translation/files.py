@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from facecycle.atomic import write_text
-from facecycle.data.images import Crop, list_images, printable, read_square, reason
+from facecycle.data.folders import walk
+from facecycle.data.images import Crop, printable, read_square, reason
 from facecycle.errors import DataError
 from facecycle.networks import Loaded, choose_device, origin
 from facecycle.pages import fill
@@ -45,19 +46,25 @@ class Translation:
     missing: tuple[str, ...] = ()
 
 
-def expand(inputs: Sequence[Path]) -> list[Path]:
-    """Replace folders by the images below them, in natural order.
+def expand(inputs: Sequence[Path], say: Callable[[str], None]) -> list[Path]:
+    """Replace folders by the images below them, in natural order, and say what is passed over in them.
 
     Raises:
         DataError: a path that does not exist, or a folder without images.
     """
     paths: list[Path] = []
     for path in inputs:
-        found = list_images(path) if path.is_dir() else [path]
         if not path.exists():
             raise DataError(f"there is no file or folder {path}")
+        if not path.is_dir():
+            paths.append(path)
+            continue
+        tree = walk(path)
+        found = tree.paths()
         if not found:
-            raise DataError(f"the folder {path} holds no images")
+            raise DataError(f"the folder {path} holds no images", hint=tree.left_out() or None)
+        if tree.passed_over:
+            say(f"{path}: {tree.left_out()}")
         paths.extend(found)
     return paths
 

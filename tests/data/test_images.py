@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from facecycle.data.images import Crop, list_images, natural_key, parse_crop, read_square
+from facecycle.data.images import Crop, parse_crop, read_square
 from facecycle.errors import ConfigError, DataError
 
 RED, BLUE = (200, 30, 40), (20, 60, 210)
@@ -108,18 +108,6 @@ def test_a_huge_image_is_refused_before_it_is_decoded(tmp_path: Path, monkeypatc
     monkeypatch.setattr("facecycle.data.images.MAX_PIXELS", 100)
     with pytest.raises(DataError, match="24 x 24 pixels are more than 100"):
         read_square(picture(tmp_path / "a.png"), 8)
-
-
-@given(st.lists(st.integers(0, 10**6), min_size=2, unique=True))
-def test_numbers_in_names_sort_as_numbers(numbers: list[int]) -> None:
-    names = [f"frame{n}.jpg" for n in numbers]
-    assert sorted(names, key=natural_key) == [f"frame{n}.jpg" for n in sorted(numbers)]
-
-
-def test_listing_is_natural_and_skips_what_is_hidden(tmp_path: Path) -> None:
-    for name in ("10.jpg", "9.JPG", ".hidden.jpg", "notes.txt"):
-        (tmp_path / name).touch()
-    assert [p.name for p in list_images(tmp_path)] == ["9.JPG", "10.jpg"]
 
 
 @pytest.mark.parametrize(

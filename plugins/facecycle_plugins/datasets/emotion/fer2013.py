@@ -7,8 +7,8 @@ import numpy as np
 import torch
 
 from facecycle.api import Options as BaseOptions
+from facecycle.data.folders import list_images
 from facecycle.data.frames import FrameArrays, FrameFiles
-from facecycle.data.images import list_images
 from facecycle.data.labels.lines import numbered_lines, problem
 from facecycle.errors import DataError, MalformedError
 from facecycle_plugins.datasets.emotion import SplitEmotions

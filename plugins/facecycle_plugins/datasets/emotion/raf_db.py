@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from facecycle.api import Options as BaseOptions
+from facecycle.data.folders import list_images, natural_key
 from facecycle.data.frames import FrameFiles
-from facecycle.data.images import list_images, natural_key
 from facecycle.data.labels.lines import missing_images, numbered_lines, problem
 from facecycle.errors import DataError, MalformedError
 from facecycle_plugins.datasets.emotion import SplitEmotions

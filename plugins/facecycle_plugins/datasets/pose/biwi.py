@@ -12,8 +12,8 @@ from sklearn.model_selection import GroupKFold
 
 from facecycle.api import Labelled, Track
 from facecycle.api import Options as BaseOptions
+from facecycle.data.folders import natural_key
 from facecycle.data.frames import FileDataset, FrameFiles
-from facecycle.data.images import natural_key
 from facecycle.data.labels.folds import folds_by_group
 from facecycle.errors import DataError, MalformedError
 

@@ -10,8 +10,8 @@ import torch
 
 from facecycle.api import Labelled, Track
 from facecycle.api import Options as BaseOptions
+from facecycle.data.folders import natural_key
 from facecycle.data.frames import FileDataset, FrameArrays, FrameFiles
-from facecycle.data.images import natural_key
 from facecycle.errors import ConfigError, DataError, MalformedError
 from facecycle_plugins.datasets.pose.landmark_pose_files import read_archive, read_mats
 
