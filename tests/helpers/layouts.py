@@ -102,13 +102,25 @@ def lfw(folder: Path) -> Path:
     return folder
 
 
-def cplfw(folder: Path) -> Path:
+def cplfw(folder: Path, name: str = "pairs_CPLFW.txt") -> Path:
     lines = []
-    for number in range(20):
+    for number in range(40):
         a, b = f"{number}_1.jpg", f"{number}_2.jpg"
         picture(folder / a, number), picture(folder / b, 50 + number)
         lines += [f"{a} {number % 2}\n", f"{b} {number % 2}\n"]
-    (folder / "pairs_CPLFW.txt").write_text("".join(lines))
+    (folder / name).write_text("".join(lines))
+    return folder
+
+
+def calfw(folder: Path) -> Path:
+    return cplfw(folder, "pairs_CALFW.txt")
+
+
+def celeba(folder: Path) -> Path:
+    for number in range(60):
+        picture(folder / f"{number + 1:06d}.jpg", number)
+    rows = "".join(f"{number + 1:06d}.jpg {number % 20}\n" for number in range(60))
+    (folder / "identity_CelebA.txt").write_text(rows)
     return folder
 
 
@@ -132,5 +144,7 @@ LAYOUTS: dict[str, Callable[[Path], Path]] = {
     "identity-folders": identity_folders,
     "lfw": lfw,
     "cplfw": cplfw,
+    "calfw": calfw,
+    "celeba": celeba,
     "shards": shards,
 }

@@ -171,6 +171,16 @@ class TestCplfw(FileContract):
     tasks = ("verify",)
 
 
+class TestCalfw(FileContract):
+    name = "calfw"
+    tasks = ("verify",)
+
+
+class TestCeleba(FileContract):
+    name = "celeba"
+    tasks = ("verify",)
+
+
 class TestShards(FileContract):
     name = "shards"
 

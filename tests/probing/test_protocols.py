@@ -14,7 +14,7 @@ from facecycle.errors import DataError
 from facecycle.probing.folds import bootstrap, inner_splits, rotate, standardise
 from facecycle.probing.probe import Row
 from facecycle.probing.protocols import PROTOCOLS
-from facecycle.probing.protocols.cosine_10fold import Cosine10Fold, best_threshold, interval_over_folds
+from facecycle.probing.protocols.cosine_10fold import Cosine10Fold, best_threshold, interval_over_folds, similarities
 from facecycle.probing.protocols.linear import Linear
 from facecycle.probing.protocols.linear_pose import ALPHA_GRID, LinearPose
 
@@ -133,12 +133,25 @@ def test_verification_finds_persons_and_reports_chance_without_any() -> None:
     a, b = np.arange(40).repeat(10), rng.integers(0, 40, 400)
     b[::2] = a[::2]
     features = lambda who: people[who] + 0.1 * rng.normal(size=(400, 16))  # noqa: E731
-    folds = np.arange(400) % 10
+    folds = np.arange(400) // 40
     good = verify(features(a), features(b), a == b, folds)
     assert good.metrics["accuracy"] > 0.97
     assert good.metrics["auc"] > 0.99
     noise = verify(rng.normal(size=(400, 16)), rng.normal(size=(400, 16)), a == b, folds)
     assert abs(noise.metrics["auc"] - 0.5) < 0.1
+
+
+def test_similarities_are_cosines_of_features_less_the_other_folds_mean() -> None:
+    rng = np.random.default_rng(8)
+    features = (1e-6 * rng.normal(size=(30, 5)) + rng.normal(size=5)).astype(np.float32)  # small beside their mean
+    places, folds = rng.integers(0, 30, (2, 60)), np.repeat([0, 1, 4], 20)
+    found = similarities(features, places, folds)
+    exact = features.astype(np.float64)
+    for number, fold in enumerate((0, 1, 4)):
+        mean = exact[places[:, folds != fold]].reshape(-1, 5).mean(axis=0)
+        a, b = exact[places] - mean
+        wanted = (a * b).sum(axis=1) / np.linalg.norm(a, axis=1) / np.linalg.norm(b, axis=1)
+        np.testing.assert_allclose(found[:, number], wanted, atol=1e-7)
 
 
 def test_a_threshold_never_sees_its_own_fold() -> None:
@@ -168,7 +181,7 @@ def test_a_split_that_cannot_be_used_says_why(folds: np.ndarray, groups: np.ndar
 
 
 def test_pairs_of_a_single_fold_are_refused() -> None:
-    with pytest.raises(DataError, match="fewer than two folds"):
+    with pytest.raises(DataError, match="the pairs are one fold"):
         verify(np.ones((4, 2)), np.ones((4, 2)), np.array([True, False] * 2), np.zeros(4, int))
 
 
@@ -228,5 +241,5 @@ def test_a_single_class_cannot_be_learned_from() -> None:
 
 
 def test_pairs_of_one_kind_are_refused() -> None:
-    with pytest.raises(DataError, match="of one kind only"):
+    with pytest.raises(DataError, match="fold 0 of the pairs holds only pairs of one person"):
         verify(np.ones((4, 2)), np.ones((4, 2)), np.ones(4, bool), np.arange(4) % 2)

@@ -6,7 +6,6 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from facecycle.errors import DataError
 from facecycle.probing.protocols.base import Metric, ProbeProtocol
 
 if TYPE_CHECKING:
@@ -14,6 +13,9 @@ if TYPE_CHECKING:
 
     from facecycle.api import Verification
     from facecycle.probing.probe import Result, Row
+
+CHUNK = 4_000_000
+"""Numbers of features that are worked on in double precision at a time."""
 
 
 class Cosine10Fold(ProbeProtocol):
@@ -36,36 +38,30 @@ class Cosine10Fold(ProbeProtocol):
         """Compare the similarity of each pair with a threshold; features are centred by the other folds' mean.
 
         Raises:
-            DataError: fewer than two folds, so that a threshold has no other fold to come from, or pairs of one
-                kind only.
+            DataError: fewer than two folds, so that a threshold has no other fold to come from, or a fold with pairs
+                of one kind only.
         """
         import numpy as np
         from sklearn.metrics import roc_auc_score
 
+        from facecycle.data.labels.verification import check_folds
         from facecycle.probing.probe import Row
 
-        same, folds = labels.same, labels.folds
-        if len(set(folds.tolist())) < 2:
-            raise DataError("the pairs that can be read lie in fewer than two folds, so no threshold can be chosen")
-        if same.all() or not same.any():
-            raise DataError("the pairs that can be read are of one kind only, same or different: nothing can be told")
+        check_folds(labels)
+        folds = np.unique(labels.folds)
         places = np.unique(np.r_[labels.first, labels.second], return_inverse=True)[1].reshape(2, -1)
-        first, second = features[places]
-        true, similarities = same.astype(int), np.zeros(len(same))
-        row = Row(feature="", dimensions=features.shape[1], true=true, predicted=similarities)
-        for fold in sorted(set(folds.tolist())):
-            train, test = folds != fold, folds == fold
-            mean = np.concatenate([first[train], second[train]]).mean(axis=0)
-            a, b = first - mean, second - mean
-            norms = np.linalg.norm(a, axis=1) * np.linalg.norm(b, axis=1)
-            similarity = (a * b).sum(axis=1) / np.maximum(norms, 1e-12)
-            row.chosen[fold] = best_threshold(similarity[train], same[train])
-            similarities[test] = similarity[test]
-            row.folds[fold] = {"accuracy": float(((similarity[test] >= row.chosen[fold]) == same[test]).mean())}
+        similarity = similarities(features, places, labels.folds)
+        tested = similarity[np.arange(len(labels.same)), np.searchsorted(folds, labels.folds)]
+        row = Row(feature="", dimensions=features.shape[1], true=labels.same.astype(int), predicted=tested)
+        for number, fold in enumerate(folds.tolist()):
+            train, test = labels.folds != fold, labels.folds == fold
+            row.chosen[fold] = best_threshold(similarity[train, number], labels.same[train])
+            right = (tested[test] >= row.chosen[fold]) == labels.same[test]
+            row.folds[fold] = {"accuracy": float(right.mean())}
         accuracies = np.array([metrics["accuracy"] for metrics in row.folds.values()])
         row.add("accuracy", accuracies.mean(), interval_over_folds(accuracies))
         row.add("deviation", accuracies.std())
-        row.add("auc", roc_auc_score(same, similarities))
+        row.add("auc", roc_auc_score(labels.same, tested))
         return row
 
     def draw(self, result: Result, file: Path) -> None:
@@ -84,6 +80,48 @@ class Cosine10Fold(ProbeProtocol):
         axes.set(xlabel="false positive rate", ylabel="true positive rate", title="verification (AUC)")
         axes.legend(loc="lower right", fontsize=8)
         figure.savefig(file, format="png", dpi=100)
+
+
+def similarities(features: np.ndarray, places: np.ndarray, folds: np.ndarray) -> np.ndarray:
+    """Return the cosine (n, K) of each pair after the mean of all folds but one was taken off, for each of K folds.
+
+    The mean is that of both images of every pair. (a - m)·(b - m) = a·b - a·m - b·m + m·m needs one pass over the
+    pairs for all folds, and a few thousand features at a time in double precision.
+
+    Args:
+        features: (N, D), of each image once.
+        places: (2, n), whose features belong to the pairs.
+        folds: (n,) the fold of each pair.
+    """
+    import numpy as np
+
+    numbers = np.unique(folds, return_inverse=True)[1]
+    uses = np.zeros((numbers.max() + 1, len(features)))
+    for side in places:
+        np.add.at(uses, (numbers, side), 1)
+    step = max(1, CHUNK // features.shape[1])
+    images = [slice(start, start + step) for start in range(0, len(features), step)]
+    centre = features.mean(axis=0, dtype=np.float64)  # taken off first, for the differences are small beside it
+
+    def part(of: slice | np.ndarray) -> np.ndarray:
+        return features[of] - centre
+
+    sums = sum(uses[:, each] @ part(each) for each in images)
+    others = uses.sum() - uses.sum(axis=1, keepdims=True)
+    means = (sums.sum(axis=0) - sums) / others
+    squares = np.concatenate([(x**2).sum(axis=1) for x in map(part, images)])
+    along = np.concatenate([part(each) @ means.T for each in images])
+    length = (means**2).sum(axis=1)
+    norms = np.sqrt(np.maximum(squares[:, None] - 2 * along + length, 0))
+    products = np.concatenate(
+        [
+            np.einsum("nd,nd->n", part(first), part(second))
+            for first, second in (places[:, start : start + step] for start in range(0, places.shape[1], step))
+        ]
+    )
+    first, second = places
+    inner = products[:, None] - along[first] - along[second] + length
+    return inner / np.maximum(norms[first] * norms[second], 1e-12)
 
 
 def best_threshold(similarity: np.ndarray, same: np.ndarray) -> float:

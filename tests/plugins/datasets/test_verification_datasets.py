@@ -12,7 +12,8 @@ from facecycle.errors import DataError, MalformedError
 from facecycle.registry import build
 
 LFW_LINES = ["2\t1", "Ann\t1\t2", "Ann\t1\tBob\t1", "Bob\t1\t2", "Bob\t2\tAnn\t2"]
-CPLFW_LINES = ["Ann_1.jpg 3", "Ann_2.jpg 3", "Ann_1.jpg 0", "Bob_1.jpg 0", "Bob_1.jpg 1", "Bob_2.jpg 1"]
+CPLFW_PAIRS = ["Ann_1.jpg Ann_2.jpg 1", "Bob_1.jpg Bob_2.jpg 1", "Ann_1.jpg Bob_1.jpg 0", "Ann_2.jpg Bob_2.jpg 0"]
+CPLFW_LINES = [f"{name} {3 * int(label)}" for a, b, label in map(str.split, CPLFW_PAIRS) for name in (a, b)]
 
 
 def pairs(kind: str, path: Path, **options: object) -> list[tuple[str, str, bool, int]]:
@@ -71,11 +72,24 @@ def test_lfw_reads_blocks_of_several_pairs(tmp_path: Path) -> None:
     assert [same for _, _, same, _ in found] == [True, True, False, False] * 3
 
 
-def test_an_lfw_development_file_is_one_fold_without_a_published_count(tmp_path: Path) -> None:
+def test_an_lfw_development_file_is_one_fold_and_refused(tmp_path: Path) -> None:
     listing = written(tmp_path / "pairsDevTest.txt", ["2", "Ann 1 2", "Bob 1 2", "Ann 1 Bob 1", "Ann 2 Bob 2"])
-    assert [fold for *_, fold in pairs("lfw", lfw(tmp_path), pairs=str(listing))] == [0] * 4
-    found = build("dataset", "lfw", {"path": str(tmp_path), "pairs": str(listing)}).labelled("verify")
-    assert found.published == {}
+    with pytest.raises(DataError, match=r"the pairs are one fold[\s\S]*pairs\.txt and not a development file"):
+        pairs("lfw", lfw(tmp_path), pairs=str(listing))
+
+
+def test_lfw_as_kaggle_packs_it(tmp_path: Path) -> None:
+    lfw(tmp_path / "lfw-deepfunneled" / "lfw-deepfunneled")
+    rows = ["Ann,1,2,", "Ann,1,Bob,1", "Bob,1,2,", "Bob,2,Ann,2"]
+    written(tmp_path / "pairs.csv", ["name,imagenum1,imagenum2,", *[row for row in rows for _ in range(5)]])
+    found = pairs("lfw", tmp_path)
+    assert [pair[:3] for pair in found[::5]] == [
+        ("Ann_0001", "Ann_0002", True),
+        ("Ann_0001", "Bob_0001", False),
+        ("Bob_0001", "Bob_0002", True),
+        ("Bob_0002", "Ann_0002", False),
+    ]
+    assert [fold for *_, fold in found] == 2 * [0, 1, 2, 3, 4] + 2 * [5, 6, 7, 8, 9]
 
 
 def test_lfw_tolerates_a_byte_order_mark_line_endings_and_spaces(tmp_path: Path) -> None:
@@ -118,32 +132,42 @@ def test_cplfw_reads_two_lines_a_pair(tmp_path: Path, place: str, images: str) -
     written(tmp_path / place, CPLFW_LINES)
     assert [pair[:3] for pair in pairs("cplfw", tmp_path / "cplfw")] == [
         ("Ann_1", "Ann_2", True),
-        ("Ann_1", "Bob_1", False),
         ("Bob_1", "Bob_2", True),
+        ("Ann_1", "Bob_1", False),
+        ("Ann_2", "Bob_2", False),
     ]
     found = build("dataset", "cplfw", {"path": str(tmp_path / "cplfw")}).labelled("verify")
-    assert found.counts == {"pairs": 3}
+    assert found.counts == {"pairs": 4}
     assert found.published == {"pairs": 6000}
 
 
 def test_cplfw_finds_the_pairs_beside_its_images(tmp_path: Path) -> None:
     cplfw(tmp_path / "images")
     written(tmp_path / "pairs_CPLFW.txt", CPLFW_LINES)
-    assert len(pairs("cplfw", tmp_path / "images")) == 3
+    assert len(pairs("cplfw", tmp_path / "images")) == 4
 
 
 def test_cplfw_reads_one_line_a_pair(tmp_path: Path) -> None:
-    listing = written(
-        tmp_path / "repack.txt", ["\ufeffAnn_1.jpg Ann_2.jpg 1", " Ann_1.jpg Bob_1.jpg 0", ""], end="\r\n"
-    )
+    listing = written(tmp_path / "repack.txt", ["\ufeff" + CPLFW_PAIRS[0], *CPLFW_PAIRS[1:], ""], end="\r\n")
     found = pairs("cplfw", cplfw(tmp_path), pairs=str(listing))
-    assert [pair[:3] for pair in found] == [("Ann_1", "Ann_2", True), ("Ann_1", "Bob_1", False)]
+    assert [pair[2] for pair in found] == [True, True, False, False]
 
 
-def test_cplfw_folds_are_ten_blocks_in_the_order_of_the_file(tmp_path: Path) -> None:
-    listing = written(tmp_path / "p.txt", ["Ann_1.jpg Ann_2.jpg 1", "Ann_1.jpg Bob_1.jpg 0"] * 15)
-    found = pairs("cplfw", cplfw(tmp_path), pairs=str(listing))
-    assert [fold for *_, fold in found] == [fold for fold in range(10) for _ in range(3)]
+@pytest.mark.parametrize("kind", ["cplfw", "calfw"])
+def test_a_fold_is_a_tenth_of_the_same_pairs_with_a_tenth_of_the_different_ones(tmp_path: Path, kind: str) -> None:
+    # As the authors' list: every pair of one person first.
+    written(tmp_path / f"pairs_{kind.upper()}.txt", [CPLFW_PAIRS[0]] * 30 + [CPLFW_PAIRS[2]] * 30)
+    found = pairs(kind, cplfw(tmp_path))
+    assert [fold for *_, fold in found] == 2 * [fold for fold in range(10) for _ in range(3)]
+    # Where both kinds alternate, the folds are the blocks of the list.
+    written(tmp_path / f"pairs_{kind.upper()}.txt", [CPLFW_PAIRS[0], CPLFW_PAIRS[2]] * 30)
+    assert [fold for *_, fold in pairs(kind, tmp_path)] == [fold for fold in range(10) for _ in range(6)]
+
+
+def test_a_fold_of_one_kind_is_refused(tmp_path: Path) -> None:
+    listing = written(tmp_path / "p.txt", [CPLFW_PAIRS[0]] * 2 + [CPLFW_PAIRS[2]])
+    with pytest.raises(DataError, match="fold 5 of the pairs holds only pairs of one person"):
+        pairs("cplfw", cplfw(tmp_path), pairs=str(listing))
 
 
 @pytest.mark.parametrize(
@@ -181,14 +205,19 @@ def test_cplfw_tracks_are_people_by_the_names_of_their_images(tmp_path: Path) ->
 
 @pytest.mark.parametrize(
     ("kind", "removed", "numbers"),
-    [("lfw", "Bob/Bob_0001.jpg", [3, 4]), ("cplfw", "Bob_1.jpg", [4, 5])],
+    [
+        ("lfw", "Bob/Bob_0001.jpg", [3, 5, 7, 9]),
+        ("cplfw", "Bob_1.jpg", [*range(2, 21, 2), *range(21, 40, 2)]),
+    ],
 )
 def test_missing_images_are_refused_unless_their_pairs_may_be_left_out(
     tmp_path: Path, kind: str, removed: str, numbers: list[int]
 ) -> None:
     root = lfw(tmp_path) if kind == "lfw" else cplfw(tmp_path)
     listing = tmp_path / ("pairs.txt" if kind == "lfw" else "pairs_CPLFW.txt")
-    written(listing, LFW_LINES if kind == "lfw" else CPLFW_LINES)
+    fold = ["Ann 1 2", "Bob 1 2", "Ann 1 Bob 2", "Ann 1 Bob 1"]
+    ten = [*CPLFW_PAIRS[:2] * 10, *CPLFW_PAIRS[2:] * 10]
+    written(listing, ["2 2", *fold, *fold] if kind == "lfw" else ten)
     every = pairs(kind, root)
     (root / removed).unlink()
     with pytest.raises(MalformedError, match="--allow-missing") as caught:
@@ -216,7 +245,7 @@ def test_pairs_without_any_image_are_refused(tmp_path: Path, kind: str) -> None:
 @pytest.mark.parametrize(("kind", "name"), [("lfw", "pairs.txt"), ("cplfw", "pairs_CPLFW.txt")])
 def test_a_missing_pairs_file_is_named_where_it_was_looked_for(tmp_path: Path, kind: str, name: str) -> None:
     root = lfw(tmp_path / "d") if kind == "lfw" else cplfw(tmp_path / "d")
-    with pytest.raises(DataError, match=f"there is no {root / name} and no {tmp_path / name}"):
+    with pytest.raises(DataError, match=f"there is no {root / name} and .*no {tmp_path / name}"):
         pairs(kind, root)
     with pytest.raises(DataError, match=r"there is no given\.txt"):
         pairs(kind, root, pairs="given.txt")

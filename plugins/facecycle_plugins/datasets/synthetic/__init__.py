@@ -11,7 +11,7 @@ from torch import Tensor
 
 from facecycle.api import BadFrame, Labelled, Task, Track, Verification
 from facecycle.api import Options as BaseOptions
-from facecycle.data.labels.verification import pairs_by_identity
+from facecycle.data.labels.verification import MOST_PAIRS, pairs_by_identity
 from facecycle_plugins.datasets.synthetic.faces import (
     EXPRESSIONS,
     Faces,
@@ -91,7 +91,7 @@ class SyntheticDataset:
             # One frame a take: within a take the background would give the person away.
             tested = range(options.identities, options.identities + options.test_identities)
             people = [tuple(self._take(person, take)[0] for take in range(options.takes)) for person in tested]
-            return pairs_by_identity(people, FOLDS, options.seed)
+            return pairs_by_identity(people, FOLDS, options.seed, MOST_PAIRS, "synthetic")
         faces, expressions = self._drawn
         frames = np.arange(len(faces))
         groups = frames // (options.takes * options.frames)

@@ -6,9 +6,9 @@ from pydantic import Field
 
 from facecycle.api import Options as BaseOptions
 from facecycle.api import Track, Verification
+from facecycle.data.folders import SPLITS, walk
 from facecycle.data.frames import FileDataset, FrameFiles
-from facecycle.data.images import list_images, natural_key
-from facecycle.data.labels.verification import pairs_by_identity, tracks_by_person
+from facecycle.data.labels.verification import MOST_PAIRS, pairs_by_identity, tracks_by_person
 from facecycle.errors import DataError
 
 
@@ -19,12 +19,14 @@ class IdentityFolderOptions(BaseOptions):
     """Folder with one sub-folder a person, as `s1/1.pgm`."""
     folds: int = Field(10, ge=2)
     """Folds by identity."""
+    pairs: int = Field(MOST_PAIRS, ge=2)
+    """Most pairs that are used, half of them of one person; more are drawn from."""
     seed: int = 0
-    """Seed of the folds and of the different pairs."""
+    """Seed of the folds and of the pairs that are drawn."""
 
 
 class IdentityFolders(FileDataset):
-    """All pairs of one person, and as many of two people, in folds that share no person."""
+    """Pairs of one person, and as many of two people, in folds that share no person."""
 
     facecycle_api = (1, 0)
     Options = IdentityFolderOptions
@@ -37,9 +39,14 @@ class IdentityFolders(FileDataset):
         root = options.path
         if not root.is_dir():
             raise DataError(f"there is no folder {root}", hint="Expected one sub-folder a person.")
-        folders = sorted((p for p in root.iterdir() if p.is_dir()), key=lambda p: natural_key(p.name))
-        people = {folder.name: list_images(folder) for folder in folders}
-        self.people = {name: files for name, files in people.items() if files}
+        tree = walk(root)
+        self.people, self.passed_over = tree.by_child(), tree.left_out()
+        splits = [name for name in self.people if name.lower() in SPLITS]
+        if splits:
+            raise DataError(
+                f"{root} holds the folder {splits[0]}, which is a split and no person",
+                hint=f"Give the folder that holds one sub-folder a person, such as {root / splits[0]}.",
+            )
         if len(self.people) < 2 * options.folds:
             raise DataError(
                 f"{root} shows {len(self.people)} people; {options.folds} folds need 2 each, "
@@ -54,11 +61,6 @@ class IdentityFolders(FileDataset):
 
     def own_labels(self) -> Verification:
         """Return the pairs."""
-        pairs = pairs_by_identity([track.frames for track in self.tracks()], self.options.folds, self.options.seed)
-        filled = len(set(pairs.folds.tolist()))
-        if filled < self.options.folds:
-            raise DataError(
-                f"{self.options.path}: only {filled} of {self.options.folds} folds hold a person with two images",
-                hint="A same pair needs two images of a person. Lower the option folds.",
-            )
-        return pairs
+        options = self.options
+        people = [track.frames for track in self.tracks()]
+        return pairs_by_identity(people, options.folds, options.seed, options.pairs, options.path)
