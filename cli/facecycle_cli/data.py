@@ -38,13 +38,14 @@ def parse(text: str, default_kind: str, given: str = "--data") -> dict[str, Any]
     return {"name": kind, "options": {"path": rest}}
 
 
-def build(components: list[dict[str, Any]], options: dict[str, Any]) -> list[Any]:
-    """Build data sets, giving each the options it has; an option that none of them has is an error.
+def with_options(components: list[dict[str, Any]], options: dict[str, Any]) -> list[dict[str, Any]]:
+    """Give each data set the options it has; an option that none of them has is an error.
 
     Raises:
-        ConfigError: nobody has an option, or a value is wrong.
-        DataError: the data cannot be used.
+        ConfigError: nobody has an option.
     """
+    if not options:
+        return components
     from facecycle import registry
 
     fields = [registry.load(registry.find("dataset", c["name"])).Options.model_fields for c in components]
@@ -56,9 +57,21 @@ def build(components: list[dict[str, Any]], options: dict[str, Any]) -> list[Any
                 hint=f"Options: {', '.join(dict.fromkeys(name for known in fields for name in known))}.",
             )
     return [
-        registry.build("dataset", c["name"], {**c["options"], **{k: v for k, v in options.items() if k in known}})
+        {**c, "options": {**c["options"], **{k: v for k, v in options.items() if k in known}}}
         for c, known in zip(components, fields, strict=True)
     ]
+
+
+def build(components: list[dict[str, Any]], options: dict[str, Any]) -> list[Any]:
+    """Build data sets with the options they have.
+
+    Raises:
+        ConfigError: nobody has an option, or a value is wrong.
+        DataError: the data cannot be used.
+    """
+    from facecycle import registry
+
+    return [registry.build("dataset", c["name"], c["options"]) for c in with_options(components, options)]
 
 
 def parse_options(assignments: list[str] | None, allow_missing: bool) -> dict[str, Any]:

@@ -14,8 +14,9 @@ from facecycle.config.layers import Layer, file_layer, preset_layers, preset_nam
 from facecycle.config.settings import RunConfig
 from facecycle.errors import ConfigError, shown
 from facecycle.pretraining.resume import continued, newest_run, own_layers
+from facecycle_cli import flags
 from facecycle_cli.console import Progress, say, say_log
-from facecycle_cli.data import parse
+from facecycle_cli.data import parse, parse_options, with_options
 
 if TYPE_CHECKING:
     from facecycle.pretraining.run import Outcome
@@ -58,6 +59,7 @@ def pretrain(
         str | None,
         typer.Option(help="Network of the perceptual losses: a timm backbone, random, or none to drop them."),
     ] = None,
+    option: flags.DataOptions = None,
     steps: Annotated[int | None, typer.Option(min=1, help="Length of every stage, in steps.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of everything random.")] = None,
     start: Annotated[
@@ -83,7 +85,9 @@ def pretrain(
     given: dict[str, Any] = {key: value for key, value in plain.items() if value is not None}
     given |= {key: {"name": name} for key, name in (("encoder", encoder), ("warper", warper)) if name is not None}
     if data:
-        given["data"] = [parse(text, "tracks") for text in data]
+        given["data"] = with_options([parse(text, "tracks") for text in data], parse_options(option, False))
+    elif option:
+        raise ConfigError("--option belongs to the data of --data, and there is none", hint="Add --data FOLDER.")
     settings = set_layer(assignments or [])
     if "preset" in settings[1]:
         raise ConfigError("--set preset: a name set last starts from no preset", hint="Use --preset NAME.")

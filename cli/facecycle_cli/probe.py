@@ -67,6 +67,8 @@ def probe(
         return
     show_table(f"{result.task}, protocol {result.protocol}, 95 % intervals", *result.table())
     say(f"split: {result.split}")
+    if result.classes:
+        say("classes: " + ", ".join(f"{name} {count:,}" for name, count in result.classes.items()))
     for line in result.coverage:
         say(f"data: {line}")
     for name, reason in result.unreadable.items():
@@ -100,6 +102,7 @@ def _data(
 ) -> tuple[Any, dict[str, str]]:
     """Return the data set, or two joined for training and testing, and the facts that identify it."""
     from facecycle.checkpoints.model_file import environment
+    from facecycle.data.frames import passed_over
 
     components = [parse(data or "synthetic", protocol.data)]
     if test is not None:
@@ -108,6 +111,8 @@ def _data(
         raise ConfigError(f"--option {key}: the protocol {protocol.name} sets it itself")
     components[-1]["options"] |= protocol.test_options
     dataset, *tested = build(components, {**given, **protocol.data_options})
+    for line in passed_over([dataset, *tested]):
+        say(line)
     if tested:
         from facecycle.data.labels.train_and_test import TrainAndTest
 

@@ -17,7 +17,8 @@ from facecycle import distributed
 from facecycle.checkpoints import model_file
 from facecycle.config.settings import RunConfig, StageConfig
 from facecycle.data.batches import Batches, FrameTally, sum_of
-from facecycle.data.joined import JoinedTracks, build_tracks
+from facecycle.data.frames import passed_over
+from facecycle.data.joined import JoinedTracks, build_tracks, described
 from facecycle.data.pairs import steps_per_epoch
 from facecycle.errors import ConfigError, FacecycleError
 from facecycle.networks import build_method, choose_device, provenance
@@ -63,6 +64,8 @@ class Pretraining:
         self.device = choose_device()
         _check_shares(config)
         self.data: JoinedTracks = build_tracks(config)
+        for line in ("data: " + described(self.data.tracks), *passed_over(self.data.datasets)):
+            listener.note(line)
         method = build_method(config, weights_follow=weights_follow)
         check_losses(config, method)  # a mistake in the last stage is not found hours later
         # Convolutions over channels-last tensors are faster on CPUs and GPUs alike.

@@ -45,6 +45,8 @@ LABELLED = {
     "identity-folders": "verify",
     "lfw": "verify",
     "cplfw": "verify",
+    "calfw": "verify",
+    "celeba": "verify",
 }
 ENCODER = ("--encoder", "hog")
 
@@ -70,6 +72,9 @@ def test_every_labelled_set_is_probed(command: Command, tmp_path: Path, kind: st
     assert written["facts"]["data set"] == kind
     assert {row["feature"] for row in written["rows"]} >= {"hog", "lbp uniform", "lbp nri_uniform", "pixels"}
     assert any(row["intervals"] for row in written["rows"])
+    if LABELLED[kind] == "emotion":
+        assert sum(written["classes"].values()) == written["counts"]["samples"]
+        assert f"classes: {next(iter(written['classes']))} " in result.stdout
 
 
 def test_pose_is_trained_on_one_set_and_tested_on_another(command: Command, tmp_path: Path) -> None:
@@ -119,7 +124,7 @@ def test_missing_images_are_refused_or_counted(command: Command, tmp_path: Path)
     refused(command(*arguments), "3_2.jpg", "--allow-missing")
     result = command(*arguments, "--allow-missing")
     assert result.returncode == 0, result.stderr
-    assert "19 of 6,000 pairs" in result.stdout
+    assert "39 of 6,000 pairs" in result.stdout
     refused(command("probe", "--task", "pose", "--data", "synthetic", *ENCODER, "--allow-missing"), "no option")
 
 
@@ -260,3 +265,14 @@ MISTAKES = {
 def test_a_mistake_gets_one_clear_message(command: Command, case: str) -> None:
     arguments, expected = MISTAKES[case]
     refused(command(*arguments), *expected)
+
+
+def test_stills_of_many_people_are_trained_on_one_by_one(command: Command, tmp_path: Path) -> None:
+    for number in range(301):
+        (tmp_path / "celeba" / "all").mkdir(parents=True, exist_ok=True)
+        (tmp_path / "celeba" / "all" / f"{number:06d}.jpg").touch()
+    command_line = ["pretrain", "--data", "celeba", "--steps", 1, "--out", "run"]
+    refused(command(*command_line), "would show one person", "celeba/all", "the option stills")
+    refused(command(*command_line, "--option", "still=true"), "tracks has no option 'still'")
+    result = command(*command_line, "--option", "stills=true")
+    assert "data: 301 tracks of 301 people, 301 images" in result.stdout

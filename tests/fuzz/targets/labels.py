@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from facecycle import registry
 from facecycle.api import Verification
+from facecycle.data.folders import image_suffixes
 from facecycle.errors import FacecycleError
 
 TASKS = ("emotion", "pose", "verify")
@@ -165,7 +166,7 @@ def _index(content: bytes, root: Path) -> None:
     for number in range(4):
         _image(tree / f"id{number // 2}" / f"{number}.jpg")
     _use_tracks("tracks", tree)
-    cache = next((root.parent / "cache" / "facecycle" / "tracks").iterdir())
+    cache = next((root.parent / "cache" / "facecycle" / "folders").iterdir())
     stamps = {name: known[0] for name, known in json.loads(cache.read_bytes())["directories"].items()}
     # The times of change are right, so that what the index says is believed.
     text = content
@@ -176,11 +177,12 @@ def _index(content: bytes, root: Path) -> None:
 
 
 INDEX = {
+    "suffixes": sorted(image_suffixes()),
     "directories": {
-        ".": [1000000003, ["id0", "id1"], []],
-        "id0": [1000000001, [], ["0.jpg", "1.jpg"]],
-        "id1": [1000000002, [], ["2.jpg", "3.jpg"]],
-    }
+        ".": [1000000003, ["id0", "id1"], [], [], {}],
+        "id0": [1000000001, [], [], ["0.jpg", "1.jpg"], {".txt": 1}],
+        "id1": [1000000002, [], [], ["2.jpg", "3.jpg"], {}],
+    },
 }
 
 # --- folders with any names -------------------------------------------------------------------------

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import time
 from pathlib import Path
 
 import numpy as np
 import pytest
+from facecycle_plugins.datasets.unlabelled.tracks import identity
 from helpers.common import picture
 
 from facecycle.api import Labelled, Verification
 from facecycle.cache import index_file
+from facecycle.data.folders import image_suffixes
+from facecycle.data.labels.verification import pairs_by_identity
 from facecycle.errors import DataError
 from facecycle.registry import build
 
@@ -69,9 +73,11 @@ def test_the_index_follows_changes_of_the_tree(tmp_path: Path) -> None:
 def test_an_unusable_index_is_made_anew(tmp_path: Path) -> None:
     root = tree(tmp_path / "t", "a/1.jpg", "a/2.jpg")
     wanted = tracks(root)
-    index = index_file("tracks", root)
+    index = index_file("folders", root)
     changed = root.stat().st_mtime_ns
-    for text in ("", "{", "[]", '{"directories": [1]}', f'{{"directories": {{".": [{changed}, 1, 2]}}}}'):
+    suffixes = sorted(image_suffixes())
+    damaged = [json.dumps({"suffixes": suffixes, "directories": d}) for d in ([1], {".": [changed, 1, 2, 3, 4]})]
+    for text in ("", "{", "[]", '{"directories": {}}', *damaged):
         index.write_text(text)
         assert tracks(root) == wanted
 
@@ -214,3 +220,125 @@ def test_verification_needs_two_images_of_a_person_in_every_fold(tmp_path: Path)
     root = tree(tmp_path, *(f"s{p}/1.png" for p in range(20)), "s3/2.png")
     with pytest.raises(DataError, match="only 1 of 10 folds hold a person with two images"):
         build("dataset", "identity-folders", {"path": str(root)}).labelled("verify")
+
+
+def test_pairs_of_many_images_are_drawn_and_never_listed(tmp_path: Path) -> None:
+    frames = iter(range(10**6))
+    people = [[next(frames) for _ in range(count)] for count in np.random.default_rng(0).integers(1, 60, 40).tolist()]
+    who = np.repeat(np.arange(40), [len(each) for each in people])
+    found = pairs_by_identity(people, 4, seed=3, most=400, whose=tmp_path)
+    assert len(found.same) == 400
+    assert [int(found.same[found.folds == fold].sum()) for fold in range(4)] == [50] * 4
+    assert ((who[found.first] == who[found.second]) == found.same).all()
+    assert (found.first != found.second).all()
+    pairs = np.sort([found.first, found.second], axis=0)
+    assert len(np.unique(pairs, axis=1).T) == 400
+    assert "200 of" in found.note
+    # Without a limit every same pair is used, once.
+    every = pairs_by_identity(people, 4, seed=3, most=10**6, whose=tmp_path)
+    assert every.same.sum() == sum(len(each) * (len(each) - 1) // 2 for each in people)
+    assert len(np.unique(np.sort([every.first, every.second], axis=0), axis=1).T) == len(every.same)
+
+
+def test_celeba_names_its_people(tmp_path: Path) -> None:
+    images = tree(tmp_path / "img_align_celeba", *(f"{n:06d}.jpg" for n in range(1, 13)))
+    listing = tmp_path / "identity_CelebA.txt"
+    listing.write_text("".join(f"{n:06d}.jpg {2880 + n % 4}\n" for n in range(1, 13)))
+    dataset = build("dataset", "celeba", {"path": str(images), "folds": 2})
+    assert {t.identity: len(t.frames) for t in dataset.tracks()} == dict.fromkeys(("2881", "2882", "2883", "2880"), 3)
+    assert dataset.labelled("verify").same.sum() == 12
+    listing.write_text(listing.read_text() + "000099.jpg 1\n")
+    with pytest.raises(DataError, match=r"identity_CelebA\.txt, line 13: there is no image"):
+        build("dataset", "celeba", {"path": str(images), "folds": 2})
+    assert len(build("dataset", "celeba", {"path": str(images), "folds": 2, "allow_missing": True}).tracks()) == 4
+
+
+# --- a folder that was given one level too high ---------------------------------------------------
+
+
+@pytest.mark.parametrize("test", ["test", "Validation"])
+def test_folders_of_splits_are_the_split(tmp_path: Path, test: str) -> None:
+    names = [f"{split}/{c}/{n}{split}.png" for split in ("train", test) for c in ("happy", "sad") for n in range(3)]
+    labels = build("dataset", "class-folders", {"path": str(tree(tmp_path, *names))}).labelled("emotion")
+    assert isinstance(labels, Labelled)
+    assert labels.classes == ("happy", "sad")
+    assert labels.folds.tolist() == [-1] * 6 + [0] * 6
+    assert labels.counts == {"train": 6, "test": 6}
+
+
+def test_a_validation_split_beside_a_test_split_is_left_out_and_counted(tmp_path: Path) -> None:
+    names = [f"{split}/{c}/{n}.png" for split in ("train", "test", "val") for c in ("happy", "sad") for n in range(2)]
+    labels = build("dataset", "class-folders", {"path": str(tree(tmp_path, *names))}).labelled("emotion")
+    assert isinstance(labels, Labelled)
+    assert len(labels.frames) == 8
+    assert "4 images of another split left out" in labels.note
+
+
+@pytest.mark.parametrize(
+    ("kind", "names", "message"),
+    [
+        ("class-folders", ["train/a/1.png", "happy/1.png"], "holds the split train beside happy"),
+        ("class-folders", ["train/1.png", "train/a/1.png", "test/a/1.png"], r"train holds images outside the folders"),
+        ("class-folders", ["train/a/1.png", "train/b/1.png", "test/c/1.png"], "c is tested, and no class that is"),
+        ("class-folders", [f"p{n}/1.png" for n in range(51)], "51 sub-folders with images, which are too many"),
+        ("class-folders", ["AF01/AF01AFS.png", "BM02/BM02HAFL.png"], "named as KDEF's"),
+        ("identity-folders", [f"train/p{n}/1.png" for n in range(3)], "the folder train, which is a split"),
+    ],
+)
+def test_folders_that_cannot_be_classes_or_people_are_refused(
+    tmp_path: Path, kind: str, names: list[str], message: str
+) -> None:
+    with pytest.raises(DataError, match=message):
+        build("dataset", kind, {"path": str(tree(tmp_path, *names))})
+
+
+MANY = [f"{number:06d}.jpg" for number in range(400)]
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (["img_align_celeba/" + name for name in MANY], "only folder with images.*\n.*give that folder itself"),
+        ([f"{n // 350:05d}/{name}" for n, name in enumerate(MANY)], "numbered on from.*\n.*option stills to true"),
+        ([f"{n // 350}/{n * 7919:x}x.jpg" for n in range(400)], "no order in time.*\n.*option stills to true"),
+        (["train/" + MANY[n] if n < 350 else f"test/{n}.jpg" for n in range(400)], "stands for a part.*\n.*t/train"),
+    ],
+)
+def test_a_heap_of_stills_is_no_track(tmp_path: Path, names: list[str], message: str) -> None:
+    root = tmp_path / "t"
+    for name in names:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).touch()
+    with pytest.raises(DataError, match=message):
+        tracks(root)
+    assert len(tracks(root, stills=True)) == 400
+    assert max(map(len, tracks(root, stills=False).values())) >= 350
+
+
+def test_a_long_clip_beside_others_is_a_track(tmp_path: Path) -> None:
+    for name in [*(f"id1/a/{name}" for name in MANY), "id2/b/000001.jpg", "id2/b/000002.jpg"]:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    assert [len(files) for files in tracks(tmp_path).values()] == [400, 2]
+
+
+@pytest.mark.parametrize(
+    ("name", "who"),
+    [
+        ("unzippedFaces/A.J._Buckley/1.6/Y8hIVOBuels/1", "A.J._Buckley"),
+        ("train/id10001#0DyPjQ#001.mp4", "id10001"),
+        ("dev/mp4/id00012/21Uxsk56VDQ/00001", "id00012"),
+        ("frames/ann/clip", "ann"),
+        ("test", "test"),
+        ("id10001/1.6/video/1", "id10001"),
+    ],
+)
+def test_whom_a_track_shows(name: str, who: str) -> None:
+    assert identity(name) == who
+
+
+def test_videos_are_refused_with_the_way_to_frames(tmp_path: Path) -> None:
+    (tmp_path / "id1" / "clip").mkdir(parents=True)
+    (tmp_path / "id1" / "clip" / "00001.mp4").touch()
+    with pytest.raises(DataError, match=r"holds 1 videos and no images[\s\S]*ffmpeg"):
+        tracks(tmp_path)

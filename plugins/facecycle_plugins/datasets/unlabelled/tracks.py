@@ -1,21 +1,24 @@
 """The data sets `tracks` and `voxceleb`: directories of frames, one person in one take each, and folders of stills."""
 
-import contextlib
-import json
+import itertools
 import os
 import re
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from pydantic import Field
 
 from facecycle.api import Options as BaseOptions
 from facecycle.api import Track
-from facecycle.atomic import write_text
-from facecycle.cache import index_file
+from facecycle.data.folders import SPLITS, Tree, images_in, walk
 from facecycle.data.frames import FileDataset, FrameFiles, Paths
-from facecycle.data.images import is_image, natural_key
-from facecycle.errors import DataError, RunError
+from facecycle.errors import DataError
+
+WRAPPERS = SPLITS.keys() | {"unzippedfaces", "mp4", "frames", "images", "img"}
+"""Folders of archives that say nothing of whom their tracks show."""
+LARGEST = 300
+"""Images of one folder above which it must look like a track to be taken for one."""
+VIDEOS = (".mp4", ".avi", ".mov", ".mkv", ".webm")
 
 
 class TrackOptions(BaseOptions):
@@ -24,7 +27,10 @@ class TrackOptions(BaseOptions):
     path: Path
     """Directory tree, flat folder of stills, or a text file with one track directory a line."""
     min_frames: int = Field(2, ge=1)
-    """Shorter tracks are left out; the paper used 4. A folder of stills has tracks of one frame each."""
+    """Shorter tracks are left out; the paper used 4. Stills are tracks of one frame each."""
+    stills: bool | None = None
+    """True takes every image for a track of its own, false every directory for a track. Left out, a flat folder
+    holds stills, other directories are tracks, and a large one that looks like a heap of stills is refused."""
 
 
 class TrackDataset(FileDataset):
@@ -43,28 +49,33 @@ class TrackDataset(FileDataset):
         root = options.path
         if not root.exists():
             raise DataError(f"there is no folder or list file {root}")
-        base, folders = _from_list(root) if root.is_file() else (root, _index(root))
-        if not folders:
-            hint = "Expected directories that hold .jpg or .png files."
-            raise DataError(f"there are no images below {root}", hint=hint)
-        stills = not root.is_file() and list(folders) == ["."]
+        tree = _from_list(root) if root.is_file() else walk(root, indexed=True)
+        if not tree.folders:
+            raise _without_images(tree)
+        self.passed_over = tree.left_out()
+        stills = options.stills
+        if stills is None:
+            stills = not root.is_file() and list(tree.folders) == ["."]
+            if not stills:
+                _refuse_heaps(tree)
         paths = Paths()
         self._tracks: list[Track] = []
-        for name, files in folders.items():
+        for name, files in tree.folders.items():
             frames = range(len(paths), len(paths) + len(files))
             if stills:
-                self._tracks += [Track(file, file, (frame,)) for file, frame in zip(files, frames, strict=True)]
+                names = [os.path.normpath(os.path.join(name, file)) for file in files]
+                self._tracks += [Track(each, each, (frame,)) for each, frame in zip(names, frames, strict=True)]
             elif len(files) >= options.min_frames:
                 self._tracks.append(Track(name, identity(name), frames))
             else:
                 continue
-            paths.add(base / name, files)
+            paths.add(tree.root / name, files)
         if not self._tracks:
             raise DataError(
                 f"no directory below {root} holds {options.min_frames} images or more",
                 hint="Lower the option min_frames.",
             )
-        self.files = FrameFiles(paths, base)
+        self.files = FrameFiles(paths, tree.root)
 
     def tracks(self) -> list[Track]:
         """Return every track, in natural order."""
@@ -87,16 +98,70 @@ class VoxCeleb(TrackDataset):
 
 
 def identity(name: str) -> str:
-    """Return whom a track shows: the first part of its name like `id123`, else the first part."""
+    """Return whom a track shows.
+
+    That is the first part of its name like `id123` or `id123#clip`, else the first that is no wrapper of an archive.
+    """
     parts = Path(name).parts
-    return next((part for part in parts if re.fullmatch(r"id\d+", part)), parts[0] if parts else name)
+    numbered = [found[0] for part in parts if (found := re.match(r"id\d+(?=#|$)", part))]
+    return next(iter([*numbered, *(part for part in parts if part.lower() not in WRAPPERS)]), name)
 
 
-def _from_list(file: Path) -> tuple[Path, dict[str, list[str]]]:
-    """Read a list of track directories, relative to the list's folder, one a line.
+def _refuse_heaps(tree: Tree) -> None:
+    """Refuse large folders that look like many people's stills: their pairs would show two people as one.
 
-    Returns:
-        The folder that the tracks' names are relative to, and the images of each track.
+    Raises:
+        DataError: names the folder, why it cannot be a track, and what to give instead.
+    """
+    for name, files in tree.folders.items():
+        if len(files) <= LARGEST:
+            continue
+        if len(tree.folders) == 1:
+            why, instead = "it is the only folder with images", f"Give that folder itself: {tree.root / name}"
+        elif all(part.lower() in WRAPPERS for part in Path(name).parts):
+            why, instead = "its name stands for a part of a data set", f"Give that folder itself: {tree.root / name}"
+        elif 2 * sum(bool(re.search(r"\d$", Path(file).stem)) for file in files) < len(files):
+            why, instead = "its images have no order in time", "Set the option stills to true"
+        elif _numbered_through(tree.folders):
+            why, instead = (
+                "its images are numbered on from those of the folder before it",
+                "Set the option stills to true",
+            )
+        else:
+            continue
+        raise DataError(
+            f"{tree.root / name} holds {len(files):,} images, and {why}: as a track it would show one person",
+            hint=f"If each image shows somebody else: {instead[0].lower()}{instead[1:]}. "
+            "If it is a track all the same, set the option stills to false.",
+        )
+
+
+def _numbered_through(folders: Mapping[str, list[str]]) -> bool:
+    """Tell whether each folder's images are numbered on from the folder before, as a data set in parts is."""
+    numbers = [[Path(file).stem for file in files] for files in folders.values()]
+    if not all(stem.isascii() and stem.isdigit() for stems in numbers for stem in stems):
+        return False
+    ends = [(int(stems[0]), int(stems[-1])) for stems in numbers]
+    return all(last + 1 == first for (_, last), (first, _) in itertools.pairwise(ends))
+
+
+def _without_images(tree: Tree) -> DataError:
+    """Return the error for a tree without images; one of videos is told how to become frames."""
+    videos = sum(tree.passed_over.get(suffix, 0) for suffix in VIDEOS)
+    if videos:
+        return DataError(
+            f"{tree.root} holds {videos:,} videos and no images, and videos are not read",
+            hint="Write the frames of each into a folder of its own: ffmpeg -i ID/CLIP.mp4 -r 5 ID/CLIP/%05d.jpg",
+        )
+    hint = "Expected directories that hold images, such as .jpg or .png files."
+    return DataError(f"there are no images below {tree.root}", hint=f"{hint} {tree.left_out()}".strip())
+
+
+def _from_list(file: Path) -> Tree:
+    """Read a list of track directories, relative to the list's folder, one per line.
+
+    Raises:
+        DataError: it is no text, or names a directory that does not exist.
     """
     try:
         text = file.read_text(encoding="utf-8-sig")
@@ -113,92 +178,12 @@ def _from_list(file: Path) -> tuple[Path, dict[str, list[str]]]:
         folder = file.parent / name
         if not os.path.isdir(folder):  # a line may hold a longer name than a folder can have
             raise DataError(f"{file}, line {number}: there is no directory {folder}")
-        images = sorted((p.name for p in folder.iterdir() if is_image(p)), key=natural_key)
+        images = images_in(folder)
         if images:
             folders[os.path.normpath(name)] = images
     if all(not os.path.isabs(name) and not name.startswith("..") for name in folders):
-        return file.parent, folders
+        return Tree(file.parent, folders, {})
     # Directories elsewhere: `/` or `..` would be everybody's identity, so names start where the paths part.
     whole = {os.path.abspath(file.parent / name): images for name, images in folders.items()}
     base = os.path.commonpath([os.path.dirname(folder) for folder in whole])
-    return Path(base), {os.path.relpath(folder, base): images for folder, images in whole.items()}
-
-
-def _index(root: Path) -> dict[str, list[str]]:
-    """Return the images of every directory below a root; a directory is read again only when it changed.
-
-    A directory's time of change moves when a file in it comes or goes, so one stat a directory tells.
-    """
-    cache = index_file("tracks", root)
-    before = _cached(cache)
-    after: dict[str, Any] = {}
-    pending = ["."]
-    while pending:
-        name = pending.pop()
-        folder = root / name
-        try:
-            changed = folder.stat().st_mtime_ns
-            known = before.get(name)
-            if known is None or known[0] != changed:
-                known = [changed, *_list(folder)]
-        except OSError:
-            continue  # it vanished, or may not be read: nothing of it can be trained on
-        after[name] = known
-        pending += [os.path.normpath(os.path.join(name, child)) for child in known[1]]
-    if after != before:
-        # Without a cache the next start reads the tree again; nothing else is lost.
-        with contextlib.suppress(RunError):
-            write_text(cache, json.dumps({"directories": after}))
-    found = {name: known[2] for name, known in after.items() if known[2]}
-    return dict(sorted(found.items(), key=lambda item: natural_key(item[0])))
-
-
-def _cached(cache: Path) -> dict[str, Any]:
-    """Return the index file's directories: name to time of change, sub-folders, images; {} if it is unusable."""
-    try:
-        directories = json.loads(cache.read_text())["directories"]
-        usable = all(
-            isinstance(changed, int) and all(_is_listed(name) for name in [*folders, *images])
-            for changed, folders, images in directories.values()
-        )
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        return {}
-    return directories if usable else {}
-
-
-def _is_listed(name: Any) -> bool:
-    """Tell whether a folder's listing could hold a name; another one would lead out of the tree."""
-    if not isinstance(name, str) or not 0 < len(name) < 256 or name.startswith(".") or {"/", "\0"} & set(name):
-        return False
-    try:
-        return bool(name.isascii() or os.fsencode(name))
-    except UnicodeEncodeError:  # half a character
-        return False
-
-
-def _list(folder: Path) -> tuple[list[str], list[str]]:
-    """Return the names of a folder's sub-folders and of its images, in natural order."""
-    folders, images = [], []
-    with os.scandir(folder) as entries:
-        for entry in entries:
-            if entry.name.startswith(".") or _leads_back(entry):
-                continue
-            if _is_dir(entry):
-                folders.append(entry.name)
-            elif is_image(Path(entry.name)) and (entry.is_symlink() or entry.is_file()):
-                images.append(entry.name)  # a pipe is none: reading one would wait for ever
-    return sorted(folders, key=natural_key), sorted(images, key=natural_key)
-
-
-def _is_dir(entry: os.DirEntry[str]) -> bool:
-    try:
-        return entry.is_dir()
-    except OSError:
-        return False  # a link that leads to itself
-
-
-def _leads_back(entry: os.DirEntry[str]) -> bool:
-    """Tell whether an entry links to a folder that holds it: following it would never end."""
-    if not entry.is_symlink():
-        return False
-    return Path(os.path.realpath(os.path.dirname(entry.path))).is_relative_to(os.path.realpath(entry.path))
+    return Tree(Path(base), {os.path.relpath(folder, base): images for folder, images in whole.items()}, {})

@@ -85,7 +85,9 @@ class Turned:
 
     def __init__(self, options: TurnedOptions) -> None:
         self.options = options
-        self._files = TrackDataset(TrackOptions(path=options.path, min_frames=options.min_frames))
+        own = {name: getattr(options, name) for name in TrackOptions.model_fields}
+        self._files = TrackDataset(TrackOptions(**own))
+        self.passed_over = self._files.passed_over
         self._sources = self._files.tracks()
         # Takes of a track follow each other, images within a take, and turns of an image.
         lengths = [len(track.frames) * options.turns for track in self._sources for _ in range(options.takes)]
