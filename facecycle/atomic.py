@@ -12,6 +12,10 @@ from pathlib import Path
 
 from facecycle.errors import RunError
 
+UMASK = os.umask(0o077)
+"""Rights that new files are made without. The system tells them by setting them alone, so it is done once, early."""
+os.umask(UMASK)
+
 
 def file_sha256(path: Path) -> str:
     """Return the hex SHA-256 of a file."""
@@ -27,9 +31,13 @@ def write_text(path: Path, text: str) -> None:
 def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
     """Call `write` on a temporary name beside `path`, flush the file to the disk, and rename it to `path`.
 
+    Where `path` is a link, the file that it leads to is replaced, and the link stays.
+
     Raises:
         RunError: the disk refuses, for example because it is full; `path` is then untouched.
     """
+    if path.is_symlink():
+        path = Path(os.path.realpath(path))
     with _temporary(path) as temporary:
         write(temporary)
         _flush(temporary)

@@ -23,7 +23,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from facecycle.atomic import file_sha256, remove_leftovers, write_atomically, write_folder
+from facecycle.atomic import UMASK, file_sha256, remove_leftovers, write_atomically, write_folder
 from facecycle.checkpoints import folders
 from facecycle.checkpoints.folders import MODEL, OPTIMIZER, STATE
 from facecycle.config.settings import RunConfig
@@ -143,6 +143,20 @@ def _save_file(tensors: Mapping[str, Tensor], path: Path, header: dict[str, str]
         # safetensors reports what the system refused as its own error: "… (os error 28)" is a full disk.
         number = re.search(r"os error (\d+)", str(error))
         raise OSError(*((int(number[1]), os.strerror(int(number[1]))) if number else (str(error),))) from error
+    _order_header(path)
+    path.chmod(0o666 & ~UMASK)
+
+
+def _order_header(path: Path) -> None:
+    """Sort the entries of a header, which safetensors writes in another order each time: one content, one digest."""
+    with path.open("r+b") as file:
+        length = int.from_bytes(file.read(8), "little")
+        table = json.loads(file.read(length))
+        about = {"__metadata__": dict(sorted(table.pop("__metadata__", {}).items()))}
+        text = json.dumps({**about, **table}, ensure_ascii=False, separators=(",", ":")).encode()
+        if len(text) <= length:  # with the same entries it is as long, and padded by spaces as before
+            file.seek(8)
+            file.write(text.ljust(length))
 
 
 def content_sha256(header: Mapping[str, str], tensors: Mapping[str, Tensor]) -> str:
@@ -228,22 +242,29 @@ def read_tensors(checkpoint: Checkpoint) -> dict[str, Tensor]:
 def load_weights(method: nn.Module, checkpoint: Checkpoint, *, assign: bool = False) -> None:
     """Load a checkpoint's tensors into networks of the same shape.
 
-    With `assign` they take the place of the networks' own, mapped from the file instead of copied. Halves become
-    single precision, which every processor computes in.
+    With `assign` they take the place of the networks' own, mapped from the file instead of copied. Numbers of any
+    width become the networks' own, single precision, which every processor computes in.
 
     Raises:
-        CheckpointError: lists the tensors that are missing, too many or of another shape.
+        CheckpointError: lists the tensors that are missing, too many or of another shape, or names one with numbers
+            that are not finite.
     """
-    found = read_tensors(checkpoint)
-    problems = misfits(found, {name: tuple(tensor.shape) for name, tensor in method.state_dict().items()})
+    found, own = read_tensors(checkpoint), method.state_dict()
+    problems = misfits(found, {name: tuple(tensor.shape) for name, tensor in own.items()})
     if problems:
         more = f" (+{len(problems) - 5} more)" if len(problems) > 5 else ""
         raise CheckpointError(
             f"{checkpoint.path} does not fit these networks: {'; '.join(problems[:5])}{more}",
             hint="Use the configuration it was trained with (it is in its header).",
         )
-    whole = {name: tensor.float() if tensor.dtype == torch.float16 else tensor for name, tensor in found.items()}
-    method.load_state_dict(whole, assign=assign)
+    weights = {name: tensor.to(own[name].dtype) for name, tensor in found.items()}
+    for name, tensor in weights.items():
+        if not tensor.isfinite().all():
+            raise CheckpointError(
+                f"{checkpoint.path}: {name} holds numbers that are not finite, so nothing can be computed with it",
+                hint="Take an earlier checkpoint of the run. An export in half precision may have overflowed.",
+            )
+    method.load_state_dict(weights, assign=assign)
 
 
 def misfits(found: Mapping[str, Tensor], wanted: Mapping[str, tuple[int, ...]]) -> list[str]:

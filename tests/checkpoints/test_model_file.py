@@ -84,3 +84,48 @@ def test_runs_are_the_folders_that_hold_a_checkpoint(tmp_path: Path) -> None:
     for name in ("b", "a"):
         saved(tmp_path / name)
     assert runs_below(tmp_path) == [tmp_path / "a", tmp_path / "b"]
+
+
+@pytest.mark.parametrize("width", [torch.float16, torch.bfloat16, torch.float64])
+def test_weights_of_any_width_are_computed_with_in_the_networks_own(tmp_path: Path, width: torch.dtype) -> None:
+    network, other = nn.BatchNorm1d(3), nn.BatchNorm1d(3)
+    network.weight.data = torch.tensor([0.5, 1.25, -2.0])
+    model_file.save_model(tmp_path / "m.safetensors", network.to(width), METADATA)
+    for assign in (False, True):
+        model_file.load_weights(other, model_file.read(tmp_path / "m.safetensors"), assign=assign)
+        assert other.weight.dtype == torch.float32
+        assert other.weight.tolist() == [0.5, 1.25, -2.0]
+        assert other.num_batches_tracked.dtype == torch.int64
+
+
+@pytest.mark.parametrize("value", [float("inf"), float("nan"), 1e300])
+def test_weights_that_are_not_finite_are_refused_by_name(tmp_path: Path, value: float) -> None:
+    network = nn.Linear(3, 2).double()
+    network.weight.data[1, 1] = value
+    model_file.save_model(tmp_path / "m.safetensors", network, METADATA)
+    with pytest.raises(CheckpointError, match=r"m\.safetensors: weight holds numbers that are not finite"):
+        model_file.load_weights(nn.Linear(3, 2), model_file.read(tmp_path / "m.safetensors"))
+
+
+def test_one_content_is_one_file(tmp_path: Path) -> None:
+    about = {**METADATA, **{f"entry {number}": 'é "\n\x7f' for number in range(20)}}
+    network = saved(tmp_path)
+    files = [tmp_path / f"{number}.safetensors" for number in range(5)]
+    for file in files:
+        model_file.save_model(file, network, about)
+    assert len({file.read_bytes() for file in files}) == 1
+    found = model_file.read(files[0])
+    assert found.metadata["entry 7"] == 'é "\n\x7f'
+    assert torch.equal(model_file.read_tensors(found)["weight"], network.weight)
+    model_file.check_padding(found)
+
+
+def test_a_model_may_be_read_as_other_files_may_and_a_link_to_it_stays(tmp_path: Path) -> None:
+    plain, link = tmp_path / "plain", tmp_path / "link.safetensors"
+    plain.touch()
+    (tmp_path / "store").mkdir()
+    link.symlink_to(tmp_path / "store" / "real.safetensors")
+    model_file.save_model(link, nn.Linear(3, 2), METADATA)
+    assert link.is_symlink()
+    assert (tmp_path / "store" / "real.safetensors").stat().st_mode == plain.stat().st_mode
+    assert sorted(path.name for path in (tmp_path / "store").iterdir()) == ["real.safetensors"]
