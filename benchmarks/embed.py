@@ -55,8 +55,7 @@ def measure(count: int = 512) -> list[Result]:
             loaded = make_checkpoint(folder / f"{preset}.safetensors", preset)
             image = torch.zeros(1, 3, 64, 64)
             with FlopCounterMode(display=False) as counter, torch.inference_mode():
-                loaded.method.features(image, "expression")
-                loaded.method.features(image, "identity")
+                loaded.method.features(image, frozenset({"expression", "identity"}))
             work = counter.get_total_flops() * count
             taken = interleave(
                 {

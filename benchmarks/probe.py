@@ -18,7 +18,7 @@ from torch import nn
 
 from facecycle.api import Labelled
 from facecycle.data.images import from_uint8
-from facecycle.probing.features import extract, network_feature
+from facecycle.probing.features import extract, network_features
 from facecycle.probing.protocols.linear import Linear
 from facecycle.registry import build
 
@@ -50,15 +50,15 @@ def measure(count: int = 256) -> list[Result]:
     torch.manual_seed(0)
     plain, ours = build("encoder", "facecycle"), build("encoder", "facecycle")
     ours.load_state_dict(plain.state_dict())
-    feature = network_feature("conv", "", ours, ours, SIZE)
-    features = extract(feature, pixels)
+    whole = network_features(ours, lambda images, _: {"conv": ours(images)}, SIZE, [("conv", "", "conv")])
+    (features,) = extract(whole, pixels)
     classifier = nn.Linear(features.shape[1], CLASSES)
     error = (features - loop(plain, classifier, pixels, targets)).abs().max() / features.abs().max()
     assert error < 1e-4, f"the features differ by {error:.1e} of the largest"
     taken = interleave(
         {
             "loop": lambda: seconds(lambda: loop(plain, classifier, pixels, targets)),
-            "once": lambda: seconds(lambda: extract(feature, pixels)),
+            "once": lambda: seconds(lambda: extract(whole, pixels)),
         },
         ROUNDS,
     )

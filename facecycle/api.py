@@ -314,8 +314,8 @@ class Method(Protocol):
         """Compute the `wanted` views of a cycle, and no network that they do not need."""
         ...
 
-    def features(self, images: Tensor, name: str) -> Tensor:
-        """Map normalised images (B, 3, H, W) to features (B, D)."""
+    def features(self, images: Tensor, wanted: frozenset[str]) -> dict[str, Tensor]:
+        """Map normalised images (B, 3, H, W) to the wanted features (B, D), with one pass of a network for all."""
         ...
 
     def translate(

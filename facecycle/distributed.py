@@ -8,7 +8,9 @@ from __future__ import annotations
 import atexit
 import contextlib
 import gc
+import logging
 import os
+import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from datetime import timedelta
@@ -32,8 +34,19 @@ def join() -> None:
 
 def _leave() -> None:
     """Leave the others while Python is whole: threads of gloo that outlive it end the process with SIGABRT."""
-    distributed.destroy_process_group()
-    gc.collect()  # networks of `data_parallel` lie in cycles, and hold what the threads belong to
+    if _met():
+        distributed.destroy_process_group()
+        gc.collect()  # networks of `data_parallel` lie in cycles, and hold what the threads belong to
+
+
+def end(code: int) -> None:
+    """End this process, where it is one of several, without the destructors of C++ that may abort one that did well."""
+    if _met():
+        _leave()
+        logging.shutdown()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
 
 
 def _met() -> bool:

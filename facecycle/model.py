@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +14,7 @@ from facecycle.data.images import ImageSource, parse_crop, read_square
 from facecycle.errors import ConfigError, DataError, did_you_mean
 from facecycle.networks import choose_device, load, origin
 from facecycle.pictures import panels_of, to_pil
-from facecycle.probing.features import extract, network_feature
+from facecycle.probing.features import extract, network_features
 
 EXPRESSION = "expression"
 
@@ -88,5 +87,5 @@ class Model:
         if not len(several):
             raise DataError("there are no images to compute features of")
         method = self._loaded.method
-        feature = network_feature(name, "", method, partial(method.features, name=name), self.size)
-        return extract(feature, torch.stack([read_square(image, self.size) for image in several])).numpy()
+        features = network_features(method, method.features, self.size, [(name, "", name)])
+        return extract(features, torch.stack([read_square(image, self.size) for image in several]))[0].numpy()

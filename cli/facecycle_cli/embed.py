@@ -11,10 +11,16 @@ from facecycle_cli.console import occasionally, say
 
 def embed(
     images: Annotated[list[Path], typer.Argument(help="Image files, or folders of images.")],
-    out: Annotated[Path, typer.Option("--out", "-o", help="The parquet file to write.")] = Path("codes.parquet"),
+    out: Annotated[
+        Path, typer.Option("--out", "-o", help="The file to write: .parquet, .csv, or .npy with the names beside it.")
+    ] = Path("codes.parquet"),
+    feature: Annotated[
+        list[str] | None,
+        typer.Option(help="expression, identity, conv, identity_conv; the codes when left out. Repeats."),
+    ] = None,
     checkpoint: flags.Checkpoint = None,
 ) -> None:
-    """Write expression and identity codes of faces: path, status, and 256 numbers per code.
+    """Write expression and identity codes of faces, or other features: path, status, and the numbers.
 
     Example: facecycle embed faces/ -o codes.parquet
     """
@@ -22,16 +28,17 @@ def embed(
 
     from facecycle.distributed import join
     from facecycle.networks import load, origin
-    from facecycle.probing.embed import embed_files
+    from facecycle.probing.embed import check_output, embed_files
     from facecycle.translation.files import expand
 
     join()
+    check_output(out)
     paths = expand(images, say)
     loaded = load(checkpoint)
     say(f"checkpoint: {origin(loaded.checkpoint)}")
     tell = occasionally()
     start = time.monotonic()
-    bad = embed_files(loaded, paths, out, lambda done: tell(f"{done:,} of {len(paths):,} images"))
+    bad = embed_files(loaded, paths, out, feature or [], lambda done: tell(f"{done:,} of {len(paths):,} images"))
     for path, reason in bad.items():
         say(f"skipped {path}: {reason}")
     rate = len(paths) / (time.monotonic() - start)

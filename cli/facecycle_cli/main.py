@@ -55,12 +55,19 @@ def run() -> None:
     """Run the command line; an error made for the reader ends it with its message and exit code 2."""
     try:
         app()
+    except SystemExit as ended:
+        code = ended.code if isinstance(ended.code, int) else int(bool(ended.code))
     except Exception as error:
         message = _for_reader(error)
         if message is None or os.environ.get("FACECYCLE_DEBUG") == "1":
             raise
         print(f"error: {visible(message)}", file=sys.stderr)
-        sys.exit(2)
+        code = 2
+    if "facecycle.distributed" in sys.modules:
+        from facecycle import distributed
+
+        distributed.end(code)
+    sys.exit(code)
 
 
 def _for_reader(error: Exception) -> str | None:

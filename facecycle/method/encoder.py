@@ -137,11 +137,24 @@ class CodeEncoder(nn.Module):
         """Map normalised images (B, 3, H, W) to the flattened feature map (B, C·h·w)."""
         return self.encoder(images).flatten(1)
 
+    def code(self, conv_feature: Tensor) -> Tensor:
+        """Map the flattened feature map at the training size to codes (B, 256) in (-1, 1)."""
+        return self.head(conv_feature).tanh()
+
     def forward(self, images: Tensor) -> Tensor:
         """Map normalised images (B, 3, size, size) to codes (B, 256) in (-1, 1).
 
         Raises:
             ConfigError: images of another size than the head was made for.
+        """
+        self.check(images)
+        return self.code(self.conv_feature(images))
+
+    def check(self, images: Tensor) -> None:
+        """Refuse images of another size than the head was made for.
+
+        Raises:
+            ConfigError: names both sizes.
         """
         if tuple(images.shape[-2:]) != (self.size, self.size):
             height, width = images.shape[-2:]
@@ -149,4 +162,3 @@ class CodeEncoder(nn.Module):
                 f"a code is defined at {self.size} x {self.size} pixels only; got {width} x {height}",
                 hint="Use the conv feature for other sizes.",
             )
-        return self.head(self.conv_feature(images)).tanh()

@@ -219,14 +219,22 @@ class FaceCycle(nn.Module):
         # Mean faces are meant to be the same for everybody: that they are is no sign of a collapse.
         return Views(views, targets, {"identity": code})
 
-    def features(self, images: Tensor, name: str) -> Tensor:
-        """Map normalised images (B, 3, H, W) to a named feature (B, D).
+    def features(self, images: Tensor, wanted: frozenset[str]) -> dict[str, Tensor]:
+        """Map normalised images (B, 3, H, W) to named features (B, D); an encoder runs once for both of its own.
 
         `expression` and `identity` are the codes, (B, 256) and need the training size; `conv` and
         `identity_conv` are the flattened feature maps and exist at any size.
         """
-        network = self.expression if self.features_from[name] == "expression" else self.identity
-        return network.conv_feature(images) if name.endswith("conv") else network(images)
+        found = {}
+        encoders = (("expression", "conv", self.expression), ("identity", "identity_conv", self.identity))
+        for code, conv, encoder in encoders:
+            if code in wanted:
+                encoder.check(images)
+            if wanted & {code, conv}:
+                found[conv] = encoder.conv_feature(images)
+            if code in wanted:
+                found[code] = encoder.code(found[conv])
+        return {name: feature for name, feature in found.items() if name in wanted}
 
     def translate(
         self, images: Tensor, drivers: Tensor | None, noise: torch.Generator | None, wanted: frozenset[str]

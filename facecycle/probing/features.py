@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,6 +38,10 @@ BASELINES: tuple[tuple[str, dict[str, Any], int], ...] = (
 )
 
 
+Read = Callable[[Tensor, frozenset[str]], Mapping[str, Tensor]]
+"""Maps normalised images (B, 3, H, W), of any device, to features (B, D) on the CPU by name, in one pass for all."""
+
+
 @dataclass(frozen=True)
 class Feature:
     """A feature that a probe looks at.
@@ -45,27 +49,33 @@ class Feature:
     Attributes:
         label: what the result calls it.
         key: identifies weights and feature, for the cache: `<checkpoint sha256>:<feature>`.
-        extract: maps normalised images (B, 3, H, W), of any device, to features (B, D) on the CPU.
+        read: computes it; features with the same `read` are computed together.
         size: side of the images it reads, in pixels.
+        name: what `read` calls it.
         batch: images that it reads at a time.
     """
 
     label: str
     key: str
-    extract: Callable[[Tensor], Tensor]
+    read: Read
     size: int
+    name: str = "map"
     batch: int = CPU_BATCH
 
 
-def network_feature(
-    label: str, key: str, network: nn.Module, compute: Callable[[Tensor], Tensor], size: int
-) -> Feature:
-    """Return a network's feature; the network is frozen and moved to the GPU, where there is one.
+def network_features(
+    network: nn.Module,
+    compute: Callable[[Tensor, frozenset[str]], Mapping[str, Tensor]],
+    size: int,
+    named: Sequence[tuple[str, str, str]],
+) -> list[Feature]:
+    """Return features of a network, which is frozen and moved to the GPU, where there is one.
 
     Args:
-        label, key, size: as in `Feature`.
         network: what computes; channels-last convolutions are faster on CPUs and GPUs alike.
-        compute: maps normalised images to features (B, ...) with that network.
+        compute: maps normalised images to features (B, ...) by name with that network.
+        size: as in `Feature`.
+        named: label, key and name of each feature.
 
     Raises:
         ConfigError: the network does not read images of that size.
@@ -73,23 +83,26 @@ def network_feature(
     device = choose_device()
     network.requires_grad_(False).eval().to(device).to(memory_format=torch.channels_last)
 
-    def extract(images: Tensor) -> Tensor:
-        return compute(images.to(device, memory_format=torch.channels_last)).flatten(1).float().cpu()
+    def read(images: Tensor, names: frozenset[str]) -> Mapping[str, Tensor]:
+        found = compute(images.to(device, memory_format=torch.channels_last), names)
+        return {name: feature.flatten(1).float().cpu() for name, feature in found.items()}
 
-    feature = Feature(label, key, extract, size, GPU_BATCH if device.type == "cuda" else CPU_BATCH)
+    batch = GPU_BATCH if device.type == "cuda" else CPU_BATCH
+    features = [Feature(label, key, read, size, name, batch) for label, key, name in named]
     try:
-        dimensions(feature)
+        dimensions(features)
     except (RuntimeError, AssertionError, ValueError) as error:
         raise ConfigError(
-            f"{label} does not read images of {size} x {size} pixels: {error}", hint="Choose another --size."
+            f"{features[0].label} does not read images of {size} x {size} pixels: {error}",
+            hint="Choose another --size.",
         ) from error
-    return feature
+    return features
 
 
-def dimensions(feature: Feature) -> int:
-    """Return how many numbers a feature has, by extracting it from a black image."""
-    with torch.inference_mode():
-        return feature.extract(torch.zeros(1, 3, feature.size, feature.size)).shape[1]
+def dimensions(features: Sequence[Feature]) -> list[int]:
+    """Return how many numbers each feature has, by extracting them from a black image."""
+    black = torch.zeros(1, 3, features[0].size, features[0].size, dtype=torch.uint8)
+    return [found.shape[1] for found in extract(features, black)]
 
 
 # --- whose features -----------------------------------------------------------------------------
@@ -133,17 +146,20 @@ def checkpoint_features(loaded: Loaded, usual: Sequence[str], names: Sequence[st
     twin = build_method(checkpoint.config.model_copy(update={"seed": checkpoint.config.seed + 1}), weights_follow=True)
     origin = registry.find("encoder", checkpoint.config.encoder.name).origin
     sha256, twin_digest = checkpoint.sha256(), _digest(twin)
-    found = []
-    for name in names:
-        found.append(network_feature(name, f"{sha256}:{name}", method, _extractor(method, name), size))
-        key = f"random:{origin}:{twin_digest}:{name}"
-        found.append(network_feature(f"{name}, random twin", key, twin, _extractor(twin, name), size))
-    return found
+    own = [(name, f"{sha256}:{name}", name) for name in names]
+    others = [(f"{name}, random twin", f"random:{origin}:{twin_digest}:{name}", name) for name in names]
+    pairs = (network_features(m, _joined(m), size, named) for m, named in ((method, own), (twin, others)))
+    return [feature for pair in zip(*pairs, strict=True) for feature in pair]
 
 
-def _extractor(method: Method, name: str) -> Callable[[Tensor], Tensor]:
-    parts = name.split("+")
-    return lambda images: torch.cat([method.features(images, part) for part in parts], dim=1)
+def _joined(method: Method) -> Callable[[Tensor, frozenset[str]], dict[str, Tensor]]:
+    """Let a method's features be joined: `expression+identity`."""
+
+    def compute(images: Tensor, names: frozenset[str]) -> dict[str, Tensor]:
+        found = method.features(images, frozenset(part for name in names for part in name.split("+")))
+        return {name: torch.cat([found[part] for part in name.split("+")], dim=1) for name in names}
+
+    return compute
 
 
 def encoder_features(name: str, pretrained: bool, size: int) -> list[Feature]:
@@ -180,7 +196,8 @@ def _encoder_feature(name: str, options: dict[str, Any], size: int, label: str) 
         encoder = registry.build("encoder", name, options)
     origin = registry.find("encoder", name).origin
     key = f"{origin}:{name}:{json.dumps(options)}:{_digest(encoder)}"
-    return network_feature(label, key, encoder, encoder, size)
+    (feature,) = network_features(encoder, lambda images, _: {"map": encoder(images)}, size, [(label, key, "map")])
+    return feature
 
 
 def _digest(network: nn.Module) -> str:
@@ -195,48 +212,67 @@ def _digest(network: nn.Module) -> str:
 # --- extraction ---------------------------------------------------------------------------------
 
 
-def extract(feature: Feature, pixels: Tensor) -> Tensor:
-    """Return the features (n, D) of uint8 images (n, 3, S, S), in the largest batches that fit."""
-    batch, done = feature.batch, 0
-    parts: list[Tensor] = []
+def shared_passes(features: Sequence[Feature]) -> list[list[Feature]]:
+    """Put together the features that are computed in one pass."""
+    groups: dict[int, list[Feature]] = {}
+    for feature in features:
+        groups.setdefault(id(feature.read), []).append(feature)
+    return list(groups.values())
+
+
+def extract(features: Sequence[Feature], pixels: Tensor) -> list[Tensor]:
+    """Return features (n, D) of one pass over uint8 images (n, 3, S, S), in the largest batches that fit."""
+    read, batch, done = features[0].read, features[0].batch, 0
+    names = frozenset(feature.name for feature in features)
+    whole: dict[str, Tensor] = {}
     with torch.inference_mode():
         while done < len(pixels):
             try:
-                parts.append(feature.extract(from_uint8(pixels[done : done + batch])))
-                done += batch
+                part = read(from_uint8(pixels[done : done + batch]), names)
             except torch.OutOfMemoryError:
                 if batch == 1:
                     raise
                 batch //= 2
-    return torch.cat(parts).contiguous()
+                continue
+            for name, found in part.items():
+                if name not in whole:
+                    whole[name] = torch.empty(len(pixels), found.shape[1])
+                whole[name][done : done + batch] = found
+            done += batch
+    return [whole[feature.name] for feature in features]
 
 
-def extract_once(feature: Feature, pixels: Tensor, mark: str) -> np.ndarray:
-    """Return the features (n, D), float32, of uint8 images (n, 3, S, S); what was extracted before is read from disk.
+def extract_once(features: Sequence[Feature], pixels: Tensor, mark: str) -> list[np.ndarray]:
+    """Return features (n, D), float32, of uint8 images (n, 3, S, S); what was extracted before is read from disk.
 
     Of several processes each computes a part of them, and every one gets them all.
 
     Args:
-        feature: which feature.
+        features: those of one pass.
         pixels: the images.
         mark: identifies the images, for the cache.
     """
-    text = f"{VERSION}|{feature.key}|{mark}|{tuple(pixels.shape)}"
-    path = cache_home() / "features" / f"{hashlib.sha256(text.encode()).hexdigest()}.safetensors"
+    paths = {}
+    for feature in features:
+        text = f"{VERSION}|{feature.key}|{mark}|{tuple(pixels.shape)}"
+        paths[feature.label] = cache_home() / "features" / f"{hashlib.sha256(text.encode()).hexdigest()}.safetensors"
 
-    def read() -> Tensor | None:
-        with contextlib.suppress(OSError, SafetensorError, KeyError):
-            return load_file(path)["features"]
-        return None
+    def read() -> dict[str, Tensor]:
+        kept = {}
+        for label, path in paths.items():
+            with contextlib.suppress(OSError, SafetensorError, KeyError):
+                kept[label] = load_file(path)["features"]
+        return kept
 
-    kept = distributed.broadcast(read)
-    if kept is not None:
-        return kept.numpy()
-    mine = pixels[distributed.share(len(pixels))]
-    parts = distributed.all_gather(extract(feature, mine) if len(mine) else None)
-    found = torch.cat([part for part in parts if part is not None])
-    # A full disk costs the cache, not the result.
-    with contextlib.suppress(RunError):
-        if distributed.is_main():
-            save_tensors(path, {"features": found})
-    return found.numpy()
+    found = distributed.broadcast(read)
+    missing = [feature for feature in features if feature.label not in found]
+    if missing:
+        mine = pixels[distributed.share(len(pixels))]
+        parts = [part for part in distributed.all_gather(extract(missing, mine) if len(mine) else None) if part]
+        for number, feature in enumerate(missing):
+            found[feature.label] = parts[0][number] if len(parts) == 1 else torch.cat([part[number] for part in parts])
+            # A full disk costs the cache, not the result.
+            with contextlib.suppress(RunError):
+                if distributed.is_main():
+                    save_tensors(paths[feature.label], {"features": found[feature.label]})
+    return [found[feature.label].numpy() for feature in features]

@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from facecycle import distributed
 from facecycle.api import BadFrame, Dataset, Labelled, Task, Verification
 from facecycle.atomic import write_atomically, write_text
+from facecycle.data.frames import FileDataset
 from facecycle.errors import DataError, NotOffered
 from facecycle.networks import Loaded
 from facecycle.pages import fill
@@ -71,6 +72,20 @@ class Samples:
         if size != self._size:
             self._read(size)
         return self._pixels
+
+    def check(self, feature: str, values: np.ndarray) -> None:
+        """Refuse to score features (n, D) of the frames that are not finite.
+
+        Raises:
+            DataError: names the feature and the first image.
+        """
+        wrong = self.frames[~np.isfinite(values).all(axis=1)]
+        if len(wrong):
+            name = self.dataset.name(int(wrong[0])) if isinstance(self.dataset, FileDataset) else f"image {wrong[0]}"
+            raise DataError(
+                f"the feature {feature} is not finite for {len(wrong):,} of {len(values):,} images, first for {name}",
+                hint="Nothing can be scored with it: its network's numbers have outgrown single precision.",
+            )
 
     def counts(self) -> dict[str, int]:
         """Return how many samples there are, of which kinds."""

@@ -60,7 +60,11 @@ class MethodContract(Contract):
         with torch.no_grad():
             for name, cycle in method.features_from.items():
                 assert cycle in method.view_names
-                assert method.features(images, name).shape[0] == 2
+                found = method.features(images, frozenset({name}))
+                assert set(found) == {name}
+                assert found[name].shape[0] == 2
+            every = method.features(images, frozenset(method.features_from))
+            assert set(every) == set(method.features_from)
             wanted = frozenset(method.panels_from)
             panels = method.translate(images, images.flip(0), _noise(), wanted)
             for name in wanted:

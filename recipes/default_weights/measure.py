@@ -50,7 +50,7 @@ def held_out_pose(loaded: Loaded, path: Path) -> list[str]:
     labels = replace(labels, folds=np.where(labels.folds == HELD_OUT, 0, -1))
     lines = []
     for feature in [*checkpoint_features(loaded, LinearPose.features, [], size), baseline_features()[0]]:
-        row = LinearPose().fit(extract_once(feature, pixels, data.fingerprint()), labels)
+        row = LinearPose().fit(extract_once([feature], pixels, data.fingerprint())[0], labels)
         errors = ", ".join(f"{name} {value:.2f}" for name, value in row.metrics.items())
         lines.append(f"pose of the held-out fold, {feature.label}: {errors}")
     return lines
@@ -84,7 +84,7 @@ def tracks_and_yaw(loaded: Loaded, path: Path) -> list[str]:
     train = labels.folds != HELD_OUT
     shown = {"frames": frames, **panels, "swaps": swaps}
     for feature in (baseline_features()[0], checkpoint_features(loaded, (), ["conv"], size)[0]):
-        known, *others = (extract(feature, images).numpy() for images in (pixels[train], *shown.values()))
+        known, *others = (extract([feature], images)[0].numpy() for images in (pixels[train], *shown.values()))
         found = dict(zip(shown, read_yaw(known, labels.targets[train, 1], *others), strict=True))
         r = np.corrcoef(found.pop("swaps"), yaw[order])[0, 1]
         deviations = ", ".join(f"{name} {v.std():.2f}" for name, v in found.items())
@@ -122,7 +122,7 @@ def identities(loaded: Loaded, path: Path) -> list[str]:
     own = np.arange(len(people))
     pairs = Verification(np.r_[own, own], len(people) + np.r_[own, other], same, folds)
     for feature in (baseline_features()[0], checkpoint_features(loaded, (), ["identity_conv"], size)[0]):
-        inputs, *results = (extract(feature, images).numpy() for images in (one_each, *shown.values()))
+        inputs, *results = (extract([feature], images)[0].numpy() for images in (one_each, *shown.values()))
         for name, made in zip(shown, results, strict=True):
             scores = Cosine10Fold().fit(np.concatenate([inputs, made]), pairs)
             found = f"{scores.metrics['accuracy']:.1%}, AUC {scores.metrics['auc']:.3f}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -48,6 +49,10 @@ def emotion(root: Path, *features: Feature) -> Result:
     return probed("linear", build("dataset", "class-folders", {"path": str(root)}), *features)
 
 
+def alone(key: str, extract: Callable[[Tensor], Tensor], size: int) -> Feature:
+    return Feature("mean", key, lambda images, names: {"map": extract(images)}, size)
+
+
 def test_features_are_extracted_once(tmp_path: Path) -> None:
     seen: list[int] = []
 
@@ -56,15 +61,43 @@ def test_features_are_extracted_once(tmp_path: Path) -> None:
         return images.mean(dim=(2, 3))
 
     root = class_folders(tmp_path)
-    first = emotion(root, Feature("mean", "once", extract, 32))
-    again = emotion(root, Feature("mean", "once", extract, 32))
+    first = emotion(root, alone("once", extract, 32))
+    again = emotion(root, alone("once", extract, 32))
     assert seen == [20]
     assert first.rows[1].metrics == again.rows[1].metrics
-    emotion(root, Feature("mean", "other weights", extract, 32))
+    emotion(root, alone("other weights", extract, 32))
     assert seen == [20, 20]
     picture(root / "happy" / "S000_0.png", 99)
-    emotion(root, Feature("mean", "once", extract, 32))
+    emotion(root, alone("once", extract, 32))
     assert seen == [20, 20, 20]
+
+
+def test_features_of_one_network_are_extracted_in_one_pass(tmp_path: Path) -> None:
+    seen: list[frozenset[str]] = []
+
+    def read(images: Tensor, names: frozenset[str]) -> dict[str, Tensor]:
+        seen.append(names)
+        return {name: images.mean(dim=(2, 3)) + len(name) for name in names}
+
+    root = class_folders(tmp_path)
+    both = [Feature(name, name, read, 32, name) for name in ("one", "three")]
+    other = alone("between", lambda images: images.mean(dim=(2, 3)), 32)
+    result = emotion(root, both[0], other, both[1])
+    assert seen == [{"one", "three"}]
+    assert [row.feature for row in result.rows[1:]] == ["one", "mean", "three"]
+    # What is kept already is not asked for again.
+    emotion(root, both[0], Feature("new", "new", read, 32, "new"))
+    assert seen[1:] == [{"new"}]
+
+
+def test_features_that_are_not_finite_are_named_and_never_scored(tmp_path: Path) -> None:
+    def extract(images: Tensor) -> Tensor:
+        found = images.mean(dim=(2, 3))
+        found[3, 1] = float("nan")
+        return found
+
+    with pytest.raises(DataError, match=r"the feature mean is not finite for 1 of 20 images, first for happy/S003_0"):
+        emotion(class_folders(tmp_path), alone("broken", extract, 32))
 
 
 def test_features_are_extracted_without_gradients(tmp_path: Path) -> None:
@@ -75,7 +108,7 @@ def test_features_are_extracted_without_gradients(tmp_path: Path) -> None:
         assert not found.requires_grad
         return found
 
-    emotion(class_folders(tmp_path), Feature("mean", "gradient", extract, 32))
+    emotion(class_folders(tmp_path), alone("gradient", extract, 32))
 
 
 def test_bad_frames_are_left_out_and_named(tmp_path: Path) -> None:
@@ -150,7 +183,7 @@ def test_the_report_holds_the_numbers_and_their_protocol(tmp_path: Path) -> None
 
 
 def test_the_baselines_are_the_papers_and_the_better_ones() -> None:
-    sizes = {feature.label: dimensions(feature) for feature in baseline_features()}
+    sizes = {feature.label: dimensions([feature])[0] for feature in baseline_features()}
     assert sizes == {"hog": 2304, "lbp uniform": 928, "lbp nri_uniform": 944, "pixels": 3072}
     assert len(BASELINES) == len(sizes)
 
@@ -161,7 +194,8 @@ def test_any_encoder_can_be_probed_without_a_checkpoint(tmp_path: Path) -> None:
     (again,) = encoder_features("timm:mobilenetv3_small_050", False, 32)
     images = torch.rand(2, 3, 32, 32)
     with torch.inference_mode():
-        assert torch.equal(feature.extract(images), again.extract(images))
+        names = frozenset({"map"})
+        assert torch.equal(feature.read(images, names)["map"], again.read(images, names)["map"])
     assert feature.key == again.key
 
 
@@ -233,12 +267,12 @@ def test_training_and_tested_data_may_not_be_the_same_images(tmp_path: Path) -> 
         TrainAndTest(train, train).labelled("emotion")
 
 
-def raf(epochs: int, kept: str, extract: object, turned: bool = False) -> Row:
+def raf(epochs: int, kept: str, extract: Callable[[Tensor], Tensor], turned: bool = False) -> Row:
     """Bright against dark images of 100 px; turned round, dark against bright."""
     levels = torch.tensor([40, 200] * 20, dtype=torch.uint8).view(-1, 1, 1, 1)
     pixels = levels.expand(-1, 3, 100, 100).contiguous()
     targets, folds = np.array([turned, not turned] * 20).astype(int), np.array([-1] * 30 + [0] * 10)
-    feature = Feature("mean", kept, extract, 100)  # type: ignore[arg-type]
+    feature = alone(kept, extract, 100)
     labels = Labelled(np.arange(40), targets, folds, np.arange(40))
     return sgd_classifier(feature, pixels, "mark", labels, epochs=epochs)
 

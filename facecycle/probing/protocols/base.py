@@ -71,16 +71,20 @@ class ProbeProtocol(ABC):
             DataError: the labels cannot be used.
         """
         from facecycle import distributed
-        from facecycle.probing.features import extract_once
+        from facecycle.probing.features import extract_once, shared_passes
 
         (faces,) = samples
-        rows = self.blind(faces.labels)
-        for feature in subject.features:
-            found = extract_once(feature, faces.pixels(feature.size), faces.mark)
-            if distributed.is_main():
-                rows.append(self.fit(found, faces.labels))
-                rows[-1].feature = feature.label
-        return rows
+        rows: dict[str, Row] = {}
+        for together in shared_passes(subject.features):
+            found = extract_once(together, faces.pixels(together[0].size), faces.mark)
+            while distributed.is_main() and together:
+                feature, values = together.pop(0), found.pop(0)  # so that each is freed when it was scored
+                faces.check(feature.label, values)
+                rows[feature.label] = self.fit(values, faces.labels)
+                rows[feature.label].feature = feature.label
+        if not distributed.is_main():
+            return []
+        return [*self.blind(faces.labels), *(rows[feature.label] for feature in subject.features)]
 
     def blind(self, labels: Any) -> list[Row]:
         """Return the row of what ignores the images, where there is such a baseline."""

@@ -99,7 +99,7 @@ def sgd_classifier(
             "the protocol facecycle-raf needs a training split and a test split",
             hint="RAF-DB has both; other data: --data TRAINING --test TESTED.",
         )
-    tested = extract(feature, pixels[test])
+    (tested,) = extract([feature], pixels[test])
     classifier = nn.Linear(tested.shape[1], int(targets.max()) + 1)
     nn.init.kaiming_uniform_(classifier.weight, generator=seeded("classifier", 0))
     nn.init.zeros_(classifier.bias)
@@ -119,7 +119,7 @@ def sgd_classifier(
         draws = seeded("facecycle-raf", 0, epoch)
         for chosen in torch.from_numpy(train)[torch.randperm(len(train), generator=draws)].split(BATCH):
             with torch.inference_mode():
-                features = feature.extract(_augmented(pixels[chosen], draws))
+                features = feature.read(_augmented(pixels[chosen], draws), frozenset({feature.name}))[feature.name]
             loss = nn.functional.cross_entropy(classifier(features.clone()), true[chosen])
             optimizer.zero_grad()
             loss.backward()

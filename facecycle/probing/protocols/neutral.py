@@ -109,7 +109,7 @@ def _hog_features(panels: Mapping[str, Tensor]) -> dict[str, np.ndarray]:
     found = {}
     for panel, pixels in panels.items():
         at_size = pixels if pixels.shape[-1] == hog.size else resize(pixels, [hog.size, hog.size], antialias=True)
-        found[panel] = extract(hog, at_size).numpy()
+        found[panel] = extract([hog], at_size)[0].numpy()
     return found
 
 
