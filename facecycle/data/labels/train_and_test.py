@@ -33,7 +33,7 @@ class TrainAndTest:
 
         Raises:
             NotOffered: verification has no training.
-            DataError: the two name different classes, or share images.
+            DataError: the two name different classes, take angles in different orders, or share images.
         """
         train, test = (part.labelled(task) for part in self.parts)
         if isinstance(train, Verification) or isinstance(test, Verification):
@@ -45,6 +45,12 @@ class TrainAndTest:
             raise DataError(
                 "the data that is trained on and the data that is tested on share images",
                 hint="Name another data set with --test, or leave it out: one with folds is split by them.",
+            )
+        if train.convention and test.convention and train.convention != test.convention:
+            raise DataError(
+                f"the training data has its angles in the order {train.convention}, the tested data in the order "
+                f"{test.convention}: one head has other angles in each",
+                hint="Take two data sets of one order. That of biwi is set by the option euler.",
             )
         targets = test.targets[second]
         if task == "emotion":
@@ -61,6 +67,7 @@ class TrainAndTest:
             f"trained on: {train.note}; tested on: {test.note}",
             {**_named("training data", train.counts), **_named("tested data", test.counts)},
             {**_named("training data", train.published), **_named("tested data", test.published)},
+            train.convention or test.convention,
         )
 
     def images(self, frames: Sequence[int], size: int) -> tuple[Tensor, list[BadFrame | None]]:
