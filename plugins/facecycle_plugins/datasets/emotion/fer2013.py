@@ -9,21 +9,14 @@ import torch
 from facecycle.api import Options as BaseOptions
 from facecycle.data.folders import list_images
 from facecycle.data.frames import FrameArrays, FrameFiles
+from facecycle.data.labels.emotions import class_ids, emotion_of
 from facecycle.data.labels.lines import numbered_lines, problem
 from facecycle.errors import DataError, MalformedError
 from facecycle_plugins.datasets.emotion import SplitEmotions
 
 CLASSES = ("Angry", "Disgust", "Fear", "Happy", "Sad", "Surprise", "Neutral")
-CLASS_IDS = {name.lower(): number for number, name in enumerate(CLASSES)}
-LABELS = frozenset(map(str, CLASS_IDS.values()))
-SYNONYMS = {
-    "anger": "angry",
-    "disgusted": "disgust",
-    "fearful": "fear",
-    "happiness": "happy",
-    "sadness": "sad",
-    "surprised": "surprise",
-}
+CLASS_IDS = class_ids(CLASSES)
+LABELS = frozenset(map(str, range(len(CLASSES))))
 TRAINING = "Training"
 TESTED = {"private": "PrivateTest", "public": "PublicTest"}
 SPLITS = (TRAINING, "PublicTest", "PrivateTest")
@@ -137,7 +130,7 @@ def _read_folders(root: Path) -> list[tuple[Path, int, str]]:
     problems = []
     for name, split in FOLDERS.items():
         for folder in sorted(path for path in (root / name).glob("[!.]*") if path.is_dir()):
-            emotion = CLASS_IDS.get(SYNONYMS.get(folder.name.lower(), folder.name.lower()))
+            emotion = CLASS_IDS.get(emotion_of(folder.name))
             if emotion is None:
                 problems.append(f"{folder}: expected one of the classes {', '.join(CLASSES)}, got {folder.name!r}")
                 continue
