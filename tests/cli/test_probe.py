@@ -47,6 +47,7 @@ LABELLED = {
     "cplfw": "verify",
     "calfw": "verify",
     "celeba": "verify",
+    "insightface-bin": "verify",
 }
 ENCODER = ("--encoder", "hog")
 

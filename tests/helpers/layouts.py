@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Callable
 from pathlib import Path
 
@@ -124,6 +125,12 @@ def celeba(folder: Path) -> Path:
     return folder
 
 
+def insightface_bin(folder: Path) -> Path:
+    images = [picture(folder / f"{number}.jpg", number, (112, 112)).read_bytes() for number in range(80)]
+    (folder / "lfw.bin").write_bytes(pickle.dumps((images, [True, True, False, False] * 10)))
+    return folder / "lfw.bin"
+
+
 def shards(folder: Path) -> Path:
     source = build("dataset", "tracks", {"path": str(tracks(folder / "source"))})
     write_shards(source, folder / "shards", 40, 0.02)
@@ -146,5 +153,6 @@ LAYOUTS: dict[str, Callable[[Path], Path]] = {
     "cplfw": cplfw,
     "calfw": calfw,
     "celeba": celeba,
+    "insightface-bin": insightface_bin,
     "shards": shards,
 }

@@ -181,6 +181,11 @@ class TestCeleba(FileContract):
     tasks = ("verify",)
 
 
+class TestInsightfaceBin(FileContract):
+    name = "insightface-bin"
+    tasks = ("verify",)
+
+
 class TestShards(FileContract):
     name = "shards"
 
