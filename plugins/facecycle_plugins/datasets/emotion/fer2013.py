@@ -66,11 +66,11 @@ class Fer2013(SplitEmotions):
         self.folds, self.note = folds_of(splits, options.test)
 
 
-def find_csv(path: Path) -> Path:
+def find_csv(path: Path, names: Sequence[str] = FILES) -> Path:
     """Return the csv file in a folder that holds one, and no folders of splits; else the path itself."""
     if not path.is_dir() or any((path / name).is_dir() for name in FOLDERS):
         return path
-    found = [file for name in FILES for file in (path / name, *sorted(path.glob(f"*/{name}"))) if file.is_file()]
+    found = [file for name in names for file in (path / name, *sorted(path.glob(f"*/{name}"))) if file.is_file()]
     return found[0] if found else path
 
 
