@@ -165,6 +165,8 @@ class Labelled(_Samples):
         note: what a reader of any number from here must know.
         counts: how many samples of each split were found.
         published: how many the data set's authors state, by the same names.
+        convention: the order in which a head's rotation is taken apart into angles, for pose: `xyz` as in 300W-LP, or
+            `zyx`. '' is not known, and fits any. Angles of two orders are not trained and tested together.
     """
 
     frames: np.ndarray
@@ -175,6 +177,7 @@ class Labelled(_Samples):
     note: str = ""
     counts: Mapping[str, int] = field(default_factory=dict)
     published: Mapping[str, int] = field(default_factory=dict)
+    convention: str = ""
 
 
 @dataclass(frozen=True)

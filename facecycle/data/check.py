@@ -9,6 +9,7 @@ from typing import get_args
 import numpy as np
 import torch
 from PIL import ImageDraw
+from scipy.spatial.transform import Rotation
 from torch import Tensor
 
 from facecycle.api import Dataset, Labelled, Task, Verification
@@ -46,7 +47,9 @@ def check_data(dataset: Dataset, sheet: Path) -> tuple[list[str], dict[str, str]
     lines += passed_over([dataset])
     pixels, problems = dataset.images(frames, CELL)
     if poses is not None:
-        pixels = torch.stack([_with_axes(image, pose) for image, pose in zip(pixels, poses, strict=True)])
+        order = labels.convention if isinstance(labels, Labelled) else ""
+        drawn = [_with_axes(image, pose, order or "xyz") for image, pose in zip(pixels, poses, strict=True)]
+        pixels = torch.stack(drawn)
         lines.append("sheet: pitch yaw roll in degrees; red: to the face's left, green: down, blue: where it looks")
     write_png(sheet, captioned_sheet(pixels, captions))
     return lines, {bad.name: bad.reason for bad in problems if bad is not None}
@@ -95,29 +98,24 @@ def _tracks(dataset: Dataset) -> tuple[list[str], list[int], list[str]]:
     return [described(tracks)], [frame for frame, _ in chosen], [name for _, name in chosen]
 
 
-def axes_of(pose: np.ndarray) -> np.ndarray:
+def axes_of(pose: np.ndarray, order: str = "xyz") -> np.ndarray:
     """Return, in the picture's (x, y), the face's own axes for a pose: to its left, down, and forward (3, 2).
 
-    Source: the drawing convention of Hopenet (Ruiz et al. 2018): pitch, yaw, roll in degrees; positive pitch looks
-    up, positive yaw to the left of the picture, positive roll tilts clockwise.
+    Pitch, yaw, roll are in degrees, of a rotation taken apart in this order (`Labelled.convention`). Positive pitch
+    looks up, positive yaw to the left of the picture, positive roll tilts clockwise. Source: the drawing convention of
+    Hopenet (Ruiz et al. 2018), for xyz.
     """
-    pitch, yaw, roll = np.radians(pose) * [1, -1, 1]
-    sin, cos = np.sin, np.cos
-    return np.array(
-        [
-            [cos(yaw) * cos(roll), cos(pitch) * sin(roll) + cos(roll) * sin(pitch) * sin(yaw)],
-            [-cos(yaw) * sin(roll), cos(pitch) * cos(roll) - sin(pitch) * sin(yaw) * sin(roll)],
-            [sin(yaw), -cos(yaw) * sin(pitch)],
-        ]
-    )
+    turns = {"x": -pose[0], "y": pose[1], "z": pose[2]}
+    rotation = Rotation.from_euler(order.upper(), [turns[axis] for axis in order], degrees=True).as_matrix()
+    return (rotation * [1, 1, -1])[:2].T  # z leads away from the viewer, and the face looks at him
 
 
-def _with_axes(pixels: Tensor, pose: np.ndarray) -> Tensor:
+def _with_axes(pixels: Tensor, pose: np.ndarray, order: str) -> Tensor:
     """Draw the axes of a pose from the middle of an image (3, S, S)."""
     image = to_pil(pixels)
     draw = ImageDraw.Draw(image)
     middle = image.width / 2
-    for axis, colour in zip(axes_of(pose), ((255, 0, 0), (0, 200, 0), (60, 60, 255)), strict=True):
+    for axis, colour in zip(axes_of(pose, order), ((255, 0, 0), (0, 200, 0), (60, 60, 255)), strict=True):
         x, y = middle + 0.4 * image.width * axis
         draw.line((middle, middle, x, y), fill=colour, width=3)
     return torch.from_numpy(np.array(image)).permute(2, 0, 1)

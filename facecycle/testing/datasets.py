@@ -99,3 +99,4 @@ class DatasetContract(Contract):
         else:
             assert labels.targets.shape[1] == 3
             assert np.isfinite(labels.targets).all()
+            assert labels.convention in ("", "xyz", "zyx")

@@ -41,6 +41,12 @@ LABELLED = {
     "class-folders": "emotion",
     "raf-db": "emotion",
     "fer2013": "emotion",
+    "ferplus": "emotion",
+    "affectnet": "emotion",
+    "ck-plus": "emotion",
+    "expw": "emotion",
+    "jaffe": "emotion",
+    "kdef": "emotion",
     "pose-csv": "pose",
     "biwi": "pose",
     "identity-folders": "verify",
@@ -48,6 +54,7 @@ LABELLED = {
     "cplfw": "verify",
     "calfw": "verify",
     "celeba": "verify",
+    "insightface-bin": "verify",
 }
 ENCODER = ("--encoder", "hog")
 
@@ -87,6 +94,10 @@ def test_pose_is_trained_on_one_set_and_tested_on_another(command: Command, tmp_
     assert "6 of 2,000 images of the tested data" in result.stdout
     written = json.loads((tmp_path / "out" / "result.json").read_text())
     assert written["counts"] == {"samples": 12, "tested": 6, "training only": 6}
+    assert written["split"].count("angles xyz: R = Rx(-pitch) Ry(yaw) Rz(roll), as in 300W-LP") == 2
+    refused(
+        command("probe", "--task", "pose", "--data", "synthetic", *ENCODER, "--test", f"aflw2000:{test}"), "order zyx"
+    )
     result = command("report", "out")
     assert result.returncode == 0, result.stderr
     page = (tmp_path / "report" / "report.html").read_text()

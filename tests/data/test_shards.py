@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tarfile
 import threading
 import time
 from collections import Counter
@@ -238,8 +239,23 @@ def test_a_damaged_or_missing_shard_is_named(shards: Path, tmp_path: Path) -> No
     (copy / "shard-000001.tar").write_bytes(whole)
     assert dataset.images([first], SIZE)[1] == [None]  # mended, it is read
     (copy / INDEX).unlink()
-    with pytest.raises(DataError, match=r"index\.json cannot be read: No such file"):
+    with pytest.raises(DataError, match=r"there is no index\.json beside .*shard-000000\.tar"):
         opened(copy)
+
+
+def test_tar_files_of_another_program_are_told_from_shards(tmp_path: Path, shards: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DataError, match=r"index\.json cannot be read: No such file") as caught:
+        opened(tmp_path / "empty")
+    assert "that `facecycle data shard` writes" in str(caught.value)
+    (tmp_path / "wds").mkdir()
+    with tarfile.open(tmp_path / "wds" / "000000.tar", "w") as archive:
+        archive.addfile(tarfile.TarInfo("000000000.jpg"))
+    for path in (tmp_path / "wds", tmp_path / "wds" / "000000.tar"):
+        with pytest.raises(DataError, match=r"no index\.json beside .*000000\.tar[\s\S]*Shards of other programs"):
+            opened(path)
+    with pytest.raises(DataError, match=r"one shard of several\nGive their folder: shards:"):
+        opened(next(shards.glob("*.tar")))
 
 
 def test_no_more_shards_are_kept_than_stated() -> None:

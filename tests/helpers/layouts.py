@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Callable
 from pathlib import Path
 
@@ -50,6 +51,62 @@ def fer2013(folder: Path) -> Path:
     folder.mkdir(exist_ok=True)
     (folder / "fer2013.csv").write_text("\n".join(lines))
     return folder / "fer2013.csv"
+
+
+def ferplus(folder: Path) -> Path:
+    images = fer2013(folder).read_text().splitlines()
+    votes = ["Usage,Image name,neutral,happiness,surprise,sadness,anger,disgust,fear,contempt,unknown,NF"]
+    for number, row in enumerate(images[1:]):
+        counts = [9 if emotion == number // 2 % 3 else 0 for emotion in range(10)]
+        votes.append(f"{row.rpartition(',')[2]},fer{number:07d}.png,{','.join(map(str, counts))}")
+    (folder / "fer2013new.csv").write_text("\n".join(votes))
+    return folder
+
+
+def affectnet(folder: Path) -> Path:
+    for number in range(24):
+        split = folder / ("train_set", "val_set")[number % 2]
+        picture(split / "images" / f"{number}.jpg", number)
+        (split / "annotations").mkdir(exist_ok=True)
+        np.save(split / "annotations" / f"{number}_exp.npy", str(number // 2 % 3))
+    return folder
+
+
+def ck_plus(folder: Path) -> Path:
+    for person in range(8):
+        for sequence, emotion in (("001", 1), ("002", 5)):
+            name = f"S{person:03d}/{sequence}"
+            for number in range(1, 5):
+                picture(
+                    folder / "cohn-kanade-images" / name / f"{number:08d}.png", 100 * person + 10 * emotion + number
+                )
+            (folder / "Emotion" / name).mkdir(parents=True)
+            (folder / "Emotion" / name / "00000004_emotion.txt").write_text(f"   {emotion}.0000000e+00\n")
+    return folder
+
+
+def expw(folder: Path) -> Path:
+    rows = []
+    for number in range(24):
+        picture(folder / "image" / "origin" / f"{number}.jpg", number)
+        rows.append(f"{number}.jpg 0 2 2 20 20 9.5 {number % 3}\n")
+    (folder / "label").mkdir()
+    (folder / "label" / "label.lst").write_text("".join(rows))
+    return folder
+
+
+def jaffe(folder: Path) -> Path:
+    for number in range(20):
+        person, emotion = "ABCDEFGHIJ"[number // 2], ("AN", "HA")[number % 2]
+        picture(folder / f"K{person}.{emotion}1.{number}.tiff", number)
+    return folder
+
+
+def kdef(folder: Path) -> Path:
+    for number in range(20):
+        session = f"AF{number // 2:02d}"
+        picture(folder / session / f"{session}{('AF', 'HA')[number % 2]}S.JPG", number)
+    return folder
 
 
 def pose_csv(folder: Path) -> Path:
@@ -124,6 +181,12 @@ def celeba(folder: Path) -> Path:
     return folder
 
 
+def insightface_bin(folder: Path) -> Path:
+    images = [picture(folder / f"{number}.jpg", number, (112, 112)).read_bytes() for number in range(80)]
+    (folder / "lfw.bin").write_bytes(pickle.dumps((images, [True, True, False, False] * 10)))
+    return folder / "lfw.bin"
+
+
 def shards(folder: Path) -> Path:
     source = build("dataset", "tracks", {"path": str(tracks(folder / "source"))})
     write_shards(source, folder / "shards", 40, 0.02)
@@ -137,6 +200,12 @@ LAYOUTS: dict[str, Callable[[Path], Path]] = {
     "class-folders": class_folders,
     "raf-db": raf_db,
     "fer2013": fer2013,
+    "ferplus": ferplus,
+    "affectnet": affectnet,
+    "ck-plus": ck_plus,
+    "expw": expw,
+    "jaffe": jaffe,
+    "kdef": kdef,
     "pose-csv": pose_csv,
     "300w-lp": three_hundred_w_lp,
     "aflw2000": aflw2000,
@@ -146,5 +215,6 @@ LAYOUTS: dict[str, Callable[[Path], Path]] = {
     "cplfw": cplfw,
     "calfw": calfw,
     "celeba": celeba,
+    "insightface-bin": insightface_bin,
     "shards": shards,
 }

@@ -136,6 +136,36 @@ class TestFer2013(FileContract):
     tasks = ("emotion",)
 
 
+class TestFerPlus(FileContract):
+    name = "ferplus"
+    tasks = ("emotion",)
+
+
+class TestAffectnet(FileContract):
+    name = "affectnet"
+    tasks = ("emotion",)
+
+
+class TestCkPlus(FileContract):
+    name = "ck-plus"
+    tasks = ("emotion",)
+
+
+class TestExpw(FileContract):
+    name = "expw"
+    tasks = ("emotion",)
+
+
+class TestJaffe(FileContract):
+    name = "jaffe"
+    tasks = ("emotion",)
+
+
+class TestKdef(FileContract):
+    name = "kdef"
+    tasks = ("emotion",)
+
+
 class TestPoseCsv(FileContract):
     name = "pose-csv"
     tasks = ("pose",)
@@ -178,6 +208,11 @@ class TestCalfw(FileContract):
 
 class TestCeleba(FileContract):
     name = "celeba"
+    tasks = ("verify",)
+
+
+class TestInsightfaceBin(FileContract):
+    name = "insightface-bin"
     tasks = ("verify",)
 
 

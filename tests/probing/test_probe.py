@@ -225,10 +225,38 @@ def test_one_data_set_trains_and_another_is_tested_with_classes_matched_by_name(
     names = [joined.parts[1].files.name(frame) for frame in range(12)]
     assert [labels.classes[t] for t in labels.targets[12:]] == [name.split("/")[0].lower() for name in names]
     assert torch.equal(pixels[12:], joined.parts[1].images(range(12), 16)[0])
+    assert "left out" not in labels.note
     (tmp_path / "b" / "happy").rename(tmp_path / "b" / "awe")
     renamed = build("dataset", "class-folders", {"path": str(tmp_path / "b"), "folds": 2})
-    with pytest.raises(DataError, match="has the classes awe"):
+    with pytest.raises(DataError, match="have 1 classes in common, fewer than two") as caught:
         TrainAndTest(joined.parts[0], renamed).labelled("emotion")
+    assert caught.value.hint == "Trained on: happy, sad. Tested on: Sad, awe."
+
+
+def folders_of_classes(root: Path, **counts: int) -> object:
+    seed = 0
+    for name, count in counts.items():
+        for number in range(count):
+            picture(root / name / f"{number}.png", seed := seed + 1)
+    return build("dataset", "class-folders", {"path": str(root), "folds": 2})
+
+
+def test_emotions_of_two_sets_are_matched_by_their_usual_names(tmp_path: Path) -> None:
+    one = folders_of_classes(tmp_path / "one", Happiness=4, Anger=3, contempt=2, surprised=2)
+    other = folders_of_classes(tmp_path / "other", Surprise=2, angry=2, happy=5, Neutral=6, awe=2)
+    joined = TrainAndTest(one, other)  # type: ignore[arg-type]
+    labels = joined.labelled("emotion")
+    assert labels.classes == ("Anger", "Happiness", "surprised")
+    parts = [np.bincount(labels.targets[labels.folds == fold]).tolist() for fold in (-1, 0)]
+    assert parts == [[3, 4, 2], [2, 5, 2]]
+    assert labels.note.endswith(
+        "left out, because the other data set has no such class: of the training samples contempt 2; "
+        "of the tested samples Neutral 6, awe 2"
+    )
+    wanted = {"angry": 0, "happy": 1, "Surprise": 2}
+    names = [joined._frames[row] for row in np.flatnonzero(labels.folds == 0)]
+    shown = [joined.parts[1].files.name(frame).split("/")[0] for frame in names]
+    assert labels.targets[labels.folds == 0].tolist() == [wanted[name] for name in shown]
 
 
 def test_two_test_splits_do_not_share_features(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ def folds_by_group(
     (n, ...). The error names `path`, and with `hint` what else may help.
 
     Raises:
-        DataError: there are fewer groups than folds.
+        DataError: there are fewer groups than folds, or no class has an image for each fold.
     """
     count, wanted = len(set(groups.tolist())), splitter.get_n_splits()
     if count < wanted:
@@ -27,6 +27,11 @@ def folds_by_group(
             f"{path} shows {count} people, fewer than {wanted} folds", hint=f"Lower the option folds{hint}."
         )
     folds = np.zeros(len(groups), dtype=int)
-    for number, (_, test) in enumerate(splitter.split(groups, targets, groups)):
-        folds[test] = number
+    try:
+        for number, (_, test) in enumerate(splitter.split(groups, targets, groups)):
+            folds[test] = number
+    except ValueError as error:  # of a splitter that balances classes
+        raise DataError(
+            f"{path}: no class has {wanted} images, one for each fold", hint="Lower the option folds."
+        ) from error
     return folds

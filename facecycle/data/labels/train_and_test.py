@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -10,6 +11,7 @@ from torch import Tensor
 
 from facecycle.api import BadFrame, Dataset, Labelled, Task, Track, Verification
 from facecycle.data.joined import images_of
+from facecycle.data.labels.emotions import shared_classes
 from facecycle.errors import DataError, NotOffered
 
 
@@ -17,7 +19,8 @@ class TrainAndTest:
     """The labelled samples of two data sets; frames are numbered through both.
 
     Of the first, the training split is taken where it has one, else everything; of the second, the tested
-    split where it has one, else everything.
+    split where it has one, else everything. Emotions are matched by their names, and those that one side alone has are
+    left out.
     """
 
     def __init__(self, train: Dataset, test: Dataset) -> None:
@@ -33,7 +36,7 @@ class TrainAndTest:
 
         Raises:
             NotOffered: verification has no training.
-            DataError: the two name different classes, or share images.
+            DataError: the two have fewer than two classes in common, take angles in different orders, or share images.
         """
         train, test = (part.labelled(task) for part in self.parts)
         if isinstance(train, Verification) or isinstance(test, Verification):
@@ -46,21 +49,33 @@ class TrainAndTest:
                 "the data that is trained on and the data that is tested on share images",
                 hint="Name another data set with --test, or leave it out: one with folds is split by them.",
             )
-        targets = test.targets[second]
+        if train.convention and test.convention and train.convention != test.convention:
+            raise DataError(
+                f"the training data has its angles in the order {train.convention}, the tested data in the order "
+                f"{test.convention}: one head has other angles in each",
+                hint="Take two data sets of one order. That of biwi is set by the option euler.",
+            )
+        targets = [train.targets[first], test.targets[second]]
+        classes, left_out = train.classes, ""
         if task == "emotion":
-            targets = _class_ids(train.classes, test.classes)[targets]
+            classes, numbers = shared_classes(train.classes, test.classes)
+            targets = [number[target] for number, target in zip(numbers, targets, strict=True)]
+            left_out = _left_out((train.take(first), test.take(second)), targets)
+            first, second = (chosen[target >= 0] for chosen, target in zip((first, second), targets, strict=True))
+            targets = [target[target >= 0] for target in targets]
         self._sources = np.r_[np.zeros(len(first), int), np.ones(len(second), int)]
         self._frames = np.r_[train.frames[first], test.frames[second]]
         groups = [f"train {who}" for who in train.groups[first]] + [f"test {who}" for who in test.groups[second]]
         return Labelled(
             np.arange(len(self._frames)),
-            np.concatenate([train.targets[first], targets]),
+            np.concatenate(targets),
             np.where(self._sources == 0, -1, 0),
             np.array(groups),
-            train.classes,
-            f"trained on: {train.note}; tested on: {test.note}",
+            classes,
+            f"trained on: {train.note}; tested on: {test.note}{left_out}",
             {**_named("training data", train.counts), **_named("tested data", test.counts)},
             {**_named("training data", train.published), **_named("tested data", test.published)},
+            train.convention or test.convention,
         )
 
     def images(self, frames: Sequence[int], size: int) -> tuple[Tensor, list[BadFrame | None]]:
@@ -75,16 +90,15 @@ class TrainAndTest:
         return digest.hexdigest()
 
 
-def _class_ids(train: tuple[str, ...], test: tuple[str, ...]) -> np.ndarray:
-    """Return, per class of the tested data, its number among those trained on: classes are matched by name."""
-    known = {name.lower(): number for number, name in enumerate(train)}
-    unknown = [name for name in test if name.lower() not in known]
-    if unknown:
-        raise DataError(
-            f"the tested data has the classes {', '.join(unknown)}, which the training data lacks",
-            hint=f"Trained on: {', '.join(train)}. Tested on: {', '.join(test)}.",
-        )
-    return np.array([known[name.lower()] for name in test])
+def _left_out(parts: Sequence[Labelled], targets: Sequence[np.ndarray]) -> str:
+    """Say which classes of the trained and of the tested samples the other side lacks, with their samples."""
+    said = []
+    for whose, labels, target in zip(("training", "tested"), parts, targets, strict=True):
+        counted = Counter(labels.targets[target < 0].tolist())
+        if counted:
+            names = ", ".join(f"{labels.classes[number]} {count:,}" for number, count in sorted(counted.items()))
+            said.append(f"of the {whose} samples {names}")
+    return f"; left out, because the other data set has no such class: {'; '.join(said)}" if said else ""
 
 
 def _named(whose: str, counts: Mapping[str, int]) -> dict[str, int]:

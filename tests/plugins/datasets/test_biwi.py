@@ -10,11 +10,14 @@ import pytest
 from helpers.common import picture
 from helpers.pose_labels import pose, problems
 from PIL import Image
+from scipy.io import savemat
 from scipy.spatial.transform import Rotation
 
-from facecycle.errors import DataError
+from facecycle.data.labels.train_and_test import TrainAndTest
+from facecycle.errors import ConfigError, DataError
 from facecycle.registry import build
 
+PARTS = (("aflw2000", "aflw"), ("biwi", "hpdb"))
 CALIBRATION = "500 0 320\n0 500 240\n0 0 1\n\n0 0 0 0\n\n1 0 0\n0 1 0\n0 0 1\n\n-24 6 -100\n\n640 480\n"
 
 
@@ -38,7 +41,8 @@ def test_a_turn_about_one_axis_is_one_angle(
         frame(tmp_path / folder, rotation=Rotation.from_euler(axis, turn, degrees=True).as_matrix())
     labels = pose("biwi", tmp_path, folds=2, euler=euler)
     assert labels.targets[0] == pytest.approx(angles, abs=1e-3)
-    assert f"angles {euler}: yaw = atan2" in labels.note
+    assert labels.convention == euler
+    assert f"angles {euler}: R = R{euler[0]}(" in labels.note
 
 
 @pytest.mark.parametrize("euler", ["zyx", "xyz"])
@@ -57,10 +61,62 @@ def test_the_two_conventions_take_a_rotation_apart_in_opposite_orders(tmp_path: 
         turns = {"X": -pitch, "Y": yaw, "Z": roll}
         turned = Rotation.from_euler(order, [turns[axis] for axis in order], degrees=True)
         frame(tmp_path / folder, rotation=turned.as_matrix())
-    assert pose("biwi", tmp_path, folds=2).targets[0] == pytest.approx((pitch, yaw, roll), abs=1e-3)
+    assert pose("biwi", tmp_path, folds=2, euler="zyx").targets[0] == pytest.approx((pitch, yaw, roll), abs=1e-3)
     other = pose("biwi", tmp_path, folds=2, euler="xyz").targets
     assert other[1] == pytest.approx((pitch, yaw, roll), abs=1e-3)
     assert np.abs(other[0] - (pitch, yaw, roll)).max() > 10
+
+
+def angle2matrix_3ddfa(pitch: float, yaw: float, roll: float) -> np.ndarray:
+    """The rotation that `Pose_Para` stands for, in a frame of y up and z to the viewer. Source: face3d."""
+    x, y, z = np.radians([pitch, yaw, roll])
+    about_x = np.array([[1, 0, 0], [0, np.cos(x), np.sin(x)], [0, -np.sin(x), np.cos(x)]])
+    about_y = np.array([[np.cos(y), 0, -np.sin(y)], [0, 1, 0], [np.sin(y), 0, np.cos(y)]])
+    about_z = np.array([[np.cos(z), np.sin(z), 0], [-np.sin(z), np.cos(z), 0], [0, 0, 1]])
+    return about_x @ about_y @ about_z
+
+
+@pytest.mark.parametrize("angles", [(-30, 60, 20), (25, -70, -40), (5, 10, 0)])
+def test_a_head_has_the_same_angles_as_in_aflw2000(tmp_path: Path, angles: tuple[float, ...]) -> None:
+    picture(tmp_path / "aflw" / "a.jpg")
+    parameters = np.array([[*np.radians(angles), 0, 0, 0, 1]])
+    savemat(tmp_path / "aflw" / "a.mat", {"Pose_Para": parameters, "pt2d": np.array([[4, 20], [4, 20]])})
+    to_the_camera = np.diag([1, -1, -1])  # of BIWI, whose y is down and whose z leads away
+    for number in range(1, 6):
+        frame(tmp_path / "hpdb" / f"{number:02d}", rotation=to_the_camera @ angle2matrix_3ddfa(*angles) @ to_the_camera)
+    one, other = pose("biwi", tmp_path / "hpdb"), pose("aflw2000", tmp_path / "aflw")
+    assert other.targets[0] == pytest.approx(angles, abs=1e-3)
+    assert one.targets[0] == pytest.approx(angles, abs=1e-3)
+    assert one.convention == other.convention == "xyz"
+    joined = TrainAndTest(*(build("dataset", kind, {"path": str(tmp_path / folder)}) for kind, folder in PARTS))
+    assert joined.labelled("pose").convention == "xyz"
+
+
+def test_angles_of_two_orders_are_not_trained_and_tested_together(tmp_path: Path) -> None:
+    for number in range(1, 6):
+        frame(tmp_path / f"{number:02d}")
+    one, other = (build("dataset", "biwi", {"path": str(tmp_path), "euler": euler}) for euler in ("xyz", "zyx"))
+    drawn = build("dataset", "synthetic", {"identities": 2, "test_identities": 20})
+    for train, test in ((drawn, one), (one, other)):
+        with pytest.raises(DataError, match=r"in the order \w+, the tested data in the order \w+: one head"):
+            TrainAndTest(train, test).labelled("pose")
+    assert len(TrainAndTest(drawn, other).labelled("pose").folds)
+
+
+@pytest.mark.parametrize(("name", "fold"), [("BIWI_noTrack", 0), ("BIWI_test", 0), ("BIWI_train", -1)])
+def test_files_of_fsa_net_are_for_testing_or_for_training(tmp_path: Path, name: str, fold: int) -> None:
+    colours = np.zeros((3, 64, 64, 3), np.uint8)
+    colours[..., 0] = 200  # blue
+    np.savez(tmp_path / f"{name}.npz", image=colours, pose=np.array([[10.0, 20, 30], [-50, 0, 5], [1, 2, 3]]))
+    dataset = build("dataset", "biwi", {"path": str(tmp_path / f"{name}.npz")})
+    labels = dataset.labelled("pose")
+    assert labels.targets.tolist() == [[20, 10, 30], [0, -50, 5], [2, 1, 3]]  # stored as yaw, pitch, roll
+    assert labels.folds.tolist() == [fold] * 3
+    assert labels.convention == "xyz"
+    assert dataset.images([1], 64)[0][0, :, 0, 0].tolist() == [0, 0, 200]
+    assert [track.frames for track in dataset.tracks()] == [(0,), (1,), (2,)]
+    with pytest.raises(ConfigError, match="holds angles, xyz"):
+        build("dataset", "biwi", {"path": str(tmp_path / f"{name}.npz"), "euler": "zyx"})
 
 
 def test_a_person_recorded_twice_is_in_one_fold(tmp_path: Path) -> None:

@@ -87,6 +87,14 @@ def test_raf_db_names_every_malformed_line(tmp_path: Path) -> None:
     assert "each image once" in caught.value.problems[-1]
 
 
+def test_raf_db_says_once_that_a_list_is_of_the_compound_emotions(tmp_path: Path) -> None:
+    text = "".join(f"train_{number:04d}.jpg {number % 11 + 1}\n" for number in range(22))
+    with pytest.raises(DataError, match="RAF-DB's compound emotions") as caught:
+        labels("raf-db", raf(tmp_path, text))
+    assert not isinstance(caught.value, MalformedError)
+    assert "labels 1 to 7" in str(caught.value)
+
+
 def test_raf_db_refuses_missing_images_unless_they_may_be_left_out(tmp_path: Path) -> None:
     root = raf(tmp_path)
     (root / "Image" / "aligned" / "train_00002_aligned.jpg").unlink()
@@ -145,6 +153,16 @@ def test_fer2013_finds_its_columns_by_name(tmp_path: Path) -> None:
     assert found.folds.tolist() == [-1, 0]
 
 
+@pytest.mark.parametrize("place", ["fer2013.csv", "fer2013/fer2013.csv", "icml_face_data.csv"])
+def test_fer2013_is_found_in_its_folder_whatever_the_case_of_its_columns(tmp_path: Path, place: str) -> None:
+    (tmp_path / place).parent.mkdir(exist_ok=True)
+    fer(tmp_path / place, f"3,{PIXELS},Training", f"0,{PIXELS},PrivateTest", header="emotion,pixels,usage")
+    (tmp_path / "fer2013.tar.gz").touch()
+    found = labels("fer2013", tmp_path)
+    assert found.targets.tolist() == [3, 0]
+    assert found.folds.tolist() == [-1, 0]
+
+
 def test_fer2013_trains_on_its_training_split_alone(tmp_path: Path) -> None:
     path = fer(tmp_path / "f.csv", *(f"3,{PIXELS},{usage}" for usage in ("PublicTest", "Training", "PrivateTest")))
     assert [track.frames for track in build("dataset", "fer2013", {"path": str(path)}).tracks()] == [(1,)]
@@ -175,9 +193,11 @@ def test_fer2013_names_the_line_and_the_fault(tmp_path: Path, row: str, message:
 @pytest.mark.parametrize(
     ("header", "message"),
     [
-        ("pixels", "has no column emotion: without labels it cannot be scored"),
-        ("emotion,pixels", "line 1: the columns Usage are missing"),
-        ("a,b", "line 1: the columns emotion, pixels, Usage are missing"),
+        ("Pixels,usage", "has no column emotion: without labels it cannot be scored"),
+        ("emotion,pixels", "line 1: no column Usage among 'emotion,pixels'"),
+        ("usage,emotion", "line 1: no column pixels among 'usage,emotion'"),
+        ("pixels", "line 1: no column emotion, Usage among 'pixels'"),
+        ("a,b", "line 1: no column emotion, pixels, Usage among 'a,b'"),
         ("emotion,pixels,Usage", "holds no rows"),
     ],
 )

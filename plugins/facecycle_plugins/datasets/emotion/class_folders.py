@@ -83,13 +83,7 @@ class ClassFolders(FileDataset):
             frames = np.arange(len(subjects))
             return Labelled(frames, self._targets, self._folds, subjects, self.classes, note, self._counts())
         splitter = StratifiedGroupKFold(self.options.folds, shuffle=True, random_state=0)
-        try:
-            folds = folds_by_group(splitter, self._targets, subjects, self.options.path, hint=HINT)
-        except ValueError as error:
-            raise DataError(
-                f"{self.options.path}: no class has {self.options.folds} images, one for each fold",
-                hint="Lower the option folds.",
-            ) from error
+        folds = folds_by_group(splitter, self._targets, subjects, self.options.path, hint=HINT)
         note = f"{self.options.folds} folds by subject: {people}"
         return Labelled(np.arange(len(subjects)), self._targets, folds, subjects, self.classes, note)
 

@@ -1,5 +1,6 @@
 """The data set `fer2013`: seven emotions, 48 pixels square and grey, from a csv file or from folders."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -9,31 +10,25 @@ import torch
 from facecycle.api import Options as BaseOptions
 from facecycle.data.folders import list_images
 from facecycle.data.frames import FrameArrays, FrameFiles
-from facecycle.data.labels.lines import numbered_lines, problem
-from facecycle.errors import DataError, MalformedError
+from facecycle.data.labels.emotions import class_ids, emotion_of
+from facecycle.data.labels.lines import SHOWN, numbered_lines, problem
+from facecycle.errors import DataError, MalformedError, shown
 from facecycle_plugins.datasets.emotion import SplitEmotions
 
 CLASSES = ("Angry", "Disgust", "Fear", "Happy", "Sad", "Surprise", "Neutral")
-CLASS_IDS = {name.lower(): number for number, name in enumerate(CLASSES)}
-LABELS = frozenset(map(str, CLASS_IDS.values()))
-SYNONYMS = {
-    "anger": "angry",
-    "disgusted": "disgust",
-    "fearful": "fear",
-    "happiness": "happy",
-    "sadness": "sad",
-    "surprised": "surprise",
-}
+CLASS_IDS = class_ids(CLASSES)
+LABELS = frozenset(map(str, range(len(CLASSES))))
 TRAINING = "Training"
 TESTED = {"private": "PrivateTest", "public": "PublicTest"}
 SPLITS = (TRAINING, "PublicTest", "PrivateTest")
 FOLDERS = {"train": TRAINING, "validation": "PublicTest", "test": "PrivateTest"}
 COLUMNS = ("emotion", "pixels", "Usage")
+FILES = ("fer2013.csv", "icml_face_data.csv")
 SIDE = 48
 LEVELS = frozenset(str(level) for level in range(256))
 LAYOUTS = (
-    "Expected fer2013.csv or icml_face_data.csv, with the columns emotion, pixels and Usage, "
-    "or a folder with train/<class>/ and test/<class>/."
+    "Expected fer2013.csv or icml_face_data.csv, with the columns emotion, pixels and Usage, or a folder that "
+    "holds one, or a folder with train/<class>/ and test/<class>/."
 )
 
 
@@ -41,7 +36,8 @@ class Fer2013Options(BaseOptions):
     """Options of the data set `fer2013`."""
 
     path: Path
-    """fer2013.csv, icml_face_data.csv, or a folder with train/, test/ and, where there is one, validation/."""
+    """fer2013.csv, icml_face_data.csv, the folder that holds one, or a folder with train/, test/ and, where there is
+    one, validation/."""
     test: Literal["private", "public"] = "private"
     """Which test split is tested, PrivateTest (the folder test/) or PublicTest (the folder validation/); the
     other one is left out."""
@@ -57,36 +53,62 @@ class Fer2013(SplitEmotions):
     licence = "as the terms of its Kaggle challenge say; the images, found on the web, belong to their owners"
 
     def __init__(self, options: Fer2013Options) -> None:
-        path = options.path
+        path = find_csv(options.path)
         if path.is_file():
-            images, emotions, splits = zip(*_read_csv(path), strict=True)
-            names = [f"image {number}" for number in range(1, len(splits) + 1)]
-            # Grey to RGB without a copy: the three channels are one.
-            self.files = FrameArrays(torch.from_numpy(np.stack(images)).unsqueeze(1).expand(-1, 3, -1, -1), names)
+            self.files, emotions, splits = read_csv(path)
         elif path.is_dir():
-            paths, emotions, splits = zip(*_read_folders(path), strict=True)
-            self.files = FrameFiles(paths, path)
+            rows = _read_folders(path)
+            emotions, splits = [emotion for _, emotion, _ in rows], [split for _, _, split in rows]
+            self.files = FrameFiles([image for image, _, _ in rows], path)
         else:
             raise DataError(f"there is no file or folder {path}", hint=LAYOUTS)
-        tested = TESTED[options.test]
         self.targets = np.array(emotions)
-        self.folds = np.array([-1 if split == TRAINING else 0 if split == tested else 1 for split in splits])
-        left_out = int((self.folds > 0).sum())
-        self.note = f"trained on Training, tested on {tested}, {left_out:,} images of the other test split left out"
+        self.folds, self.note = folds_of(splits, options.test)
 
 
-def _read_csv(path: Path) -> list[tuple[np.ndarray, int, str]]:
-    """Return images uint8 (48, 48), each with its class id and its split."""
+def find_csv(path: Path, names: Sequence[str] = FILES) -> Path:
+    """Return the csv file in a folder that holds one, and no folders of splits; else the path itself."""
+    if not path.is_dir() or any((path / name).is_dir() for name in FOLDERS):
+        return path
+    found = [file for name in names for file in (path / name, *sorted(path.glob(f"*/{name}"))) if file.is_file()]
+    return found[0] if found else path
+
+
+def folds_of(splits: Sequence[str], test: str) -> tuple[np.ndarray, str]:
+    """Return the fold (n,) of each image, 1 for the test split that is left out, and what is done in words."""
+    tested = TESTED[test]
+    folds = np.array([-1 if split == TRAINING else 0 if split == tested else 1 for split in splits])
+    left_out = int((folds > 0).sum())
+    return folds, f"trained on Training, tested on {tested}, {left_out:,} images of the other test split left out"
+
+
+def read_csv(path: Path) -> tuple[FrameArrays, list[int], list[str]]:
+    """Return the images, and the class id and the split of each.
+
+    Raises:
+        DataError: a column is missing.
+        MalformedError: a row cannot be used.
+    """
     (_, header), *rows = numbered_lines(path)
-    columns = _cells(header)
-    if "emotion" not in columns and "pixels" in columns:
+    columns = [name.lower() for name in _cells(header)]
+    missing = [name for name in COLUMNS if name.lower() not in columns]
+    if missing == ["emotion"]:
         raise DataError(f"{path} has no column emotion: without labels it cannot be scored", hint=LAYOUTS)
-    missing = [name for name in COLUMNS if name not in columns]
     if missing:
-        raise DataError(f"{path}, line 1: the columns {', '.join(missing)} are missing", hint=LAYOUTS)
+        there = shown(header, SHOWN)
+        raise DataError(f"{path}, line 1: no column {', '.join(missing)} among {there}", hint=LAYOUTS)
     if not rows:
         raise DataError(f"{path} holds no rows")
-    places = [columns.index(name) for name in COLUMNS]
+    samples = _samples(path, rows, columns)
+    # Grey to RGB without a copy: the three channels are one.
+    pixels = torch.from_numpy(np.stack([image for image, _, _ in samples])).unsqueeze(1).expand(-1, 3, -1, -1)
+    names = [f"image {number}" for number in range(1, len(samples) + 1)]
+    return FrameArrays(pixels, names), [emotion for _, emotion, _ in samples], [split for _, _, split in samples]
+
+
+def _samples(path: Path, rows: list[tuple[int, str]], columns: list[str]) -> list[tuple[np.ndarray, int, str]]:
+    """Return the image uint8 (48, 48), class id and split of each row."""
+    places = [columns.index(name.lower()) for name in COLUMNS]
     samples, problems = [], []
     for number, line in rows:
         cells = _cells(line)
@@ -137,7 +159,7 @@ def _read_folders(root: Path) -> list[tuple[Path, int, str]]:
     problems = []
     for name, split in FOLDERS.items():
         for folder in sorted(path for path in (root / name).glob("[!.]*") if path.is_dir()):
-            emotion = CLASS_IDS.get(SYNONYMS.get(folder.name.lower(), folder.name.lower()))
+            emotion = CLASS_IDS.get(emotion_of(folder.name))
             if emotion is None:
                 problems.append(f"{folder}: expected one of the classes {', '.join(CLASSES)}, got {folder.name!r}")
                 continue

@@ -17,6 +17,9 @@ CLASSES = ("Surprise", "Fear", "Disgust", "Happiness", "Sadness", "Anger", "Neut
 FOLDS = {"train": -1, "test": 0}
 LIST = "list_patition_label.txt"  # the authors' own spelling
 ROW = re.compile(r"((train|test)_\w+)\.\w+\s+([1-7])")
+ANY_LABEL = re.compile(r"(?:train|test)_\w+\.\w+\s+([0-9]{1,3})")
+COMPOUND = frozenset(range(8, 12))
+"""Labels that the list of the compound emotions has besides."""
 LAYOUTS = (
     f"Expected EmoLabel/{LIST} and Image/aligned/train_00001_aligned.jpg, or {LIST} and aligned/, "
     "or the folders train/1 to train/7 and test/1 to test/7."
@@ -68,7 +71,15 @@ def _from_list(path: Path, images: Path, allow_missing: bool) -> list[Row]:
     problems: list[str] = []
     absent: list[tuple[int, Path]] = []
     seen: set[str] = set()
-    for number, line in numbered_lines(path):
+    lines = numbered_lines(path)
+    labels = {int(match[1]) for _, line in lines if (match := ANY_LABEL.fullmatch(line))}
+    if labels >= COMPOUND and max(labels) == max(COMPOUND):
+        raise DataError(
+            f"{path} holds labels up to 11: this seems to be the list of RAF-DB's compound emotions",
+            hint="The data set raf-db reads the basic emotions, labels 1 to 7. Sort the compound ones into one "
+            "folder a class, and read these as class-folders.",
+        )
+    for number, line in lines:
         match = ROW.fullmatch(line)
         if match is None:
             problems.append(problem(path, number, "train_ or test_ in front of a file name, and a label 1 to 7", line))

@@ -1,10 +1,10 @@
-"""The data set `biwi`: Kinect sequences of turning heads, with measured rotations."""
+"""The data set `biwi`: Kinect sequences of turning heads, with measured rotations, or FSA-Net's files of them."""
 
 import hashlib
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 from pydantic import Field
@@ -13,9 +13,11 @@ from sklearn.model_selection import GroupKFold
 from facecycle.api import Labelled, Track
 from facecycle.api import Options as BaseOptions
 from facecycle.data.folders import natural_key
-from facecycle.data.frames import FileDataset, FrameFiles
+from facecycle.data.frames import FileDataset, FrameArrays, FrameFiles
 from facecycle.data.labels.folds import folds_by_group
-from facecycle.errors import DataError, MalformedError
+from facecycle.errors import ConfigError, DataError, MalformedError
+from facecycle_plugins.datasets.pose import ORDERS, PARAMETERS, Order
+from facecycle_plugins.datasets.pose.landmark_pose_files import read_archives
 
 PERSON = {"15": "03", "18": "05", "21": "02", "22": "07"}
 """Sequences that show the person of an earlier one."""
@@ -24,11 +26,10 @@ HEAD_MM = 250.0
 TOLERANCE = 1e-2
 """How far a rotation may be from orthonormal."""
 PUBLISHED = 15_678
-LAYOUT = "Expected hpdb/01 to hpdb/24 with frame_00003_rgb.png, frame_00003_pose.txt and rgb.cal."
-CONVENTION = {
-    "zyx": "yaw = atan2(-R20, hypot(R21, R22)), pitch = -atan2(R21, R22), roll = atan2(R10, R00)",
-    "xyz": "yaw = atan2(R02, hypot(R12, R22)), pitch = atan2(R12, R22), roll = -atan2(R01, R00)",
-}
+LAYOUT = (
+    "Expected hpdb/01 to hpdb/24 with frame_00003_rgb.png, frame_00003_pose.txt and rgb.cal, "
+    "or FSA-Net's BIWI_noTrack.npz, BIWI_train.npz or BIWI_test.npz."
+)
 
 
 Box = tuple[float, float, float, float]
@@ -40,28 +41,42 @@ class BiwiOptions(BaseOptions):
     """Options of the data set `biwi`."""
 
     path: Path
-    """The folder hpdb, or the one that holds it."""
+    """The folder hpdb, the one that holds it, or an FSA-Net .npz file."""
     folds: int = Field(5, ge=2)
     """Folds by person."""
-    euler: Literal["zyx", "xyz"] = "zyx"
-    """How a rotation is taken apart: R = Rz(roll) Ry(yaw) Rx(-pitch), or Rx(-pitch) Ry(yaw) Rz(roll) as in
-    FSA-Net's files. The two agree on a turn about one axis and differ by 14 degrees at large angles."""
+    euler: Order = "xyz"
+    """How a rotation is taken apart: Rx(-pitch) Ry(yaw) Rz(roll) as in 300W-LP, or Rz(roll) Ry(yaw) Rx(-pitch). The
+    two agree on a turn about one axis, and differ by 4.9 degrees on average and by up to 30."""
 
 
 class Biwi(FileDataset):
-    """24 sequences of 20 people, some of whom were recorded twice. Source: Fanelli et al. 2013."""
+    """24 sequences of 20 people, some of whom were recorded twice. Source: Fanelli et al. 2013.
+
+    An FSA-Net file tells neither people nor rotations. So one with `train` in its name is for training only, any other
+    is for testing only, and its angles are in the order that FSA-Net wrote.
+    """
 
     facecycle_api = (1, 0)
     Options = BiwiOptions
     kind = "biwi"
     task = "pose"
-    files: FrameFiles
+    files: FrameFiles | FrameArrays
     licence = "non-commercial use such as university research and education"
 
     def __init__(self, options: BiwiOptions) -> None:
         self.options = options
+        self._sequences: dict[str, list[Frame]] = {}
+        if options.path.is_file():
+            if options.euler != PARAMETERS:
+                raise ConfigError(
+                    f"option 'euler' = {options.euler!r} is for rotations, and {options.path} holds angles, "
+                    f"{PARAMETERS}",
+                    hint="Leave the option out, or name the folder hpdb.",
+                )
+            self.files, self._poses = read_archives([options.path])
+            return
         if not options.path.is_dir():
-            raise DataError(f"there is no folder {options.path}", hint=LAYOUT)
+            raise DataError(f"there is no file or folder {options.path}", hint=LAYOUT)
         root = options.path / "hpdb" if (options.path / "hpdb").is_dir() else options.path
         folders = sorted(p for p in root.iterdir() if p.is_dir() and re.fullmatch(r"[0-9]{2}", p.name))
         if not folders:
@@ -77,7 +92,9 @@ class Biwi(FileDataset):
         self._poses = np.array([_angles(rotation, options.euler) for _, rotation, _ in frames])
 
     def tracks(self) -> list[Track]:
-        """Every sequence is a track."""
+        """Every sequence is a track, and every image of an FSA-Net file."""
+        if isinstance(self.files, FrameArrays):
+            return [Track(name, name, (frame,)) for frame, name in enumerate(self.files.names)]
         tracks, start = [], 0
         for name, sequence in self._sequences.items():
             tracks.append(Track(name, PERSON.get(name, name), tuple(range(start, start + len(sequence)))))
@@ -86,6 +103,8 @@ class Biwi(FileDataset):
 
     def own_labels(self) -> Labelled:
         """Return all frames with pitch, yaw and roll in degrees, in folds by person."""
+        if isinstance(self.files, FrameArrays):
+            return self._archive_labels(self.files.names)
         groups = np.array([track.identity for track in self.tracks() for _ in track.frames])
         people = len(set(groups.tolist()))
         folds = folds_by_group(GroupKFold(self.options.folds), self._poses, groups, self.options.path)
@@ -97,6 +116,20 @@ class Biwi(FileDataset):
             note=self._note(people),
             counts={"images": len(groups)},
             published={"images": PUBLISHED},
+            convention=self.options.euler,
+        )
+
+    def _archive_labels(self, names: Sequence[str]) -> Labelled:
+        trains = "train" in self.options.path.stem.lower()
+        return Labelled(
+            np.arange(len(names)),
+            self._poses,
+            np.full(len(names), -1 if trains else 0),
+            np.array(names),
+            note=f"{'training' if trains else 'test'} only; angles {PARAMETERS}: {ORDERS[PARAMETERS]}; crop as in "
+            "the .npz file, which does not tell its people; colours RGB",
+            counts={"images": len(names)},
+            convention=PARAMETERS,
         )
 
     def fingerprint(self) -> str:
@@ -105,11 +138,11 @@ class Biwi(FileDataset):
 
     def _note(self, people: int) -> str:
         crop = f"{HEAD_MM:.0f} mm around the head's centre, projected by rgb.cal"
-        if self.files.boxes is None:
+        if isinstance(self.files, FrameFiles) and self.files.boxes is None:
             crop = "the centred square of the image, for there is no rgb.cal"
         return (
             f"{self.options.folds} folds by person: {people} people in {len(self._sequences)} sequences; "
-            f"angles {self.options.euler}: {CONVENTION[self.options.euler]}, of the depth camera's frame; crop: {crop}"
+            f"angles {self.options.euler}: {ORDERS[self.options.euler]}, of the depth camera's frame; crop: {crop}"
         )
 
 
@@ -134,9 +167,10 @@ class _Camera:
 
 
 def _angles(rotation: np.ndarray, euler: str) -> list[float]:
-    """Return pitch, yaw and roll in degrees of a rotation (3, 3); the formulas are in `CONVENTION`.
+    """Return pitch, yaw and roll in degrees of a rotation (3, 3), in one of `ORDERS`.
 
-    Source: for xyz, data/TYY_create_db_biwi.py of FSA-Net: the zyx angles of the inverse rotation, negated.
+    The xyz angles are the zyx angles of the inverse rotation, negated: yaw = atan2(R02, hypot(R12, R22)),
+    pitch = atan2(R12, R22), roll = -atan2(R01, R00). Source: FSA-Net, data/TYY_create_db_biwi.py.
     """
     r, sign = (rotation, 1.0) if euler == "zyx" else (rotation.T, -1.0)
     pitch = -np.arctan2(r[2, 1], r[2, 2])

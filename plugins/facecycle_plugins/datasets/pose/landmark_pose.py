@@ -6,14 +6,14 @@ from pathlib import Path
 from typing import ClassVar, Literal
 
 import numpy as np
-import torch
 
 from facecycle.api import Labelled, Track
 from facecycle.api import Options as BaseOptions
 from facecycle.data.folders import natural_key
-from facecycle.data.frames import FileDataset, FrameArrays, FrameFiles
+from facecycle.data.frames import FileDataset, FrameFiles
 from facecycle.errors import ConfigError, DataError, MalformedError
-from facecycle_plugins.datasets.pose.landmark_pose_files import read_archive, read_mats
+from facecycle_plugins.datasets.pose import ORDERS, PARAMETERS
+from facecycle_plugins.datasets.pose.landmark_pose_files import read_archives, read_mats
 
 MARGIN = 0.6
 """How far the crop exceeds the box of the landmarks on each side, in sizes of that box."""
@@ -81,6 +81,7 @@ class _LandmarkPose(FileDataset):
             note=self._note(found - int(within.sum())),
             counts={"images": found},
             published={"images": self.published},
+            convention=PARAMETERS,
         )
 
     def fingerprint(self) -> str:
@@ -106,16 +107,8 @@ class _LandmarkPose(FileDataset):
         return folders or [path], archives
 
     def _read_archives(self, archives: list[Path]) -> None:
-        images, poses = zip(*map(read_archive, archives), strict=True)
-        sides = {each.shape[1] for each in images}
-        if len(sides) > 1:
-            raise DataError(f"{self.options.path}: expected .npz files with images of one size, got {sorted(sides)}")
-        step = -1 if self.options.channels == "rgb" else 1  # stored as BGR
-        pixels = torch.from_numpy(np.concatenate([each[..., ::step] for each in images]))
-        names = [f"{a.name}[{row}]" for a, each in zip(archives, images, strict=True) for row in range(len(each))]
-        self.files = FrameArrays(pixels.permute(0, 3, 1, 2), names)
-        self._poses = np.concatenate(poses)
-        self._groups = np.array(names)
+        self.files, self._poses = read_archives(archives, as_stored=self.options.channels == "as-stored")
+        self._groups = np.array(self.files.names)
 
     def _read_folders(self, folders: list[Path]) -> None:
         path = self.options.path
@@ -151,7 +144,8 @@ class _LandmarkPose(FileDataset):
             grouping = "each row its own group, for it does not tell its source image"
         done = "left out" if self.options.filtered else "kept"
         use = "training only" if self.fold < 0 else "test only"
-        parts = [use, crop, f"{beyond:,} images with an angle beyond {LIMIT:.0f} degrees {done}"]
+        angles = f"angles {PARAMETERS}: {ORDERS[PARAMETERS]}"
+        parts = [use, angles, crop, f"{beyond:,} images with an angle beyond {LIMIT:.0f} degrees {done}"]
         if self._unpaired:
             parts.append(f"{self._unpaired:,} files without their partner left out")
         return "; ".join([*parts, "a mirror image negates yaw and roll", grouping])

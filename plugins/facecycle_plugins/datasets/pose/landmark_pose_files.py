@@ -11,9 +11,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from facecycle.atomic import write_text
 from facecycle.cache import index_file
+from facecycle.data.frames import FrameArrays
 from facecycle.errors import DataError, RunError
 from facecycle_plugins.datasets.pose.mat_file import read_matrices
 
@@ -95,7 +97,23 @@ def _shown(array: np.ndarray | None) -> str:
     return "none" if array is None else f"shape {array.shape} of {array.dtype}"
 
 
-def read_archive(path: Path) -> tuple[np.ndarray, np.ndarray]:
+def read_archives(archives: Sequence[Path], *, as_stored: bool = False) -> tuple[FrameArrays, np.ndarray]:
+    """Return the images of FSA-Net files, RGB unless wanted as stored, and their angles (N, 3) as `_read_archive` does.
+
+    Raises:
+        DataError: a file is another one, or the images of two have different sizes.
+    """
+    images, poses = zip(*map(_read_archive, archives), strict=True)
+    sides = {each.shape[1] for each in images}
+    if len(sides) > 1:
+        raise DataError(f"{archives[0].parent}: expected .npz files with images of one size, got {sorted(sides)}")
+    step = 1 if as_stored else -1  # stored as BGR
+    pixels = torch.from_numpy(np.concatenate([each[..., ::step] for each in images]))
+    names = [f"{a.name}[{row}]" for a, each in zip(archives, images, strict=True) for row in range(len(each))]
+    return FrameArrays(pixels.permute(0, 3, 1, 2), names), np.concatenate(poses)
+
+
+def _read_archive(path: Path) -> tuple[np.ndarray, np.ndarray]:
     """Return an FSA-Net file's images (N, S, S, 3), BGR, and angles (N, 3), pitch, yaw, roll in degrees.
 
     Raises:

@@ -99,7 +99,7 @@ class SyntheticDataset:
         note = f"rendered faces; trained on {options.identities} people, tested on {options.test_identities} others"
         if task == "emotion":
             return Labelled(frames, expressions, folds, groups, EXPRESSIONS, note)
-        return Labelled(frames, faces.pose.double().numpy() * [1, -1, 1], folds, groups, note=note)
+        return Labelled(frames, faces.pose.double().numpy() * [1, -1, 1], folds, groups, note=note, convention="zyx")
 
     def images(self, frames: Sequence[int], size: int) -> tuple[Tensor, list[BadFrame | None]]:
         """Render frames as RGB uint8 (n, 3, size, size); none is ever bad."""

@@ -119,6 +119,21 @@ def _reason(error: OSError) -> str:
     return f"exit code {code[1]}{meaning}"
 
 
+def _no_index(location: Location, error: DataError) -> DataError:
+    """Say what lies where the index of our shards should be."""
+    path = Path(location.text)
+    if path.suffix == ".tar" and (path.parent / INDEX).is_file():
+        return DataError(f"{path} is one shard of several", hint=f"Give their folder: shards:{path.parent}")
+    tar_files = [path] if path.suffix == ".tar" else [] if location.remote else sorted(path.glob("*.tar"))
+    if tar_files and not (path / INDEX).exists():
+        return DataError(
+            f"there is no {INDEX} beside {tar_files[0]}, as `facecycle data shard` writes it with its shards",
+            hint="If that command was stopped, repeat it. Shards of other programs do not tell tracks and people: "
+            "unpack them into one folder a track, and read these as tracks:FOLDER.",
+        )
+    return DataError(error.message, hint=f"Expected the folder that `facecycle data shard` writes, with its {INDEX}.")
+
+
 Held = TypeVar("Held")
 
 
@@ -189,7 +204,10 @@ class Shards(FileDataset):
 
     def __init__(self, options: ShardOptions) -> None:
         self.location = Location(options.path)
-        text = self.location.read(INDEX, MAX_INDEX_BYTES)
+        try:
+            text = self.location.read(INDEX, MAX_INDEX_BYTES)
+        except DataError as error:
+            raise _no_index(self.location, error) from error
         self.index = parse_index(text, self.location.name(INDEX))
         self.licence = self.index.licence
         self._fingerprint = hashlib.sha256(text).hexdigest()
