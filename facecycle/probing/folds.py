@@ -15,6 +15,8 @@ from facecycle.probing.protocols.base import INNER_FOLDS
 SMALL = 10_000_000
 """Up to so many numbers a solver's steps are too short to share between threads."""
 RESAMPLES = 2000
+ROUNDING = 4 * float(np.finfo(np.float32).eps)
+"""Relative deviation of a constant that float32 rounded in several ways, as batches of several sizes do."""
 
 Model = Callable[[np.ndarray], np.ndarray]
 """Maps standardised features (n, D) to predictions."""
@@ -73,11 +75,17 @@ def constant(name: str, model: Any, labels: Labelled, measure: Measure) -> Row:
 
 
 def standardise(train: np.ndarray, *others: np.ndarray) -> list[np.ndarray]:
-    """Scale features (n, D) to mean 0 and deviation 1 on the training samples, in float32."""
+    """Scale features (n, D) to mean 0 and deviation 1 on the training samples, in float32.
+
+    A feature is constant, and becomes 0 everywhere, where it varies by no more than float32 rounds at its magnitude.
+    How small it is says nothing: an untrained network may compute with numbers of 1e-12.
+    """
     mean = train.mean(axis=0, dtype=np.float64)
     deviation = train.std(axis=0, dtype=np.float64)
-    deviation[deviation < 1e-8] = 1
-    mean, scale = mean.astype(np.float32), (1 / deviation).astype(np.float32)
+    magnitude = np.maximum(train.max(axis=0), -train.min(axis=0)).astype(np.float64)
+    varies = deviation > np.maximum(ROUNDING * magnitude, np.finfo(np.float32).tiny)
+    scale = np.divide(1, deviation, out=np.zeros_like(deviation), where=varies).astype(np.float32)
+    mean = mean.astype(np.float32)
     scaled = []
     for x in (train, *others):
         x = x.astype(np.float32)  # one copy, worked on in place: it may be most of the memory there is

@@ -118,6 +118,37 @@ def test_standardising_looks_at_the_training_part_alone() -> None:
     assert np.allclose(scaled_test, (test - train.mean(0)) / train.std(0), rtol=1e-5)
 
 
+@pytest.mark.parametrize("columns", [12, 300])
+def test_the_scale_of_features_changes_no_prediction(columns: int) -> None:
+    rng = np.random.default_rng(6)
+    values = rng.normal(size=(80, 3))
+    features = (np.tile(values, columns // 3) + rng.normal(size=(80, columns))).astype(np.float32)
+    labels = labelled(values, *five_folds(80))
+    plain = LinearPose().fit(features, labels)
+    assert plain.metrics["mean"] < 0.9 * LinearPose().blind(labels)[0].metrics["mean"]
+    for scale in (1e-12, 1e12):
+        scaled = LinearPose().fit(features * np.float32(scale), labels)
+        assert np.allclose(scaled.predicted, plain.predicted, atol=1e-4)
+        assert scaled.chosen == plain.chosen
+
+
+@pytest.mark.parametrize("scale", [1e-20, 1.0, 1e20])
+def test_a_constant_with_rounding_noise_stays_constant(scale: float) -> None:
+    rng = np.random.default_rng(7)
+    noise = 1 + rng.integers(-2, 3, (60, 1)) * float(np.finfo(np.float32).eps)
+    x = (np.concatenate([noise, rng.normal(size=(60, 1))], axis=1) * scale).astype(np.float32)
+    train, test = standardise(x[:40], x[40:])
+    assert not train[:, 0].any()
+    assert not test[:, 0].any()
+    assert np.allclose(train[:, 1].std(), 1, atol=1e-5)
+
+
+def test_a_rotation_keeps_as_much_of_features_of_any_scale() -> None:
+    rng = np.random.default_rng(8)
+    features = rng.normal(size=(20, 50))
+    assert {x.shape for scale in (1e-12, 1, 1e12) for x in rotate(features * scale)} == {(20, 20)}
+
+
 @given(hnp.arrays(float, st.integers(1, 30), elements=st.integers(-5, 5).map(float)), st.randoms())
 def test_the_threshold_is_the_best_there_is(scores: np.ndarray, random: object) -> None:
     same = np.array([random.random() < 0.5 for _ in scores])  # type: ignore[attr-defined]
