@@ -26,6 +26,10 @@ class ConfigError(FacecycleError):
     """A flag, a config file or a preset holds a wrong key or value."""
 
 
+class UnfitEncoder(ConfigError):
+    """An encoder that does not read images of the run's size, or gives no map of them."""
+
+
 class PluginError(FacecycleError):
     """A name that no plugin answers to, or a plugin that cannot be used."""
 

@@ -16,12 +16,19 @@ from facecycle.api import Kind, Parts
 from facecycle.checkpoints import model_file
 from facecycle.checkpoints.model_file import Checkpoint
 from facecycle.config.settings import Choice, RunConfig
-from facecycle.errors import CheckpointError, ConfigError, PluginError, did_you_mean
+from facecycle.errors import CheckpointError, ConfigError, FacecycleError, PluginError, UnfitEncoder, did_you_mean
 
 
 def choose_device() -> torch.device:
     """Return the GPU where there is one, else the CPU."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+FIRST_WEIGHTS = {"pretrained": False, "weights": None}
+"""Options that say where an encoder's first weights come from, and their values where a checkpoint's follow."""
+LAYOUT = "img_size"
+"""The option of an encoder that is laid out for one size of image."""
+LARGEST_TRIED = 512
 
 
 def build_method(config: RunConfig, *, weights_follow: bool = False, device: str = "cpu") -> Any:
@@ -38,8 +45,8 @@ def build_method(config: RunConfig, *, weights_follow: bool = False, device: str
 
     def encoder() -> nn.Module:
         options = config.encoder.options
-        if weights_follow and "pretrained" in options:
-            options = {**options, "pretrained": False}
+        if weights_follow:  # first weights are neither fetched nor looked for, only to be overwritten
+            options = {**options, **{key: FIRST_WEIGHTS[key] for key in FIRST_WEIGHTS if key in options}}
         return registry.build("encoder", config.encoder.name, options)
 
     def pretrained_encoder(name: str) -> nn.Module:
@@ -56,8 +63,42 @@ def build_method(config: RunConfig, *, weights_follow: bool = False, device: str
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
         with torch.device(device), _Undrawn() if device == "meta" else contextlib.nullcontext():
-            method.assemble(Parts(encoder, warper, config.size, None if weights_follow else pretrained_encoder))
+            try:
+                method.assemble(Parts(encoder, warper, config.size, None if weights_follow else pretrained_encoder))
+            except UnfitEncoder as error:
+                hint = error.hint or (None if weights_follow else _size_hint(config))
+                raise UnfitEncoder(f"{config.encoder.name}: {error.message}", hint=hint) from error
     return method
+
+
+def laid_out(config: RunConfig) -> RunConfig:
+    """Return a configuration whose encoder is laid out for the run's images, where it takes a size at all.
+
+    It is written down for a new run alone: a checkpoint goes on with what it was trained with.
+
+    Raises:
+        PluginError: the encoder cannot be found or loaded.
+    """
+    options = config.encoder.options
+    if (
+        LAYOUT in options
+        or LAYOUT not in registry.load(registry.find("encoder", config.encoder.name)).Options.model_fields
+    ):
+        return config
+    encoder = config.encoder.model_copy(update={"options": {**options, LAYOUT: config.size}})
+    return config.model_copy(update={"encoder": encoder})
+
+
+def _size_hint(config: RunConfig) -> str:
+    """Name the next size of images that the encoder reads, found by trying."""
+    options = {key: value for key, value in config.encoder.options.items() if key != LAYOUT}
+    encoder = config.encoder.model_copy(update={"options": options})
+    for size in range(config.size + 16 - config.size % 16, LARGEST_TRIED + 1, 16):
+        with contextlib.suppress(FacecycleError, NotImplementedError, RuntimeError):
+            tried = laid_out(config.model_copy(update={"encoder": encoder, "size": size}))
+            build_method(tried, weights_follow=True, device="meta")
+            return f"It reads images of {size} pixels: --set size={size}."
+    return f"It was tried at every size up to {LARGEST_TRIED} pixels. Choose another encoder."
 
 
 class _Undrawn(TorchFunctionMode):

@@ -21,7 +21,7 @@ OURS = tuple(PACKAGES)
 # What a module may import of ours, by the longest prefix of its own name.
 CORE = (
     *("facecycle.api", "facecycle.atomic", "facecycle.cache", "facecycle.config"),
-    *("facecycle.errors", "facecycle.registry", "facecycle.seeds"),
+    *("facecycle.errors", "facecycle.pickles", "facecycle.registry", "facecycle.seeds"),
 )
 # Rooms of commands stand on these.
 BELOW = (
@@ -34,6 +34,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "facecycle.cache": (),
     "facecycle.errors": (),
     "facecycle.pages": (),
+    "facecycle.pickles": (),
     "facecycle.seeds": (),
     "facecycle.atomic": ("facecycle.errors",),
     "facecycle.distributed": (),
@@ -61,7 +62,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "facecycle_kernels": ("facecycle_kernels",),
     "facecycle_plugins": (
         *("facecycle.api", "facecycle.atomic", "facecycle.cache", "facecycle.data", "facecycle.errors"),
-        *("facecycle.seeds", "facecycle_kernels", "facecycle_plugins"),
+        *("facecycle.pickles", "facecycle.seeds", "facecycle_kernels", "facecycle_plugins"),
     ),
     "facecycle_cli": ("facecycle", "facecycle_cli"),
 }

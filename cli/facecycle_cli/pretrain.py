@@ -138,7 +138,7 @@ def _train(asked: RunConfig, kept: Path | None, start: Path | None, out: Path | 
     """Train in a new folder, or go on in the one that is kept."""
     from facecycle.checkpoints.folders import all_folders
     from facecycle.distributed import broadcast, is_main
-    from facecycle.networks import RUNS
+    from facecycle.networks import RUNS, laid_out
     from facecycle.pretraining.run import Pretraining
     from facecycle.pretraining.run_folder import RunFolder
 
@@ -146,7 +146,7 @@ def _train(asked: RunConfig, kept: Path | None, start: Path | None, out: Path | 
     folder = RunFolder(path, writes=is_main())
     if kept is None:
         folder.refuse_taken()  # before data are indexed and networks made
-    config = asked if kept is None else continued(folder.config(), asked, path)
+    config = laid_out(asked) if kept is None else continued(folder.config(), asked, path)
     if all(d.name == "synthetic" for d in config.data):
         say(f"Training on the built-in synthetic faces, schedule {config.preset!r}; --data FOLDER takes your own.")
     say_log()

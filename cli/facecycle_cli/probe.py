@@ -41,6 +41,10 @@ def probe(
         str | None, typer.Option(help="Probe this encoder instead of a checkpoint: timm:resnet18, hog.")
     ] = None,
     pretrained: Annotated[bool, typer.Option("--pretrained", help="With --encoder: take its own weights.")] = False,
+    weights: Annotated[
+        Path | None,
+        typer.Option(help="With --encoder: take the weights in this file, such as timm's model.safetensors."),
+    ] = None,
     feature: Annotated[
         list[str] | None,
         typer.Option(help="Feature of the checkpoint: expression, identity, conv, expression+identity. Repeats."),
@@ -60,7 +64,7 @@ def probe(
     chosen = _protocol(task, protocol)
     join()
     dataset, about = _data(chosen, data, test, parse_options(option, allow_missing))
-    subject, whose = _subject(chosen, checkpoint, encoder, pretrained, feature or [], size)
+    subject, whose = _subject(chosen, checkpoint, encoder, pretrained, weights, feature or [], size)
     limit = SYNTHETIC_LIMIT if about.get("trained on", about["data set"]) == "synthetic" else None
     result = run_probe(chosen, subject, dataset, {**whose, **about}, limit, occasionally())
     if not is_main():
@@ -132,6 +136,7 @@ def _subject(
     checkpoint: Path | None,
     encoder: str | None,
     pretrained: bool,
+    weights: Path | None,
     names: list[str],
     size: int | None,
 ) -> tuple[Subject, dict[str, str]]:
@@ -140,7 +145,7 @@ def _subject(
     from facecycle.probing.features import baseline_features, checkpoint_features, encoder_features
     from facecycle.probing.probe import Subject
 
-    if not protocol.features and (encoder or pretrained or names or size):
+    if not protocol.features and (encoder or pretrained or weights or names or size):
         raise ConfigError(
             f"the protocol {protocol.name} measures a checkpoint's pictures: it has no encoder, feature or size"
         )
@@ -153,11 +158,14 @@ def _subject(
         if checkpoint is not None or names:
             raise ConfigError("--encoder has no checkpoint and no named features", hint="Leave one of them out.")
         size = size or DEFAULT_SIZE
-        facts = {"encoder": f"{encoder}, {'pretrained' if pretrained else 'not trained by facecycle'}"}
-        subject = Subject(size, [*encoder_features(encoder, pretrained, size), *baselines])
+        own = encoder_features(encoder, pretrained, size, weights)
+        source = f"weights of {weights}" if weights else "pretrained" if pretrained else "not trained by facecycle"
+        facts = {"encoder": f"{encoder}, {source}", **({"encoder's input": own[0].fed} if own[0].fed else {})}
+        subject = Subject(size, [*own, *baselines])
     else:
-        if pretrained:
-            raise ConfigError("--pretrained goes with --encoder", hint="Example: --encoder timm:resnet18 --pretrained")
+        if pretrained or weights:
+            flag = "--pretrained" if pretrained else "--weights"
+            raise ConfigError(f"{flag} goes with --encoder", hint="Example: --encoder timm:resnet18 --pretrained")
         loaded = load(checkpoint)
         facts = {"checkpoint": origin(loaded.checkpoint), "sha256": loaded.checkpoint.sha256()}
         say(f"checkpoint: {facts['checkpoint']}")

@@ -14,7 +14,7 @@ LARGEST_ROUNDING = 1e-3
 
 
 def export(source: Path, out: Path, *, half: bool, licence: str | None) -> None:
-    """Write the weights of a checkpoint, with its configuration but for the options of its data.
+    """Write the weights of a checkpoint and its configuration, which says no more where its data and first weights lay.
 
     Args:
         source: run folder, checkpoint folder or model file.
@@ -40,7 +40,11 @@ def export(source: Path, out: Path, *, half: bool, licence: str | None) -> None:
                 )
         method.half()
     # Paths say where a machine keeps what; whoever trains again names their own.
-    config = found.config.model_copy(update={"data": [Choice(name=data.name) for data in found.config.data]})
+    data = [Choice(name=data.name) for data in found.config.data]
+    encoder = found.config.encoder
+    if first := encoder.options.get("weights"):
+        encoder = encoder.model_copy(update={"options": {**encoder.options, "weights": Path(str(first)).name}})
+    config = found.config.model_copy(update={"data": data, "encoder": encoder})
     changed = {"config": config.model_dump_json(), "parent": found.sha256()}
     if licence is not None:
         changed["licence"] = licence

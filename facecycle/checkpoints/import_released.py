@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
-import struct
 import warnings
-import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,10 +15,10 @@ from torch import Tensor
 from facecycle.atomic import file_sha256
 from facecycle.checkpoints import model_file
 from facecycle.checkpoints.model_file import misfits
-from facecycle.checkpoints.released_pickle import check_pickles
 from facecycle.config.layers import preset_layers, resolve
 from facecycle.errors import CheckpointError
 from facecycle.networks import build_method, provenance
+from facecycle.pickles import UNREADABLE, check_pickles
 
 NETWORKS = {
     "expression": ("codegeneration", "exptoflow", "Swap_Generator"),
@@ -45,11 +43,6 @@ LICENCE = (
 )
 SHOWN = 10
 """Faults named in a message; the others are counted."""
-UNREADABLE = (
-    *(OSError, EOFError, RuntimeError, ValueError, LookupError, TypeError, AttributeError),
-    *(AssertionError, ArithmeticError, MemoryError, struct.error, zipfile.BadZipFile),
-)
-"""What torch raises where bytes of a file were changed, beside refusing it."""
 
 
 def released_name(name: str) -> str:

@@ -19,7 +19,7 @@ from facecycle.errors import CheckpointError, PluginError
 from facecycle.networks import load
 
 RUNNING = ("running_mean", "running_var", "num_batches_tracked")
-"""Last parts of the names of what batch norm measures; no parameters."""
+"""Last parts of the names of what batch norm measures; no parameters, nor is an encoder's `input`."""
 
 
 def describe(path: Path) -> dict[str, Any]:
@@ -71,7 +71,7 @@ def _networks(found: Checkpoint) -> tuple[dict[str, int], dict[str, int], set[st
             tensor = file.get_slice(name)
             kinds.add(str(tensor.get_dtype()))
             network, *parts = name.split(".")
-            if parts and parts[-1] in RUNNING:
+            if parts and (parts[-1] in RUNNING or parts[-2:-1] == ["input"]):
                 continue
             count = math.prod(tensor.get_shape())
             networks[network] = networks.get(network, 0) + count

@@ -32,6 +32,8 @@ from facecycle.errors import CheckpointError
 FORMAT = "facecycle/1"
 CONTENT = "content_sha256"
 """Header entry with the digest of all other entries and all tensors; see `content_sha256`."""
+SINCE_0_2 = {"encoder.input.gain": 1.0, "encoder.input.offset": 0.0}
+"""Ends of the names of tensors that came later: the normalisation that pretrained weights expect."""
 _STRINGS = TypeAdapter(list[str])
 
 
@@ -249,7 +251,8 @@ def load_weights(method: nn.Module, checkpoint: Checkpoint, *, assign: bool = Fa
         CheckpointError: lists the tensors that are missing, too many or of another shape, or names one with numbers
             that are not finite.
     """
-    found, own = read_tensors(checkpoint), method.state_dict()
+    own = method.state_dict()
+    found = {**_before_they_were(own), **read_tensors(checkpoint)}
     problems = misfits(found, {name: tuple(tensor.shape) for name, tensor in own.items()})
     if problems:
         more = f" (+{len(problems) - 5} more)" if len(problems) > 5 else ""
@@ -257,14 +260,38 @@ def load_weights(method: nn.Module, checkpoint: Checkpoint, *, assign: bool = Fa
             f"{checkpoint.path} does not fit these networks: {'; '.join(problems[:5])}{more}",
             hint="Use the configuration it was trained with (it is in its header).",
         )
-    weights = {name: tensor.to(own[name].dtype) for name, tensor in found.items()}
-    for name, tensor in weights.items():
-        if not tensor.isfinite().all():
-            raise CheckpointError(
-                f"{checkpoint.path}: {name} holds numbers that are not finite, so nothing can be computed with it",
-                hint="Take an earlier checkpoint of the run. An export in half precision may have overflowed.",
-            )
-    method.load_state_dict(weights, assign=assign)
+    whole = {name: tensor.to(own[name].dtype) for name, tensor in found.items()}
+    refuse_non_finite(checkpoint.path, whole)
+    method.load_state_dict(whole, assign=assign)
+
+
+def _before_they_were(own: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the tensors that checkpoints of 0.2.0 do not have, with the values that mean the same."""
+    return {
+        name: torch.full(tensor.shape, value, dtype=tensor.dtype, device="cpu")
+        for name, tensor in own.items()
+        for ending, value in SINCE_0_2.items()
+        if name.endswith(ending)
+    }
+
+
+def _kind(tensor: Tensor) -> str:
+    return str(tensor.dtype).removeprefix("torch.")
+
+
+def refuse_non_finite(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    """Refuse tensors that no network can compute with.
+
+    Raises:
+        CheckpointError: names those that hold NaN or infinity.
+    """
+    bad = [name for name, tensor in tensors.items() if not bool(torch.isfinite(tensor).all())]
+    if bad:
+        more = f" (+{len(bad) - 5} more)" if len(bad) > 5 else ""
+        raise CheckpointError(
+            f"{path} holds numbers that are not finite: {', '.join(bad[:5])}{more}",
+            hint="Take another checkpoint of the run. Half precision holds no number above 65,504.",
+        )
 
 
 def misfits(found: Mapping[str, Tensor], wanted: Mapping[str, tuple[int, ...]]) -> list[str]:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from facecycle.api import Options as BaseOptions
-from facecycle.errors import ConfigError
+from facecycle.errors import ConfigError, UnfitEncoder
 
 SLOPE = 0.1
 CODE_SIZE = 256
@@ -117,20 +118,16 @@ class CodeEncoder(nn.Module):
 
     The head is Linear D→width lrelu, Linear width→256, tanh; the paper's width is 512. D is the feature map's size
     at the training resolution, so a code exists only there while the conv feature exists at any size.
+
+    Raises:
+        UnfitEncoder: the encoder does not read images of that size, or does not give the map that it promises.
     """
 
     def __init__(self, encoder: nn.Module, size: int, width: int) -> None:
         super().__init__()
         self.size = size
         self.encoder = encoder
-        channels, stride = int(encoder.channels), int(encoder.stride)  # type: ignore[arg-type]
-        if size % stride:
-            raise ConfigError(
-                f"size = {size} is not a multiple of the encoder's stride, {stride}",
-                hint=f"Set one that is, for example --set size={math.lcm(16, stride)}.",
-            )
-        side = size // stride
-        self.head = nn.Sequential(nn.Linear(channels * side * side, width), lrelu(), nn.Linear(width, CODE_SIZE))
+        self.head = nn.Sequential(nn.Linear(map_size(encoder, size), width), lrelu(), nn.Linear(width, CODE_SIZE))
         initialise(self.head)
 
     def conv_feature(self, images: Tensor) -> Tensor:
@@ -162,3 +159,35 @@ class CodeEncoder(nn.Module):
                 f"a code is defined at {self.size} x {self.size} pixels only; got {width} x {height}",
                 hint="Use the conv feature for other sizes.",
             )
+
+
+def map_size(encoder: nn.Module, size: int) -> int:
+    """Return how many numbers an encoder's feature map has, by looking at a black image of that size.
+
+    Its own word is not enough: backbones that do not pad give smaller maps than size / stride.
+
+    Raises:
+        UnfitEncoder: it does not read such an image, or gives something other than a map of its channels.
+    """
+    channels, stride = int(encoder.channels), int(encoder.stride)  # type: ignore[arg-type]
+    if size % stride:
+        raise UnfitEncoder(f"size = {size} is not a multiple of the encoder's stride, {stride}")
+    training = encoder.training
+    try:
+        with torch.no_grad():  # in evaluation mode, which moves no running statistics
+            found = encoder.eval()(torch.zeros(1, 3, size, size))
+    except (RuntimeError, AssertionError, ValueError, TypeError, IndexError) as error:
+        if torch.get_default_device().type == "meta":  # it may read images, but no tensors without numbers
+            raise NotImplementedError from error
+        raise UnfitEncoder(
+            f"the encoder does not read images of {size} x {size} pixels: {str(error) or type(error).__name__}"
+        ) from error
+    finally:
+        encoder.train(training)
+    shape = tuple(found.shape)
+    if len(shape) != 4 or shape[:2] != (1, channels):
+        raise UnfitEncoder(
+            f"the encoder says that it has {channels} channels, but maps an image of {size} x {size} pixels to {shape}",
+            hint="A feature map is (B, channels, h, w); see docs/plugins.md.",
+        )
+    return found[0].numel()

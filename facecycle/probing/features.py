@@ -6,7 +6,8 @@ import contextlib
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,7 @@ from facecycle.cache import cache_home
 from facecycle.checkpoints.model_file import save_tensors
 from facecycle.data.images import from_uint8
 from facecycle.errors import ConfigError, RunError, did_you_mean
-from facecycle.networks import Loaded, build_method, choose_device
+from facecycle.networks import LAYOUT, Loaded, build_method, choose_device
 
 CPU_BATCH = 64
 """Larger batches leave a processor's caches, and are no faster."""
@@ -53,6 +54,7 @@ class Feature:
         size: side of the images it reads, in pixels.
         name: what `read` calls it.
         batch: images that it reads at a time.
+        fed: what a pretrained encoder makes of our images before it reads them, for the report; empty for others.
     """
 
     label: str
@@ -61,6 +63,7 @@ class Feature:
     size: int
     name: str = "map"
     batch: int = CPU_BATCH
+    fed: str = ""
 
 
 def network_features(
@@ -93,7 +96,7 @@ def network_features(
         dimensions(features)
     except (RuntimeError, AssertionError, ValueError) as error:
         raise ConfigError(
-            f"{features[0].label} does not read images of {size} x {size} pixels: {error}",
+            f"{features[0].label} does not read images of {size} x {size} pixels: {str(error) or type(error).__name__}",
             hint="Choose another --size.",
         ) from error
     return features
@@ -162,23 +165,26 @@ def _joined(method: Method) -> Callable[[Tensor, frozenset[str]], dict[str, Tens
     return compute
 
 
-def encoder_features(name: str, pretrained: bool, size: int) -> list[Feature]:
+def encoder_features(name: str, pretrained: bool, size: int, weights: Path | None = None) -> list[Feature]:
     """Return the flattened map of a registered encoder that no run has trained.
 
     Args:
         name: `timm:resnet18`, `hog`.
         pretrained: take the weights its library offers, and show its random twin beside it.
         size: side of the images in pixels.
+        weights: take the weights in this file instead.
 
     Raises:
         PluginError, ConfigError: there is no such encoder, or it has no pretrained weights.
+        CheckpointError: the file holds no weights of this encoder.
     """
     fields = registry.load(registry.find("encoder", name)).Options.model_fields
     # Transformers lay out their positions for one size.
-    options: dict[str, Any] = {"img_size": size} if "img_size" in fields else {}
-    if not pretrained:
+    options: dict[str, Any] = {LAYOUT: size} if LAYOUT in fields else {}
+    if not (pretrained or weights):
         return [_encoder_feature(name, options, size, f"{name}, untrained" if "pretrained" in fields else name)]
-    own = _encoder_feature(name, {**options, "pretrained": True}, size, f"{name}, pretrained")
+    source = {**({"pretrained": True} if pretrained else {}), **({"weights": str(weights)} if weights else {})}
+    own = _encoder_feature(name, {**options, **source}, size, f"{name}, {weights.name if weights else 'pretrained'}")
     return [own, _encoder_feature(name, options, size, f"{name}, random twin")]
 
 
@@ -197,7 +203,7 @@ def _encoder_feature(name: str, options: dict[str, Any], size: int, label: str) 
     origin = registry.find("encoder", name).origin
     key = f"{origin}:{name}:{json.dumps(options)}:{_digest(encoder)}"
     (feature,) = network_features(encoder, lambda images, _: {"map": encoder(images)}, size, [(label, key, "map")])
-    return feature
+    return replace(feature, fed=getattr(encoder, "reads", ""))
 
 
 def _digest(network: nn.Module) -> str:

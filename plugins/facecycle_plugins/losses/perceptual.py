@@ -12,7 +12,7 @@ from torch.autograd.function import once_differentiable
 
 from facecycle.api import Options as BaseOptions
 from facecycle.errors import ConfigError
-from facecycle_plugins.encoders.timm import UNFIT, TimmOptions, create
+from facecycle_plugins.encoders.timm import UNFIT, TimmOptions, channels_last, create, own_input
 
 # ReLU outputs after conv2_1, conv3_1 and conv4_1 in the layout `features.N` of VGG19.
 VGG19_LAYERS = (6, 11, 20)
@@ -46,13 +46,28 @@ class _Vgg19(nn.Module):
         return found
 
 
+class _Maps(nn.Module):
+    """The maps of a timm backbone, with the channels before the places."""
+
+    def __init__(self, body: nn.Module) -> None:
+        super().__init__()
+        self.body = body
+
+    def forward(self, images: Tensor) -> list[Tensor]:
+        maps = self.body(images)
+        return [found.permute(0, 3, 1, 2) for found in maps] if channels_last(self.body) else maps
+
+
 def _network(options: PerceptualOptions) -> nn.Module:
     name = options.network.removeprefix("timm:")
     try:
         if name.split(".")[0] == "vgg19":
             network: Any = timm.create_model(name, pretrained=options.pretrained)
-            return _Vgg19(network.features)
-        return create(TimmOptions(model=name), out_indices=(0, 1, 2), pretrained=options.pretrained)
+            looking: nn.Module = _Vgg19(network.features)
+        else:
+            network = create(TimmOptions(model=name), out_indices=(0, 1, 2), pretrained=options.pretrained)
+            looking = _Maps(network)
+        return nn.Sequential(own_input(network), looking) if options.pretrained else looking
     except (OSError, *UNFIT) as error:
         raise ConfigError(
             f"the perceptual network {options.network!r} cannot be built: {error}",

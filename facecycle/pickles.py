@@ -1,4 +1,4 @@
-"""What the pickles of a released file may hold, told from their operations; nothing is run and nothing is built.
+"""What the pickles of a file of tensors may hold, told from their operations; nothing is run and nothing is built.
 
 `torch.load(weights_only=True)` runs no foreign code, but it builds whatever a pickle describes: a few bytes can
 ask for an array of gigabytes, or for a key that takes years to hash. So it is only given what `torch.save` writes.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import pickle
 import pickletools
+import struct
 import zipfile
 from pathlib import Path
 from typing import IO
@@ -36,6 +37,11 @@ OPERATIONS = frozenset(
 )
 LARGEST = 1_000_000
 """Values of one pickle, each counted wherever it is used; the released file has some ten thousand."""
+UNREADABLE = (
+    *(OSError, EOFError, RuntimeError, ValueError, LookupError, TypeError, AttributeError),
+    *(AssertionError, ArithmeticError, MemoryError, struct.error, zipfile.BadZipFile),
+)
+"""What torch raises where bytes of a file were changed, beside refusing it."""
 
 
 def check_pickles(source: Path) -> None:
