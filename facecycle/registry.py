@@ -21,6 +21,9 @@ from facecycle.errors import AmbiguousName, ConfigError, FacecycleError, PluginE
 
 PROTOCOLS: dict[Kind, type] = {"encoder": Encoder, "warper": Warper, "loss": Loss, "dataset": Dataset, "method": Method}
 
+PATH_STARTS, PATH_ENDS = (".", "/"), (".py", ".safetensors", ".pt", ".pth")
+"""What a name begins or ends with that is meant as a path."""
+
 
 @dataclass(frozen=True)
 class Plugin:
@@ -56,7 +59,7 @@ def find(kind: Kind, name: str) -> Plugin:
         PluginError: nobody claims the name.
         AmbiguousName: more than one plugin does.
     """
-    if name.startswith((".", "/")) or name.endswith((".py", ".safetensors", ".pt", ".pth")):
+    if name.startswith(PATH_STARTS) or name.endswith(PATH_ENDS):
         raise PluginError(
             f"{name!r} is a path, not the name of a {kind}",
             hint="Name a registered plugin; `facecycle plugins list` shows them. "
@@ -130,6 +133,11 @@ def load(plugin: Plugin) -> Any:
         PluginError: names the distribution, its version, the entry point and the cause.
     """
     what = f"the {plugin.kind} {plugin.entry!r} of {plugin.origin}"
+    if {":", "/"} & set(plugin.entry) or plugin.entry.startswith(PATH_STARTS) or plugin.entry.endswith(PATH_ENDS):
+        raise PluginError(
+            f"{what} can be named by nobody: a name holds no colon or slash, and does not look like a path",
+            hint=f"{plugin.distribution} has to register it under another name.",
+        )
     try:
         loaded = _import(plugin.entry_point)
     except (Exception, SystemExit) as error:  # a plugin may fail in any way at all

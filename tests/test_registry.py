@@ -57,6 +57,16 @@ def test_a_name_claimed_twice_is_an_error_that_lists_the_choices(site: Path) -> 
     assert registry.find("loss", "facecycle/l1").distribution == "facecycle"
 
 
+@pytest.mark.parametrize("name", ["timm:mine", "a/mine", ".mine", "mine.pt", "mine.py"])
+def test_a_name_that_nobody_can_reach_is_no_good_plugin(site: Path, name: str) -> None:
+    distribution(site, "other", {LOSSES: {name: "other_mod:Thing"}}, other_mod=GOOD)
+    with pytest.raises(PluginError):
+        registry.load(registry.find("loss", name))
+    (entry,) = [e for e in scan().in_group(LOSSES) if e.distribution == "other"]
+    with pytest.raises(PluginError, match=r"of other 1\.0 \(other_mod:Thing\) can be named by nobody"):
+        registry.load(registry.Plugin.of_entry("loss", entry))
+
+
 def test_a_plugin_does_not_take_over_a_name_of_an_open_namespace(site: Path) -> None:
     distribution(site, "other", {"facecycle.encoders": {"resnet18": "other_mod:Thing"}}, other_mod=GOOD)
     with pytest.raises(AmbiguousName) as caught:

@@ -7,6 +7,7 @@ from typing import Any, ParamSpec, TypeVar
 
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 from torch.library import CustomOpDef
 
 OLDEST = (8, 0)
@@ -41,6 +42,14 @@ def on_cuda(op: CustomOpDef, module: str, function: str) -> None:
             return op._init_fn(*args)
         with torch.cuda.device(args[0].device):  # Triton launches on the current device, whatever the tensor's
             return getattr(import_module(module), function)(*args)
+
+
+def has_tangent(*tensors: Tensor) -> bool:
+    """Tell whether forward derivatives are asked for, as by `torch.func.jvp`.
+
+    Custom ops have none, and torch would take them for zero, so a plain reference computes instead.
+    """
+    return any(forward_ad.unpack_dual(tensor).tangent is not None for tensor in tensors)
 
 
 def memory_format(x: Tensor) -> torch.memory_format:

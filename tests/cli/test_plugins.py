@@ -35,7 +35,9 @@ def test_a_broken_namespace_answers_to_nothing_and_is_named_by_the_check(command
     assert "timm:resnet18" in command("plugins", "show", "resnet18", env=env).stdout
     checked = command("plugins", "check", env=env)
     assert checked.returncode == 2
-    assert "ok      encoder an:odd/name.pt (zoo)" in checked.stdout
+    assert (
+        "broken  encoder an:odd/name.pt: the encoder 'an:odd/name.pt' of zoo 1.0 (zoo:Thing) can be" in checked.stdout
+    )
     assert command("plugins", "check", "--kind", "loss", env=env).returncode == 0
     assert "broken  namespace encoder.zoo: the namespace 'encoder.zoo' of zoo 1.0 (zoo:names)" in checked.stdout
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 import torch
 from facecycle_kernels.flow_warp import flow_warp, reference
@@ -10,6 +13,7 @@ from facecycle_kernels.renormalize import renormalize
 from facecycle_kernels.ssim import ssim
 from hypothesis import given
 from hypothesis import strategies as st
+from torch.autograd import forward_ad
 
 sides = st.integers(1, 9)
 
@@ -139,3 +143,44 @@ def test_autocast_leaves_the_ops_as_exact_as_their_inputs() -> None:
         for a, b in zip(exact, cast, strict=True):
             assert a.dtype == b.dtype
             assert torch.equal(a, b), op
+
+
+def central_difference(function: Callable[[torch.Tensor], torch.Tensor], x: torch.Tensor, t: torch.Tensor) -> Any:
+    return (function(x + 1e-5 * t) - function(x - 1e-5 * t)) / 2e-5
+
+
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_forward_derivatives_of_renormalize_are_those_of_its_values(place: int) -> None:
+    inputs = [random(2, 3, 5, 6), random(2, 3, 1, 1, seed=1), random(2, 3, 1, 1, seed=2)]
+
+    def function(x: torch.Tensor) -> torch.Tensor:
+        return renormalize(*inputs[:place], x, *inputs[place + 1 :])
+
+    tangent = random(*inputs[place].shape, seed=3)
+    _, found = torch.func.jvp(function, (inputs[place],), (tangent,))
+    assert found.abs().max() > 0.1
+    assert torch.allclose(found, central_difference(function, inputs[place], tangent), atol=1e-7)
+
+
+@pytest.mark.parametrize("of_target", [False, True])
+def test_forward_derivatives_of_ssim_are_those_of_its_values(of_target: bool) -> None:
+    predictions, target = random(2, 2, 3, 16, 16).sigmoid(), random(2, 3, 16, 16, seed=1).sigmoid()
+
+    def function(x: torch.Tensor) -> torch.Tensor:
+        return ssim(predictions, x) if of_target else ssim(x, target)
+
+    x = target if of_target else predictions
+    tangent = random(*x.shape, seed=3)
+    _, found = torch.func.jvp(function, (x,), (tangent,))
+    assert found.abs().max() > 1e-4
+    assert torch.allclose(found, central_difference(function, x, tangent), atol=1e-8)
+    with forward_ad.dual_level():
+        dual = function(forward_ad.make_dual(x, tangent))
+        assert torch.equal(forward_ad.unpack_dual(dual).tangent, found)
+
+
+def test_the_warp_says_that_it_has_no_forward_derivatives() -> None:
+    x, flow = random(1, 2, 5, 6), random(1, 2, 3, 2, seed=1)
+    for function, at in ((lambda f: flow_warp(x, f), flow), (lambda x: flow_warp(x, flow), x)):
+        with pytest.raises(NotImplementedError, match="forward AD"):
+            torch.func.jvp(function, (at,), (at,))

@@ -5,7 +5,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from facecycle_kernels.backend import memory_format, on_cuda, without_autocast
+from facecycle_kernels.backend import has_tangent, memory_format, on_cuda, without_autocast
+from facecycle_kernels.flow_warp import reference
 from facecycle_kernels.flow_warp.reference import FAR
 
 
@@ -111,6 +112,8 @@ def flow_warp(x: Tensor, flow: Tensor, clamp: bool = False) -> Tensor:
     """
     if x.dim() != 4 or flow.dim() != 4 or flow.shape[1] != 2 or len(x) != len(flow):
         raise ValueError(f"expected x (B, C, H, W) and flow (B, 2, h, w), got {tuple(x.shape)} and {tuple(flow.shape)}")
+    if has_tangent(x, flow):
+        return reference.flow_warp(x, flow, clamp)
     if x.device.type == "cpu" and not torch.compiler.is_compiling():
         # Nothing to fuse here: torch's own autograd keeps the grid, and is spared a custom op's overhead.
         return flow_warp_op._init_fn(x, flow, clamp)

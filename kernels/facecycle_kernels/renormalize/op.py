@@ -5,7 +5,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from facecycle_kernels.backend import memory_format, on_cuda
+from facecycle_kernels.backend import has_tangent, memory_format, on_cuda
+from facecycle_kernels.renormalize import reference
 from facecycle_kernels.renormalize.reference import EPS
 
 
@@ -95,6 +96,7 @@ def renormalize(x: Tensor, gamma: Tensor, beta: Tensor) -> Tensor:
 
     The same as `facecycle_kernels.renormalize.reference.renormalize`, which says the shapes, in one kernel on
     CUDA. Half precision is summed in float32. Differentiable once.
+    Forward derivatives are the reference's.
 
     Raises:
         ValueError: gamma and beta are neither both (B, C, 1, 1) nor both of x's shape.
@@ -104,6 +106,8 @@ def renormalize(x: Tensor, gamma: Tensor, beta: Tensor) -> Tensor:
             f"expected x (B, C, H, W), gamma and beta (B, C, 1, 1) or of its shape, got {tuple(x.shape)}, "
             f"{tuple(gamma.shape)}, {tuple(beta.shape)}"
         )
+    if has_tangent(x, gamma, beta):
+        return reference.renormalize(x, gamma, beta)
     gamma, beta = gamma.to(x.dtype), beta.to(x.dtype)
     if x.device.type == "cpu" and not torch.is_grad_enabled() and not torch.compiler.is_compiling():
         # The first call of a custom op imports torch's compiler, which takes longer than to translate a face.

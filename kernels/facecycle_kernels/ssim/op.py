@@ -5,7 +5,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from facecycle_kernels.backend import on_cuda, without_autocast
+from facecycle_kernels.backend import has_tangent, on_cuda, without_autocast
+from facecycle_kernels.ssim import reference
 from facecycle_kernels.ssim.reference import C1, C2, SIGMA, WINDOW
 
 
@@ -114,6 +115,7 @@ def ssim(predictions: Tensor, target: Tensor) -> Tensor:
 
     The same as `facecycle_kernels.ssim.reference.ssim`, in one kernel on CUDA; the target's windows are
     computed once. Half precision is computed in float32, and the result (V,) is. Differentiable once.
+    Forward derivatives are the reference's.
 
     Raises:
         ValueError: shapes that do not fit.
@@ -123,6 +125,8 @@ def ssim(predictions: Tensor, target: Tensor) -> Tensor:
             "expected predictions (V, B, C, H, W) and a target (B, C, H, W), got "
             f"{tuple(predictions.shape)} and {tuple(target.shape)}"
         )
+    if has_tangent(predictions, target):
+        return reference.ssim(predictions, target)
     needs_maps = torch.is_grad_enabled() and predictions.requires_grad
     shared = torch.promote_types(predictions.dtype, target.dtype)
     return ssim_op(predictions.to(shared), target.to(shared), needs_maps)[0]
