@@ -12,6 +12,7 @@ from helpers.common import picture
 from helpers.training import Quiet, tiny, train, weights
 
 from facecycle.api import Pairs
+from facecycle.atomic import file_sha256
 from facecycle.checkpoints import model_file
 from facecycle.config.layers import resolve
 from facecycle.data.batches import Batches
@@ -65,6 +66,8 @@ def test_one_seed_gives_one_run_and_stopping_changes_nothing(tmp_path: Path) -> 
         resumed.run()
         whole, parts = weights(tmp_path / "whole"), weights(out)
         assert all(torch.equal(whole[name], parts[name]) for name in whole)
+        # Header and all: who publishes a digest can be checked by training again.
+        assert len({file_sha256(model_file.find(run)) for run in (tmp_path / "whole", out)}) == 1
         lines = [(tmp_path / name / "metrics.jsonl").read_text().splitlines() for name in ("whole", out.name)]
         totals = [[json.loads(line)["total"] for line in each] for each in lines]
         assert totals[0] == totals[1]
@@ -87,10 +90,12 @@ def test_bfloat16_is_chosen_said_and_kept_out_of_the_checkpoint(tmp_path: Path) 
 
 def test_another_seed_gives_another_run(tmp_path: Path) -> None:
     short = ["stages.expression=none", "stages.identity=none"]
-    train(tiny(*short), tmp_path / "a")
-    train(tiny(*short, "seed=1"), tmp_path / "b")
+    for name, seed in {"a": 0, "again": 0, "b": 1}.items():
+        train(tiny(*short, f"seed={seed}"), tmp_path / name)
     a, b = weights(tmp_path / "a"), weights(tmp_path / "b")
     assert any(not torch.equal(a[name], b[name]) for name in a)
+    digests = [file_sha256(model_file.find(tmp_path / name)) for name in ("a", "again", "b")]
+    assert digests[0] == digests[1] != digests[2]
 
 
 def test_training_lowers_the_loss(tmp_path: Path) -> None:
