@@ -12,10 +12,6 @@ from pathlib import Path
 
 from facecycle.errors import RunError
 
-UMASK = os.umask(0o077)
-"""Rights that new files are made without. The system tells them by setting them alone, so it is done once, early."""
-os.umask(UMASK)
-
 
 def file_sha256(path: Path) -> str:
     """Return the hex SHA-256 of a file."""

@@ -7,14 +7,20 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
 
-import torch
 from safetensors import safe_open
 
 from facecycle import registry
 from facecycle.api import Kind
 from facecycle.checkpoints import model_file
 from facecycle.checkpoints.folders import SUMS, damage
-from facecycle.checkpoints.model_file import CONTENT, Checkpoint, check_padding, content_sha256, read_tensors
+from facecycle.checkpoints.model_file import (
+    CONTENT,
+    Checkpoint,
+    check_padding,
+    content_sha256,
+    read_tensors,
+    refuse_non_finite,
+)
 from facecycle.errors import CheckpointError, PluginError
 from facecycle.networks import load
 
@@ -108,9 +114,7 @@ def verify(path: Path, say: Callable[[str], None]) -> None:
                 hint="`facecycle pretrain --resume` continues the run from its newest checkpoint that is whole.",
             )
         say(f"folder      every file has the sha256 in {SUMS}")
-    bad = [name for name, tensor in tensors.items() if not bool(torch.isfinite(tensor).all())]
-    if bad:
-        raise CheckpointError(f"{found.path} holds numbers that are not finite: {', '.join(bad[:5])}")
+    refuse_non_finite(found.path, tensors)
     say("numbers     all finite")
     load(found.path)
     say("networks    built, and the tensors fit")

@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import platform
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,12 +18,13 @@ import numpy as np
 import torch
 from pydantic import TypeAdapter, ValidationError
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from facecycle.atomic import UMASK, file_sha256, remove_leftovers, write_atomically, write_folder
+from facecycle.atomic import file_sha256, remove_leftovers, write_atomically, write_folder
 from facecycle.checkpoints import folders
 from facecycle.checkpoints.folders import MODEL, OPTIMIZER, STATE
+from facecycle.checkpoints.tensor_file import write_tensors
 from facecycle.config.settings import RunConfig
 from facecycle.errors import CheckpointError
 
@@ -101,7 +100,7 @@ def save(
 
     def write(temporary: Path) -> None:
         _write_model(temporary / MODEL, method, metadata)
-        _save_file(optimizer, temporary / OPTIMIZER)
+        write_tensors(optimizer, temporary / OPTIMIZER)
         (temporary / STATE).write_text(json.dumps(dict(state), indent=1))
         folders.write_sums(temporary)
 
@@ -126,39 +125,7 @@ def save_model(path: Path, method: nn.Module, metadata: Mapping[str, str]) -> No
 def _write_model(path: Path, method: nn.Module, metadata: Mapping[str, str]) -> None:
     weights = {k: v.detach().cpu().contiguous() for k, v in method.state_dict().items()}
     header = {"format": FORMAT, **metadata}
-    _save_file(weights, path, {**header, CONTENT: content_sha256(header, weights)})
-
-
-def save_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
-    """Write tensors to a safetensors file, atomically.
-
-    Raises:
-        RunError: it cannot be written.
-    """
-    write_atomically(path, lambda temporary: _save_file(tensors, temporary))
-
-
-def _save_file(tensors: Mapping[str, Tensor], path: Path, header: dict[str, str] | None = None) -> None:
-    try:
-        save_file(dict(tensors), path, header)
-    except SafetensorError as error:
-        # safetensors reports what the system refused as its own error: "… (os error 28)" is a full disk.
-        number = re.search(r"os error (\d+)", str(error))
-        raise OSError(*((int(number[1]), os.strerror(int(number[1]))) if number else (str(error),))) from error
-    _order_header(path)
-    path.chmod(0o666 & ~UMASK)
-
-
-def _order_header(path: Path) -> None:
-    """Sort the entries of a header, which safetensors writes in another order each time: one content, one digest."""
-    with path.open("r+b") as file:
-        length = int.from_bytes(file.read(8), "little")
-        table = json.loads(file.read(length))
-        about = {"__metadata__": dict(sorted(table.pop("__metadata__", {}).items()))}
-        text = json.dumps({**about, **table}, ensure_ascii=False, separators=(",", ":")).encode()
-        if len(text) <= length:  # with the same entries it is as long, and padded by spaces as before
-            file.seek(8)
-            file.write(text.ljust(length))
+    write_tensors(weights, path, {**header, CONTENT: content_sha256(header, weights)})
 
 
 def content_sha256(header: Mapping[str, str], tensors: Mapping[str, Tensor]) -> str:
@@ -244,16 +211,20 @@ def read_tensors(checkpoint: Checkpoint) -> dict[str, Tensor]:
 def load_weights(method: nn.Module, checkpoint: Checkpoint, *, assign: bool = False) -> None:
     """Load a checkpoint's tensors into networks of the same shape.
 
-    With `assign` they take the place of the networks' own, mapped from the file instead of copied. Numbers of any
-    width become the networks' own, single precision, which every processor computes in.
+    With `assign` they take the place of the networks' own, mapped from the file instead of copied. Numbers of every
+    width become single precision, which every processor computes in.
 
     Raises:
-        CheckpointError: lists the tensors that are missing, too many or of another shape, or names one with numbers
-            that are not finite.
+        CheckpointError: lists the tensors that are missing, too many, of another shape or kind, or not finite.
     """
     own = method.state_dict()
     found = {**_before_they_were(own), **read_tensors(checkpoint)}
     problems = misfits(found, {name: tuple(tensor.shape) for name, tensor in own.items()})
+    problems += [
+        f"{name} is {_kind(found[name])}, the network has {_kind(tensor)}"
+        for name, tensor in own.items()
+        if name in found and found[name].is_floating_point() != tensor.is_floating_point()
+    ]
     if problems:
         more = f" (+{len(problems) - 5} more)" if len(problems) > 5 else ""
         raise CheckpointError(

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from facecycle.api import Pairs
 from facecycle.atomic import write_text
 from facecycle.checkpoints import model_file
+from facecycle.checkpoints.tensor_file import save_tensors
 from facecycle.errors import CheckpointError, FacecycleError, RunError
 from facecycle.networks import load
 from facecycle.pretraining.step import Objective, select_trainable, training_step
@@ -48,7 +49,7 @@ def stop(
     # Each process has images of its own, and only some of them may be at fault.
     folder = run / FOLDER / (f"{record['stage']}-{record['step']:06d}" + (f"-process-{process}" if process else ""))
     model_file.save_model(folder / model_file.MODEL, method, metadata)
-    model_file.save_tensors(folder / BATCH, {"first": _plain(pairs.first), "second": _plain(pairs.second)})
+    save_tensors(folder / BATCH, {"first": _plain(pairs.first), "second": _plain(pairs.second)})
     write_text(folder / RECORD, json.dumps(record, indent=1) + "\n")
     names = record["images"]
     more = f" (+{len(names) - NAMED} more)" if len(names) > NAMED else ""

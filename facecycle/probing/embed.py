@@ -53,7 +53,7 @@ def embed_files(
     * `.parquet` has a list of numbers per feature, and its metadata names the checkpoint;
     * `.csv` has a column per number, `expression_0` and so on;
     * `.npy` is float32 (n, D), the features side by side, with nan where there are none. Path and status lie beside it
-      in `<name>.csv`.
+      in `<name>.names.csv`, which is no table's name.
 
     The file appears under its name when it is whole. Of several processes each computes a part of the images, and the
     first one joins the parts.
@@ -69,12 +69,13 @@ def embed_files(
         The images without features, with the reason.
 
     Raises:
-        ConfigError: the checkpoint trained no code, or not a feature that is named.
+        ConfigError: the checkpoint trained no code, or not a feature that is named, or the file says no format.
         RunError: the file cannot be written.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
+    check_output(out)
     features = _features(loaded, names)
     fields = [pa.field("path", pa.string()), pa.field("status", pa.string())]
     widths = dimensions(features)
@@ -170,7 +171,9 @@ def _join(parts: Sequence[Path], out: Path, schema: Any, count: int) -> None:
     else:
         rows: list[tuple[str, str]] = []
         write_atomically(out, lambda temporary: _write_npy(temporary, batches, schema, count, rows))
-        write_atomically(out.with_suffix(".csv"), lambda temporary: _write_rows(temporary, ["path", "status"], rows))
+        write_atomically(
+            out.with_suffix(".names.csv"), lambda temporary: _write_rows(temporary, ["path", "status"], rows)
+        )
     for part in parts:
         part.unlink()
 

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from facecycle import distributed, registry
 from facecycle.api import Method
 from facecycle.cache import cache_home
-from facecycle.checkpoints.model_file import save_tensors
+from facecycle.checkpoints.tensor_file import save_tensors
 from facecycle.data.images import from_uint8
 from facecycle.errors import ConfigError, RunError, did_you_mean
 from facecycle.networks import LAYOUT, Loaded, build_method, choose_device

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from facecycle.atomic import file_sha256
 from facecycle.checkpoints import model_file
 from facecycle.checkpoints.export import export
 from facecycle.config.layers import preset_layers, resolve, set_layer
@@ -64,3 +65,10 @@ def test_numbers_that_half_precision_cannot_hold_are_refused(trained: Path, tmp_
         export(large, tmp_path / "out.safetensors", half=True, licence=None)
     assert not (tmp_path / "out.safetensors").exists()
     export(large, tmp_path / "out.safetensors", half=False, licence=None)
+
+
+@pytest.mark.parametrize("half", [False, True])
+def test_two_exports_are_one_file(trained: Path, tmp_path: Path, half: bool) -> None:
+    for name in ("one", "two"):
+        export(trained, tmp_path / name, half=half, licence="research only")
+    assert file_sha256(tmp_path / "one") == file_sha256(tmp_path / "two")

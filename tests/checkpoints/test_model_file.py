@@ -103,7 +103,7 @@ def test_weights_that_are_not_finite_are_refused_by_name(tmp_path: Path, value: 
     network = nn.Linear(3, 2).double()
     network.weight.data[1, 1] = value
     model_file.save_model(tmp_path / "m.safetensors", network, METADATA)
-    with pytest.raises(CheckpointError, match=r"m\.safetensors: weight holds numbers that are not finite"):
+    with pytest.raises(CheckpointError, match=r"m\.safetensors holds numbers that are not finite: weight"):
         model_file.load_weights(nn.Linear(3, 2), model_file.read(tmp_path / "m.safetensors"))
 
 
@@ -129,3 +129,13 @@ def test_a_model_may_be_read_as_other_files_may_and_a_link_to_it_stays(tmp_path:
     assert link.is_symlink()
     assert (tmp_path / "store" / "real.safetensors").stat().st_mode == plain.stat().st_mode
     assert sorted(path.name for path in (tmp_path / "store").iterdir()) == ["real.safetensors"]
+
+
+@pytest.mark.parametrize("dtype", [torch.int64, torch.complex64])
+def test_another_kind_of_number_is_refused(tmp_path: Path, dtype: torch.dtype) -> None:
+    network = nn.Linear(3, 2)
+    network.register_buffer("more", torch.zeros(1))
+    found = {**network.state_dict(), "more": torch.zeros(1, dtype=dtype)}
+    save_file(found, tmp_path / "m.safetensors", {"format": "facecycle/1", **METADATA})
+    with pytest.raises(CheckpointError, match=f"more is {str(dtype)[6:]}, the network has float32"):
+        model_file.load_weights(network, model_file.read(tmp_path / "m.safetensors"))

@@ -26,6 +26,8 @@ from facecycle.registry import build
 
 PIXELS = torch.randint(0, 256, (2, 3, 64, 64), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
 
+CONV = frozenset({"conv"})
+
 
 def halves(pixels: torch.Tensor) -> torch.Tensor:
     """Return images in the normalisation of mean 0.5 and deviation 0.5."""
@@ -94,12 +96,12 @@ def test_a_checkpoint_knows_what_its_first_weights_expected(tmp_path: Path) -> N
     weights.unlink()  # first weights are not looked for where a checkpoint's follow
     images = torch.randn(2, 3, 32, 32)
     with torch.no_grad():
-        expected = method.features(images, "conv")
+        expected = method.features(images, CONV)["conv"]
     export(tmp_path / "m.safetensors", tmp_path / "e.safetensors", half=False, licence=None)
     for name in ("m", "e"):
         loaded = load(tmp_path / f"{name}.safetensors")
         assert loaded.method.expression.encoder.input.gain.flatten().tolist() != [1, 1, 1]
-        assert torch.allclose(loaded.method.features(images, "conv"), expected, atol=1e-6)
+        assert torch.allclose(loaded.method.features(images, CONV)["conv"], expected, atol=1e-6)
     assert b"secret-place" not in (tmp_path / "e.safetensors").read_bytes()
     assert loaded.checkpoint.config.encoder.options["weights"] == "w.safetensors"
 
@@ -113,8 +115,8 @@ def test_a_checkpoint_of_0_2_0_feeds_its_encoder_as_before(tmp_path: Path) -> No
     save_file(tensors, tmp_path / "m.safetensors", header)
     images = torch.randn(2, 3, 32, 32)
     with torch.no_grad():
-        expected = method.features(images, "conv")
-    assert torch.allclose(load(tmp_path / "m.safetensors").method.features(images, "conv"), expected, atol=1e-6)
+        expected = method.features(images, CONV)["conv"]
+    assert torch.allclose(load(tmp_path / "m.safetensors").method.features(images, CONV)["conv"], expected, atol=1e-6)
 
 
 def test_a_probe_says_what_a_pretrained_encoder_is_fed(tmp_path: Path) -> None:

@@ -86,7 +86,7 @@ def sgd_classifier(
     import torch
     from torch import nn
 
-    from facecycle.checkpoints.model_file import save_tensors
+    from facecycle.checkpoints.tensor_file import save_tensors
     from facecycle.probing.features import extract
     from facecycle.probing.folds import measured
     from facecycle.probing.probe import Row
