@@ -9,8 +9,8 @@ import torch
 from common import interleave, ratio, seconds
 from step import Step, config_of
 
+from facecycle.machine import keep_pages
 from facecycle.networks import choose_device
-from facecycle.pretraining.step import keep_pages
 
 ROUNDS = 5
 

@@ -18,7 +18,7 @@ from data import write_tracks
 from matplotlib.figure import Figure
 from step import Step, config_of
 
-from facecycle.pretraining.step import keep_pages
+from facecycle.machine import keep_pages
 
 PER_TRACK = 10
 MOST_CACHED = 100_000

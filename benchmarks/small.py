@@ -22,10 +22,11 @@ from step import Step, config_of
 from torch.utils.flop_counter import FlopCounterMode
 
 from facecycle.api import Pairs
+from facecycle.machine import keep_pages
 from facecycle.pretraining.optimizer import make_optimizer
 from facecycle.pretraining.run import Pretraining
 from facecycle.pretraining.run_folder import METRICS, RunFolder
-from facecycle.pretraining.step import keep_pages, take_step
+from facecycle.pretraining.step import take_step
 
 WIDTHS = (8, 12, 16, 32)
 STEP_SECONDS = 0.7

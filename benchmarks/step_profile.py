@@ -14,7 +14,7 @@ from step import Step, config_of
 from torch.profiler import ProfilerActivity, profile
 from torch.utils.flop_counter import FlopCounterMode
 
-from facecycle.pretraining.step import keep_pages
+from facecycle.machine import keep_pages
 
 LEAST = 0.005
 """Share of the time below which an operation is not printed."""

@@ -23,8 +23,8 @@ from step import Step, config_of
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from facecycle.machine import computes_bfloat16, keep_pages
 from facecycle.networks import build_method
-from facecycle.pretraining.step import computes_bfloat16, keep_pages
 
 PAIRS = 16
 FEWEST = 4

@@ -27,10 +27,12 @@ def embed(
     import time
 
     from facecycle.distributed import join
+    from facecycle.machine import keep_pages
     from facecycle.networks import load, origin
     from facecycle.probing.embed import check_output, embed_files
     from facecycle.translation.files import expand
 
+    keep_pages()
     join()
     check_output(out)
     paths = expand(images, say)

@@ -99,7 +99,7 @@ def pretrain(
         )
     from facecycle.data.frame_cache import limit
     from facecycle.distributed import join
-    from facecycle.pretraining.step import keep_pages
+    from facecycle.machine import keep_pages
 
     keep_pages()
     join()

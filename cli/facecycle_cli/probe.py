@@ -59,9 +59,11 @@ def probe(
     Example: facecycle probe --task pose --data tracks/pose.csv
     """
     from facecycle.distributed import is_main, join
+    from facecycle.machine import keep_pages
     from facecycle.probing.probe import run_probe, write_result
 
     chosen = _protocol(task, protocol)
+    keep_pages()
     join()
     dataset, about = _data(chosen, data, test, parse_options(option, allow_missing))
     subject, whose = _subject(chosen, checkpoint, encoder, pretrained, weights, feature or [], size)

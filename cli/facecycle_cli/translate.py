@@ -25,10 +25,12 @@ def translate(
     Example: facecycle translate img.jpg --driver other.jpg
     """
     from facecycle.data.images import parse_crop
+    from facecycle.machine import keep_pages
     from facecycle.networks import load, origin
     from facecycle.translation.files import expand, translate_files
 
     region = parse_crop(crop) if crop is not None else None
+    keep_pages()
     paths = expand(images, say)  # a wrong path is named before networks are loaded
     loaded = load(checkpoint)
     result = translate_files(loaded, paths, out, driver=driver, crop=region, seed=seed)

@@ -21,13 +21,14 @@ from facecycle.data.frames import passed_over
 from facecycle.data.joined import JoinedTracks, build_tracks, described
 from facecycle.data.pairs import steps_per_epoch
 from facecycle.errors import ConfigError, FacecycleError
+from facecycle.machine import computes_bfloat16
 from facecycle.networks import build_method, choose_device, provenance
 from facecycle.pictures import contact_sheet, panel_pixels, write_png
 from facecycle.pretraining import non_finite
 from facecycle.pretraining.optimizer import learning_rate, make_optimizer, optimizer_tensors, restore_optimizer
 from facecycle.pretraining.resume import newest_whole
 from facecycle.pretraining.run_folder import Listener, Monitor, RunFolder
-from facecycle.pretraining.step import Objective, check_losses, computes_bfloat16, select_trainable, take_step
+from facecycle.pretraining.step import Objective, check_losses, select_trainable, take_step
 from facecycle.seeds import seeded
 
 SAMPLES = 8

@@ -44,7 +44,7 @@ def over_folds(features: np.ndarray, labels: Labelled, train: Train, measure: Me
                 "every sample is tested: there is nothing to train on",
                 hint="Name the data to train on with --data, and this data with --test.",
             )
-        x, x_test = rotate(*standardise(features[inside], features[test]))
+        x, x_test = standardise(features[inside], features[test])
         with threadpool_limits(1 if x.size <= SMALL else None):
             row.chosen[fold], predict = train(x, targets[inside], groups[inside])
             predictions.append(predict(x_test))
@@ -95,21 +95,20 @@ def standardise(train: np.ndarray, *others: np.ndarray) -> list[np.ndarray]:
     return scaled
 
 
-def rotate(train: np.ndarray, *others: np.ndarray) -> list[np.ndarray]:
-    """Express features (n, D) in an orthonormal basis of the training samples' span, at most n dimensions.
+def span(train: np.ndarray) -> np.ndarray | None:
+    """Return an orthonormal basis (D, k) of the span of samples (n, D), k <= n; None where n is no less than D.
 
     The weights of an L2-regularised linear model lie in that span, and a rotation does not change their
     norm: predictions stay the same, while D shrinks from tens of thousands to n.
     """
     if train.shape[1] <= train.shape[0]:
-        return [train, *others]
+        return None
     exact = train.astype(np.float64)
     values, vectors = np.linalg.eigh(exact @ exact.T)
     if values[-1] <= 0:
-        return [x[:, :1] for x in (train, *others)]  # features that never vary span nothing
+        return np.eye(train.shape[1], 1)  # features that never vary span nothing
     kept = values > values[-1] * 1e-10
-    basis = exact.T @ (vectors[:, kept] / np.sqrt(values[kept]))
-    return [x @ basis for x in (train, *others)]
+    return exact.T @ (vectors[:, kept] / np.sqrt(values[kept]))
 
 
 def inner_splits(targets: np.ndarray, groups: np.ndarray, stratify: bool) -> list[tuple[np.ndarray, np.ndarray]]:

@@ -72,8 +72,10 @@ def _train(x: np.ndarray, y: np.ndarray, groups: np.ndarray) -> tuple[float, Mod
     One eigendecomposition serves every alpha, and the moments of a split are the whole's less those of the
     part left out: the features are read once, not once for every alpha and split.
     """
-    from facecycle.probing.folds import inner_splits
+    from facecycle.probing.folds import inner_splits, span
 
+    basis = span(x)
+    x = x if basis is None else x @ basis
     splits = inner_splits(y, groups, stratify=False)
     parts = [_moments(x[b], y[b]) for _, b in splits]
     whole = [sum(moment) for moment in zip(*parts, strict=True)]
@@ -83,7 +85,8 @@ def _train(x: np.ndarray, y: np.ndarray, groups: np.ndarray) -> tuple[float, Mod
         for alpha, predict in zip(ALPHA_GRID, _ridge(rest, ALPHA_GRID), strict=True):
             errors[alpha] += float(abs(predict(x[b]) - y[b]).mean())
     chosen = min(errors, key=errors.__getitem__)  # the first of equally good ones
-    return chosen, _ridge(whole, (chosen,))[0]
+    (predict,) = _ridge(whole, (chosen,))
+    return chosen, predict if basis is None else lambda x: predict(x @ basis)
 
 
 def _moments(x: np.ndarray, y: np.ndarray) -> tuple[Any, ...]:

@@ -70,10 +70,14 @@ class LbpEncoder(_Handcrafted):
     def forward(self, images: Tensor) -> Tensor:
         """Map normalised images (B, 3, H, W) to (B, channels, H/16, W/16)."""
         levels = (grey(images) * 255).round().astype(np.uint8)
-        patterns = np.stack([local_binary_pattern(level, 8, 2, self.method) for level in levels])
-        codes = torch.from_numpy(patterns.astype(np.int64))
-        histograms = F.one_hot(codes, self.channels).permute(0, 3, 1, 2).float()
-        return F.avg_pool2d(histograms, self.stride).to(images)
+        patterns = np.stack([local_binary_pattern(level, 8, 2, self.method) for level in levels]).astype(np.int64)
+        count, rows, columns = (len(images), *(side // self.stride for side in images.shape[2:]))
+        whole = patterns[:, : rows * self.stride, : columns * self.stride]
+        patch = np.arange(count * rows * columns).reshape(count, rows, 1, columns, 1)
+        places = patch * self.channels + whole.reshape(count, rows, self.stride, columns, self.stride)
+        counts = np.bincount(places.ravel(), minlength=count * rows * columns * self.channels)
+        histograms = torch.from_numpy(counts).view(count, rows, columns, self.channels).permute(0, 3, 1, 2)
+        return (histograms / self.stride**2).to(images)
 
 
 class PixelEncoder(_Handcrafted):

@@ -1,0 +1,31 @@
+"""What depends on the machine: whether it computes in bfloat16, and how it lends memory."""
+
+from __future__ import annotations
+
+import ctypes
+import sys
+
+import torch
+
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
+
+
+def keep_pages() -> None:
+    """Have glibc keep freed memory for the next batch instead of giving it back; without glibc, do nothing.
+
+    A batch frees what it took, and the next one takes as much again: on a CPU, a tenth to a fifth of its time goes
+    into pages that the system clears (`benchmarks/training.py`). Kept memory lies in pieces, which costs a part of it.
+    """
+    if sys.platform == "linux" and (mallopt := getattr(ctypes.CDLL(None), "mallopt", None)):
+        # Older versions refuse more than 32 MiB. Setting the other alone would make them map every tensor anew.
+        if mallopt(M_MMAP_THRESHOLD, 2**30) or mallopt(M_MMAP_THRESHOLD, 2**25):
+            mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
+
+
+def computes_bfloat16() -> bool:
+    """Tell whether this machine has instructions for bfloat16; without them it takes longer than float32."""
+    if torch.cuda.is_available():
+        return True
+    known = getattr(torch.cpu, "get_capabilities", None)  # older versions of torch lack it
+    features = known() if known else {}
+    return any(features.get(name) for name in ("amx_bf16", "avx512_bf16", "bf16"))
