@@ -14,7 +14,7 @@ from facecycle.data.images import ImageSource, parse_crop, read_square
 from facecycle.errors import ConfigError, DataError, did_you_mean
 from facecycle.networks import choose_device, load, origin
 from facecycle.pictures import panels_of, to_pil
-from facecycle.probing.features import extract, network_features
+from facecycle.probing.features import extract, finite, network_features
 
 EXPRESSION = "expression"
 
@@ -78,7 +78,7 @@ class Model:
                 flattened feature maps before them. Linear probes read most from `conv`.
 
         Raises:
-            FacecycleError: an image cannot be read, or the checkpoint has no such feature.
+            FacecycleError: an image cannot be read, the checkpoint has no such feature, or it is not finite.
         """
         if name not in self.feature_names:
             hint = did_you_mean(name, self.feature_names) or f"Features: {', '.join(self.feature_names)}."
@@ -88,4 +88,5 @@ class Model:
             raise DataError("there are no images to compute features of")
         method = self._loaded.method
         features = network_features(method, method.features, self.size, [(name, "", name)])
-        return extract(features, torch.stack([read_square(image, self.size) for image in several]))[0].numpy()
+        pixels = torch.stack([read_square(image, self.size) for image in several])
+        return finite(name, extract(features, pixels)[0]).numpy()

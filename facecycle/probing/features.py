@@ -21,7 +21,7 @@ from facecycle.api import Method
 from facecycle.cache import cache_home
 from facecycle.checkpoints.tensor_file import save_tensors
 from facecycle.data.images import from_uint8
-from facecycle.errors import ConfigError, RunError, did_you_mean
+from facecycle.errors import ConfigError, DataError, RunError, did_you_mean
 from facecycle.networks import LAYOUT, Loaded, build_method, choose_device
 
 CPU_BATCH = 64
@@ -246,6 +246,19 @@ def extract(features: Sequence[Feature], pixels: Tensor) -> list[Tensor]:
                 whole[name][done : done + batch] = found
             done += batch
     return [whole[feature.name] for feature in features]
+
+
+def finite(label: str, found: Tensor) -> Tensor:
+    """Return features (n, D), which nobody may use where they are not finite.
+
+    Raises:
+        DataError: names the rows.
+    """
+    bad = (~torch.isfinite(found).all(dim=1)).nonzero().flatten().tolist()
+    if bad:
+        rows = ", ".join(map(str, bad[:5])) + (", ..." if len(bad) > 5 else "")
+        raise DataError(f"the feature {label} is not finite for {len(bad)} of {len(found)} images: rows {rows}, from 0")
+    return found
 
 
 def extract_once(features: Sequence[Feature], pixels: Tensor, mark: str) -> list[np.ndarray]:
