@@ -185,6 +185,8 @@ def test_similarities_are_cosines_of_features_less_the_other_folds_mean() -> Non
         a, b = exact[places] - mean
         wanted = (a * b).sum(axis=1) / np.linalg.norm(a, axis=1) / np.linalg.norm(b, axis=1)
         np.testing.assert_allclose(found[:, number], wanted, atol=1e-7)
+    np.testing.assert_allclose(similarities(features * np.float32(2**-30), places, folds), found)
+    assert not similarities(np.full_like(features, 0.3), places, folds).any()
 
 
 def test_a_threshold_never_sees_its_own_fold() -> None:

@@ -121,7 +121,10 @@ def similarities(features: np.ndarray, places: np.ndarray, folds: np.ndarray) ->
     )
     first, second = places
     inner = products[:, None] - along[first] - along[second] + length
-    return inner / np.maximum(norms[first] * norms[second], 1e-12)
+    # What is smaller than this is the rounding of features that do not differ.
+    least = 1e-15 * float(max(features.max(), -features.min())) ** 2
+    lengths = norms[first] * norms[second]
+    return np.divide(inner, lengths, out=np.zeros_like(inner), where=lengths > least)
 
 
 def best_threshold(similarity: np.ndarray, same: np.ndarray) -> float:
