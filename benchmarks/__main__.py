@@ -1,14 +1,17 @@
-"""Every benchmark with a ratio to a baseline, one table: python benchmarks.
+"""Every benchmark with a ratio to a baseline, one table: python benchmarks [--against CHECKOUT].
 
+The baseline is the public code, or another checkout of facecycle with an environment in its .venv.
 Writes bench.json, a list of name, ratio, low, high, target, floor.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 from dataclasses import asdict
 from pathlib import Path
 
+import against
 import data
 import embed
 import probe
@@ -19,8 +22,11 @@ import translate
 
 def main() -> None:
     """Run them one after the other, so that none disturbs another."""
-    results = []
-    for script in (training, data, small, translate, embed, probe):
+    parser = argparse.ArgumentParser(description="Print ratios of speed, and write bench.json.")
+    parser.add_argument("--against", type=Path, metavar="CHECKOUT", help="compare whole commands with this build")
+    other = parser.parse_args().against
+    results = [] if other is None else against.measure(other, [])
+    for script in (training, data, small, translate, embed, probe) if other is None else ():
         print(f"# {(script.__doc__ or '').splitlines()[0]}", flush=True)
         results += script.measure()
     print()
