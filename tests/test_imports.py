@@ -21,7 +21,14 @@ OURS = tuple(PACKAGES)
 # What a module may import of ours, by the longest prefix of its own name.
 CORE = (
     *("facecycle.api", "facecycle.atomic", "facecycle.cache", "facecycle.config"),
-    *("facecycle.errors", "facecycle.machine", "facecycle.pickles", "facecycle.registry", "facecycle.seeds"),
+    *(
+        "facecycle.errors",
+        "facecycle.folding",
+        "facecycle.machine",
+        "facecycle.pickles",
+        "facecycle.registry",
+        "facecycle.seeds",
+    ),
 )
 # Rooms of commands stand on these.
 BELOW = (
@@ -35,6 +42,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "facecycle.errors": (),
     "facecycle.pages": (),
     "facecycle.pickles": (),
+    "facecycle.folding": (),
     "facecycle.machine": (),
     "facecycle.seeds": (),
     "facecycle.atomic": ("facecycle.errors",),
