@@ -15,6 +15,8 @@ from facecycle.probing.protocols.base import INNER_FOLDS
 SMALL = 10_000_000
 """Up to so many numbers a solver's steps are too short to share between threads."""
 RESAMPLES = 2000
+COLUMNS = 256
+"""Features whose deviation is computed at a time."""
 ROUNDING = 4 * float(np.finfo(np.float32).eps)
 """Relative deviation of a constant that float32 rounded in several ways, as batches of several sizes do."""
 
@@ -75,20 +77,22 @@ def constant(name: str, model: Any, labels: Labelled, measure: Measure) -> Row:
 
 
 def standardise(train: np.ndarray, *others: np.ndarray) -> list[np.ndarray]:
-    """Scale features (n, D) to mean 0 and deviation 1 on the training samples, in float32.
+    """Scale features (n, D) to mean 0 and deviation 1 on the training samples, in float32; float32 is scaled in place.
 
     A feature is constant, and becomes 0 everywhere, where it varies by no more than float32 rounds at its magnitude.
     How small it is says nothing: an untrained network may compute with numbers of 1e-12.
     """
     mean = train.mean(axis=0, dtype=np.float64)
-    deviation = train.std(axis=0, dtype=np.float64)
+    # Some columns at a time, because a difference in double precision takes twice the room of the features.
+    columns = [slice(start, start + COLUMNS) for start in range(0, train.shape[1], COLUMNS)]
+    deviation = np.concatenate([train[:, each].std(axis=0, dtype=np.float64) for each in columns])
     magnitude = np.maximum(train.max(axis=0), -train.min(axis=0)).astype(np.float64)
     varies = deviation > np.maximum(ROUNDING * magnitude, np.finfo(np.float32).tiny)
     scale = np.divide(1, deviation, out=np.zeros_like(deviation), where=varies).astype(np.float32)
     mean = mean.astype(np.float32)
     scaled = []
     for x in (train, *others):
-        x = x.astype(np.float32)  # one copy, worked on in place: it may be most of the memory there is
+        x = x.astype(np.float32, copy=False)
         x -= mean
         x *= scale
         scaled.append(x)

@@ -71,7 +71,7 @@ class _Loss:
             torch.manual_seed(0)
             _, singular, self.directions = torch.svd_lowrank(x, q=min(RANK, *x.shape))
         squares = singular**2
-        rest = (x.square().sum() - squares.sum()).clamp(min=0) / max(1, x.shape[1] - len(squares))
+        rest = (torch.linalg.vector_norm(x) ** 2 - squares.sum()).clamp(min=0) / max(1, x.shape[1] - len(squares))
         # At zero weights every class has the probability 1 / K, whose variance is this.
         curvature = self.count / len(x) * (classes - 1) / classes**2
         self._rest = 1 / (curvature * rest + 1 / self.c)

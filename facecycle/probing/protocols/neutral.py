@@ -140,7 +140,7 @@ def read_yaw(features: np.ndarray, yaw: np.ndarray, *shown: np.ndarray) -> list[
 
     from facecycle.probing.folds import standardise
 
-    scaled, *others = standardise(features, *shown)
+    scaled, *others = standardise(*(each.copy() for each in (features, *shown)))
     model = RidgeCV(ALPHA_GRID).fit(scaled, yaw)
     return [model.predict(other) for other in others]
 
