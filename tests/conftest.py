@@ -1,4 +1,4 @@
-"""What tests share: caches in a throw-away folder, the command as a process, and small pictures."""
+"""What tests share: caches in a throw-away folder, and the command, as a process or inside the test's own."""
 
 from __future__ import annotations
 
@@ -49,5 +49,23 @@ def command(tmp_path: Path) -> Command:
             text=True,
             timeout=300,
         )
+
+    return run
+
+
+@pytest.fixture
+def inside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
+    """Run `facecycle` in this process, which has imported everything already, in the test's folder."""
+    from facecycle_cli import main
+
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments: object) -> subprocess.CompletedProcess[str]:
+        monkeypatch.setattr(sys, "argv", ["facecycle", *map(str, arguments)])
+        with pytest.raises(SystemExit) as ended:
+            main.run()
+        out, err = capsys.readouterr()
+        code = ended.value.code
+        return subprocess.CompletedProcess(sys.argv, code if isinstance(code, int) else 0, out, err)
 
     return run

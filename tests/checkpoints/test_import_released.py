@@ -93,14 +93,14 @@ def test_a_file_of_stage_1_is_imported_as_that(released: Released, tmp_path: Pat
 
 
 def test_the_identity_cycle_is_trained_on_top_of_a_file_of_stage_1(
-    command: Command, released: Released, tmp_path: Path
+    inside: Command, released: Released, tmp_path: Path
 ) -> None:
     torch.save({network: released[network] for network in STAGE_1}, tmp_path / "one.tar")
     import_released(tmp_path / "one.tar", tmp_path / "one.safetensors")
     for number in range(4):
         picture(tmp_path / "faces" / "ab"[number % 2] / f"{number}.png", number)
     flags = ["--preset", "paper", "--cycle", "identity", "--perceptual", "none", "--set", "pairs=1", "--steps", 1]
-    result = command("pretrain", *flags, "--data", "faces", "--from", "one.safetensors", "--out", "run")
+    result = inside("pretrain", *flags, "--data", "faces", "--from", "one.safetensors", "--out", "run")
     assert result.returncode == 0, result.stderr
     before, after = load_file(tmp_path / "one.safetensors"), load_file(model_file.find(tmp_path / "run"))
     moved = {name.split(".")[0] for name in before if not torch.equal(before[name], after[name])}
@@ -205,37 +205,37 @@ def test_changed_bytes_give_a_message_never_a_traceback(tmp_path: Path, zipped: 
             import_released(tmp_path / "changed.tar", tmp_path / "x.safetensors")
 
 
-def test_import_show_verify_and_translate_as_a_user_does(command: Command, imported: Path, tmp_path: Path) -> None:
+def test_import_show_verify_and_translate_as_a_user_does(inside: Command, imported: Path, tmp_path: Path) -> None:
     tar = imported.with_name("finalmodel.tar")
-    result = command("checkpoint", "import", tar)
+    result = inside("checkpoint", "import", tar)
     assert result.returncode == 0, result.stderr
-    refused(command("checkpoint", "import", tar), "finalmodel.safetensors exists")
-    refused(command("checkpoint", "import", "gone.tar"), "no file gone.tar")
-    shown = command("checkpoint", "show", "finalmodel.safetensors", "--config").stdout
+    refused(inside("checkpoint", "import", tar), "finalmodel.safetensors exists")
+    refused(inside("checkpoint", "import", "gone.tar"), "no file gone.tar")
+    shown = inside("checkpoint", "show", "finalmodel.safetensors", "--config").stdout
     # The five networks of the paper; the encoders' conv parts and heads are one.
     for text in ("expression 4,240,000", "motion 2,996,544", "generator 13,409,475", "renormalizer 10,014,275"):
         assert text in shown
     assert re.search(r"frozen +1,110,656: generator 555,328, renormalizer 555,328", shown)
     assert "finalmodel.tar" in shown
     assert '"preset": "paper"' in shown
-    facts = json.loads(command("checkpoint", "show", "finalmodel.safetensors", "--json").stdout)
+    facts = json.loads(inside("checkpoint", "show", "finalmodel.safetensors", "--json").stdout)
     assert facts["config"]["preset"] == "paper"
-    verified = command("checkpoint", "verify", "finalmodel.safetensors")
+    verified = inside("checkpoint", "verify", "finalmodel.safetensors")
     assert verified.returncode == 0, verified.stderr
     assert verified.stdout.strip().endswith("ok")
     picture(tmp_path / "face.png")
-    result = command("translate", "face.png", "--checkpoint", "finalmodel.safetensors")
+    result = inside("translate", "face.png", "--checkpoint", "finalmodel.safetensors")
     assert result.returncode == 0, result.stderr
 
 
 @pytest.mark.parametrize("place", ["header", "tensor"])
-def test_a_changed_byte_is_detected(command: Command, imported: Path, tmp_path: Path, place: str) -> None:
+def test_a_changed_byte_is_detected(inside: Command, imported: Path, tmp_path: Path, place: str) -> None:
     content = bytearray(imported.read_bytes())
     # A digit of the configuration, or a bit of the last weight.
     at = content.index(b'\\"pairs\\":16') + 11 if place == "header" else len(content) - 3
     content[at] ^= 1
     (tmp_path / "changed.safetensors").write_bytes(content)
-    refused(command("checkpoint", "verify", "changed.safetensors"), "not what was written")
+    refused(inside("checkpoint", "verify", "changed.safetensors"), "not what was written")
 
 
 @pytest.fixture

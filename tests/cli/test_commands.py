@@ -1,4 +1,4 @@
-"""The command as a process: the three commands on small data, with every part swapped, stopped and resumed."""
+"""The three commands on small data, with every part swapped, stopped and resumed; as processes, or inside this one."""
 
 from __future__ import annotations
 
@@ -90,23 +90,23 @@ def test_translate_writes_panels_and_a_sheet(command: Command, run: Path, faces:
     assert read[0] == read[1] != read[2]
 
 
-def test_translate_takes_folders_crops_and_odd_images(command: Command, run: Path, tmp_path: Path) -> None:
+def test_translate_takes_folders_crops_and_odd_images(inside: Command, run: Path, tmp_path: Path) -> None:
     folder = tmp_path / "in"
     picture(folder / "rgb.png", 1, (100, 70))
     Image.open(folder / "rgb.png").convert("L").save(folder / "grey.png")
     Image.open(folder / "rgb.png").convert("RGBA").save(folder / "alpha.png")
     (folder / "text.jpg").write_text("no image")
-    result = command("translate", folder, "--checkpoint", run, "--out", tmp_path / "out", "--crop", "5,5,40,40")
+    result = inside("translate", folder, "--checkpoint", run, "--out", tmp_path / "out", "--crop", "5,5,40,40")
     assert result.returncode == 0, result.stderr
     assert f"skipped {folder / 'text.jpg'}: not an image" in result.stdout
     assert len(list((tmp_path / "out").glob("*-neutral.png"))) == 3
 
 
-def test_images_of_one_name_do_not_overwrite_each_other(command: Command, run: Path, tmp_path: Path) -> None:
+def test_images_of_one_name_do_not_overwrite_each_other(inside: Command, run: Path, tmp_path: Path) -> None:
     one, two = picture(tmp_path / "a" / "x.png", 1), picture(tmp_path / "b" / "x.png", 2)
-    command("translate", one, two, "--checkpoint", run, "--out", tmp_path / "out")
+    inside("translate", one, two, "--checkpoint", run, "--out", tmp_path / "out")
     assert {"x-neutral.png", "x-2-neutral.png"} <= {p.name for p in (tmp_path / "out").iterdir()}
-    command("translate", one, "--driver", two, "--checkpoint", run, "--out", tmp_path / "driven")
+    inside("translate", one, "--driver", two, "--checkpoint", run, "--out", tmp_path / "driven")
     assert {"x+x-2-neutral.png", "x-2+x-neutral.png"} <= {p.name for p in (tmp_path / "driven").iterdir()}
 
 
@@ -119,9 +119,9 @@ def test_images_of_one_name_do_not_overwrite_each_other(command: Command, run: P
     ],
 )
 def test_probe_reports_features_twins_and_baselines(
-    command: Command, run: Path, faces: Path, tmp_path: Path, task: str, data: str, metric: str
+    inside: Command, run: Path, faces: Path, tmp_path: Path, task: str, data: str, metric: str
 ) -> None:
-    result = command("probe", "--task", task, "--data", faces / data, "--checkpoint", run, "--out", tmp_path)
+    result = inside("probe", "--task", task, "--data", faces / data, "--checkpoint", run, "--out", tmp_path)
     assert result.returncode == 0, result.stderr
     for text in (metric, "random twin", "hog", "lbp", "pixels"):
         assert text in result.stdout
@@ -135,7 +135,7 @@ def test_probe_reports_features_twins_and_baselines(
 
 
 def test_resume_refuses_another_configuration_and_continues_its_own(
-    command: Command, faces: Path, tmp_path: Path
+    command: Command, inside: Command, faces: Path, tmp_path: Path
 ) -> None:
     arguments = [
         "pretrain",
@@ -147,39 +147,42 @@ def test_resume_refuses_another_configuration_and_continues_its_own(
         "timm:mobilenetv3_small_050",
         *SMALL,
     ]
-    assert command(*arguments).returncode == 0
-    refused(command(*arguments), "already holds a run", "--resume")
+    assert inside(*arguments).returncode == 0
+    refused(inside(*arguments), "already holds a run", "--resume")
     assert command(*arguments, "--resume").returncode == 0
-    refused(command(*arguments, "--resume", "--seed", 5), "seed: 0 in the run, 5 asked for")
-    refused(command(*arguments, "--resume", "--from", "r"), "exclude each other")
-    assert command("pretrain", "--resume", "--out", "r").returncode == 0
+    refused(inside(*arguments, "--resume", "--seed", 5), "seed: 0 in the run, 5 asked for")
+    refused(inside(*arguments, "--resume", "--from", "r"), "exclude each other")
+    assert inside("pretrain", "--resume", "--out", "r").returncode == 0
 
 
-def test_the_same_command_runs_with_every_part_swapped(command: Command, faces: Path, tmp_path: Path) -> None:
-    site = tmp_path / "site"
-    site.mkdir()
-    install_source(site, ROOT / "plugins" / "facecycle-plugin-example")
-    env = {"PYTHONPATH": str(site)}
+def test_the_same_command_runs_with_every_part_swapped(
+    command: Command, inside: Command, faces: Path, tmp_path: Path
+) -> None:
     base = ["pretrain", "--data", faces / "tracks", *SMALL]
-    charbonnier = "--set=stages.expression.losses.photometric.name=charbonnier"
     variants: dict[str, list[str]] = {
         "conv": ["--encoder", "timm:mobilenetv3_small_050"],
         "vit": ["--encoder", "timm:vit_tiny_patch16_224"],
         "paper": ["--encoder", "facecycle"],
         "removed": ["--set=stages.expression.losses.ssim=none"],
-        "plugin": ["--encoder", "example-conv", "--warper", "example-bicubic", charbonnier],
     }
     for name, flags in variants.items():
-        result = command(*base, "--out", name, *flags, env=env)
+        result = inside(*base, "--out", name, *flags)
         assert result.returncode == 0, f"{name}: {result.stderr}"
+    site = tmp_path / "site"
+    site.mkdir()
+    install_source(site, ROOT / "plugins" / "facecycle-plugin-example")
+    charbonnier = "--set=stages.expression.losses.photometric.name=charbonnier"
+    parts = ["--encoder", "example-conv", "--warper", "example-bicubic", charbonnier]
+    result = command(*base, "--out", "plugin", *parts, env={"PYTHONPATH": str(site)})
+    assert result.returncode == 0, result.stderr
     # Without the package, its checkpoint says what is missing and where it came from.
-    result = command("translate", faces / "tracks/p0/0.jpg", "--checkpoint", "plugin")
+    result = inside("translate", faces / "tracks/p0/0.jpg", "--checkpoint", "plugin")
     refused(result, "there is no warper 'example-bicubic'", "facecycle-plugin-example 1.0")
 
 
 @pytest.mark.parametrize("network", ["mobilenetv3_small_050", "none"])
 def test_flags_reach_the_stages_and_losses_that_set_adds(
-    command: Command, faces: Path, tmp_path: Path, network: str
+    inside: Command, faces: Path, tmp_path: Path, network: str
 ) -> None:
     added = "{name='perceptual', views={direct=1}, options={pretrained=false}}"
     settings = [
@@ -187,7 +190,7 @@ def test_flags_reach_the_stages_and_losses_that_set_adds(
         "--set=stages.later={cycle='identity', steps=1, losses={near={name='l1', views={mean_face=1}}}}",
     ]
     flags = ["--cycle", "expression", "--perceptual", network, "--set=pairs=1", "--steps=1", *SMALL[:1]]
-    result = command("pretrain", "--data", faces / "tracks", *flags, *settings, "--out", "r")
+    result = inside("pretrain", "--data", faces / "tracks", *flags, *settings, "--out", "r")
     assert result.returncode == 0, result.stderr
     config = resolve([file_layer(tmp_path / "r" / "config.json")])
     assert (config.cycle, config.steps, config.perceptual) == ("expression", 1, network)
@@ -203,9 +206,9 @@ def test_flags_reach_the_stages_and_losses_that_set_adds(
 
 
 def test_runs_begun_together_have_folders_of_their_own_and_one_that_fails_leaves_none(
-    command: Command, tmp_path: Path
+    inside: Command, tmp_path: Path
 ) -> None:
-    refused(command("pretrain", "--set=data=[{name='tracks', options={path='gone'}}]"), "gone")
+    refused(inside("pretrain", "--set=data=[{name='tracks', options={path='gone'}}]"), "gone")
     assert list((tmp_path / "runs").iterdir()) == []
     config = resolve(preset_layers("small"))
     (tmp_path / "link").symlink_to("gone")
@@ -232,13 +235,13 @@ def test_a_file_selects_the_preset_it_names(tmp_path: Path) -> None:
         _below("paper", None, [file_layer(tmp_path / "config.json")])
 
 
-def test_bad_images_are_skipped_and_named_at_the_end(command: Command, tmp_path: Path) -> None:
+def test_bad_images_are_skipped_and_named_at_the_end(inside: Command, tmp_path: Path) -> None:
     for number in range(6):
         picture(tmp_path / "t" / f"p{number // 2}" / f"{number}.jpg", number)
     cut = tmp_path / "t" / "p0" / "0.jpg"
     cut.write_bytes(cut.read_bytes()[: cut.stat().st_size // 2])
     (tmp_path / "t" / "p1" / "2.jpg").write_text("text")
-    result = command("pretrain", "--data", "t", *SMALL, "--steps", 8, "--cycle", "expression", "--out", "r")
+    result = inside("pretrain", "--data", "t", *SMALL, "--steps", 8, "--cycle", "expression", "--out", "r")
     assert result.returncode == 0, result.stderr
     assert "p0/0.jpg" in result.stdout
     assert "p1/2.jpg" in result.stdout
@@ -246,7 +249,7 @@ def test_bad_images_are_skipped_and_named_at_the_end(command: Command, tmp_path:
 
 
 def test_checkpoints_of_other_shape_or_format_are_refused(
-    command: Command, run: Path, faces: Path, tmp_path: Path
+    inside: Command, run: Path, faces: Path, tmp_path: Path
 ) -> None:
     model = model_file.find(run)
     with safe_open(model, "pt") as file:
@@ -256,8 +259,8 @@ def test_checkpoints_of_other_shape_or_format_are_refused(
     name = next(name for name, tensor in tensors.items() if tensor.dim() == 4)
     save_file({**tensors, name: tensors[name][..., :1].contiguous()}, tmp_path / "shape.safetensors", metadata)
     image = faces / "tracks/p0/0.jpg"
-    refused(command("translate", image, "--checkpoint", "later.safetensors"), "facecycle/9", "facecycle/1")
-    refused(command("translate", image, "--checkpoint", "shape.safetensors"), name, "does not fit")
+    refused(inside("translate", image, "--checkpoint", "later.safetensors"), "facecycle/9", "facecycle/1")
+    refused(inside("translate", image, "--checkpoint", "shape.safetensors"), name, "does not fit")
 
 
 def test_every_command_has_help_with_an_example(command: Command) -> None:

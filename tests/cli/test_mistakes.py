@@ -55,14 +55,14 @@ MISTAKES = {
 
 
 @pytest.mark.parametrize("case", MISTAKES)
-def test_a_mistake_gets_one_clear_message(command: Command, tmp_path: Path, case: str) -> None:
+def test_a_mistake_gets_one_clear_message(inside: Command, tmp_path: Path, case: str) -> None:
     arguments, expected = MISTAKES[case]
     (tmp_path / "empty").mkdir()
     picture(tmp_path / "a.png")
     (tmp_path / "text.safetensors").write_text("no checkpoint at all")
     (tmp_path / "used").mkdir()
     (tmp_path / "used" / "config.json").write_text("{}")
-    refused(command(*arguments), *expected)
+    refused(inside(*arguments), *expected)
 
 
 def test_a_path_that_cannot_be_reached_is_the_readers_to_mend() -> None:
@@ -71,6 +71,7 @@ def test_a_path_that_cannot_be_reached_is_the_readers_to_mend() -> None:
     assert _for_reader(KeyError("x")) is None
 
 
-def test_a_traceback_is_shown_on_request(command: Command) -> None:
+def test_a_mistake_ends_a_process_with_code_two_and_a_traceback_on_request(command: Command) -> None:
+    refused(command("pretrain", "--data", "gone"), "no file or folder")
     result = command("pretrain", "--data", "gone", env={"FACECYCLE_DEBUG": "1"})
     assert "Traceback" in result.stderr

@@ -43,19 +43,19 @@ def test_neutral_faces_of_a_face_and_its_mirror_image_are_30_percent_nearer(tmp_
     assert apart < 0.7 * (one - one.roll(1, 0)).abs().mean()  # nearer than different people, who are still there
 
 
-def test_commands_use_them_and_state_their_terms(command: Command, tmp_path: Path) -> None:
+def test_commands_use_them_and_state_their_terms(inside: Command, tmp_path: Path) -> None:
     write_faces(tmp_path / "faces", 2)
     for number in range(40):
         picture(tmp_path / "people" / f"s{number // 2}" / f"{number % 2}.png", number)
     for arguments in (["translate", "faces"], ["embed", "faces"]):
-        result = command(*arguments)
+        result = inside(*arguments)
         assert result.returncode == 0, result.stderr
         line = next(line for line in result.stdout.splitlines() if line.startswith("checkpoint:"))
         assert "comes with facecycle" in line
         assert "research" in line
-    probed = command("probe", "--task", "verify", "--data", "people", "--feature", "identity")
+    probed = inside("probe", "--task", "verify", "--data", "people", "--feature", "identity")
     assert "comes with facecycle" in probed.stdout, probed.stderr
-    assert re.search(r"default .*resnet10t .*expression, identity", command("checkpoint", "list").stdout)
+    assert re.search(r"default .*resnet10t .*expression, identity", inside("checkpoint", "list").stdout)
 
 
 def test_the_recipe_never_sees_the_held_out_people(tmp_path: Path) -> None:
