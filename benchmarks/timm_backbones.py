@@ -14,6 +14,8 @@ from collections import defaultdict
 
 import timm
 import torch
+from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
+from timm.models import get_pretrained_cfg, list_pretrained
 from torch import nn
 
 from facecycle.config.layers import preset_layers, resolve, set_layer
@@ -75,10 +77,19 @@ def row(name: str) -> list[str]:
         return [name, "refused, and the hint is wrong", "", f"{reason}; then with {again}: {error.message}"]
 
 
+def other_normalisations() -> str:
+    """Say how many of timm's pretrained weights expect another normalisation than ImageNet's."""
+    usual = (IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD)
+    configs = [get_pretrained_cfg(name) for name in list_pretrained()]
+    others = sum((tuple(config.mean), tuple(config.std)) != usual for config in configs)
+    return f"of {len(configs):,} pretrained weights {others:,} expect another normalisation than ImageNet's"
+
+
 def main() -> None:
     """Print the table, a line as soon as it is known; the exit code is 1 where a hint was wrong."""
     warnings.simplefilter("ignore")  # of timm, about models that it renamed
     print("| smallest model of its module | at 64 pixels | map | why not at once |\n| --- | --- | --- | --- |")
+    print(other_normalisations(), file=sys.stderr)
     wrong = 0
     for name in sys.argv[1:] or smallest_models():
         found = row(name)

@@ -22,6 +22,8 @@ def fold_batch_norms(network: nn.Module, compute: Callable[[], list[Tensor]]) ->
         network: has no gradients and is trained no more.
         compute: runs it on some images and returns what it computes.
     """
+    if not any(isinstance(module, nn.BatchNorm2d) for module in network.modules()):
+        return
     pairs, before = _read_by_batch_norms(network, compute)
     places = {module: name for name, module in network.named_modules()}
     kept: dict[str, nn.Module] = {}

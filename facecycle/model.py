@@ -14,7 +14,7 @@ from facecycle.data.images import ImageSource, parse_crop, read_square
 from facecycle.errors import ConfigError, DataError, did_you_mean
 from facecycle.networks import choose_device, load, origin
 from facecycle.pictures import panels_of, to_pil
-from facecycle.probing.features import extract, finite, network_features
+from facecycle.probing.features import extract, network_features, refuse_non_finite
 
 EXPRESSION = "expression"
 
@@ -89,4 +89,6 @@ class Model:
         method = self._loaded.method
         features = network_features(method, method.features, self.size, [(name, "", name)])
         pixels = torch.stack([read_square(image, self.size) for image in several])
-        return finite(name, extract(features, pixels)[0]).numpy()
+        found = extract(features, pixels)[0].numpy()
+        refuse_non_finite(name, found)
+        return found

@@ -251,17 +251,21 @@ def extract(features: Sequence[Feature], pixels: Tensor) -> list[Tensor]:
     return [whole[feature.name] for feature in features]
 
 
-def finite(label: str, found: Tensor) -> Tensor:
-    """Return features (n, D), which nobody may use where they are not finite.
+def refuse_non_finite(
+    label: str, found: Tensor | np.ndarray, name: Callable[[int], str] = lambda place: f"image {place}, counted from 0"
+) -> None:
+    """Refuse features (n, D) that are not finite: nothing can be computed with them.
 
     Raises:
-        DataError: names the rows.
+        DataError: names the feature and the first image, by what `name` makes of its place.
     """
-    bad = (~torch.isfinite(found).all(dim=1)).nonzero().flatten().tolist()
-    if bad:
-        rows = ", ".join(map(str, bad[:5])) + (", ..." if len(bad) > 5 else "")
-        raise DataError(f"the feature {label} is not finite for {len(bad)} of {len(found)} images: rows {rows}, from 0")
-    return found
+    wrong = np.flatnonzero(~np.isfinite(np.asarray(found)).all(axis=1))
+    if len(wrong):
+        raise DataError(
+            f"the feature {label} is not finite for {len(wrong):,} of {len(found):,} images, "
+            f"first for {name(int(wrong[0]))}",
+            hint="Its network's numbers have outgrown single precision.",
+        )
 
 
 def extract_once(features: Sequence[Feature], pixels: Tensor, mark: str) -> list[np.ndarray]:

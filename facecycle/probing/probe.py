@@ -73,19 +73,10 @@ class Samples:
             self._read(size)
         return self._pixels
 
-    def check(self, feature: str, values: np.ndarray) -> None:
-        """Refuse to score features (n, D) of the frames that are not finite.
-
-        Raises:
-            DataError: names the feature and the first image.
-        """
-        wrong = self.frames[~np.isfinite(values).all(axis=1)]
-        if len(wrong):
-            name = self.dataset.name(int(wrong[0])) if isinstance(self.dataset, FileDataset) else f"image {wrong[0]}"
-            raise DataError(
-                f"the feature {feature} is not finite for {len(wrong):,} of {len(values):,} images, first for {name}",
-                hint="Nothing can be scored with it: its network's numbers have outgrown single precision.",
-            )
+    def name(self, place: int) -> str:
+        """Return the name of one of the frames, by its place among them."""
+        frame = int(self.frames[place])
+        return self.dataset.name(frame) if isinstance(self.dataset, FileDataset) else f"image {frame}"
 
     def counts(self) -> dict[str, int]:
         """Return how many samples there are, of which kinds."""

@@ -7,7 +7,6 @@ import os
 import shutil
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from helpers.common import Command, picture, refused
@@ -276,34 +275,6 @@ def test_stills_of_many_people_are_trained_on_one_by_one(command: Command, tmp_p
     refused(command(*command_line, "--option", "still=true"), "tracks has no option 'still'")
     result = command(*command_line, "--option", "stills=true")
     assert "data: 301 tracks of 301 people, 301 images" in result.stdout
-
-
-def test_embed_writes_what_the_suffix_says(command: Command, tmp_path: Path) -> None:
-    import csv
-
-    import pyarrow.parquet as pq
-
-    for number in range(5):
-        picture(tmp_path / "faces" / f"{number}.png", number)
-    (tmp_path / "faces" / "3.png").write_text("no image")
-    for suffix in ("parquet", "csv", "npy"):
-        result = command("embed", "faces", "-o", f"{suffix}/c.{suffix}", "--feature", "conv", "--feature", "identity")
-        assert result.returncode == 0, result.stderr
-        assert "4 of 5 images" in result.stdout
-    table = pq.read_table(tmp_path / "parquet" / "c.parquet").to_pylist()
-    wanted = np.array([[*row["conv"], *row["identity"]] for row in table if row["status"] == "ok"])
-    with (tmp_path / "csv" / "c.csv").open(newline="") as file:
-        titles, *rows = csv.reader(file)
-    assert [titles[0], titles[1], titles[2], titles[-1]] == ["path", "status", "conv_0", "identity_255"]
-    assert set(rows[3][2:]) == {""}
-    assert np.array_equal(np.array([row[2:] for row in rows[:3] + rows[4:]], float), wanted)
-    array = np.load(tmp_path / "npy" / "c.npy")
-    assert np.array_equal(array[[0, 1, 2, 4]], wanted)
-    assert np.isnan(array[3]).all()
-    beside = (tmp_path / "npy" / "c.names.csv").read_text().splitlines()
-    assert beside[0] == "path,status"
-    assert beside[3 + 1].startswith("faces/3.png,not an image")
-    assert sorted(path.name for path in (tmp_path / "csv").iterdir()) == ["c.csv"]
 
 
 def test_embed_refuses_what_it_cannot_write_before_it_computes(command: Command, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Features that are not finite are named by their rows, and no classifier learns from them."""
+"""Features that are not finite are named by their images, and no classifier learns from them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor
 
 from facecycle.api import Labelled
 from facecycle.errors import DataError
-from facecycle.probing.features import Feature, finite
+from facecycle.probing.features import Feature, refuse_non_finite
 from facecycle.probing.protocols.facecycle_raf import sgd_classifier
 
 PIXELS = torch.arange(10, dtype=torch.uint8).view(10, 1, 1, 1).expand(10, 3, 100, 100).contiguous()
@@ -20,12 +20,12 @@ LABELS = Labelled(np.arange(10), np.arange(10) % 2, FOLDS, np.arange(10), classe
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
-def test_rows_that_are_not_finite_are_named(value: float) -> None:
+def test_images_whose_features_are_not_finite_are_named(value: float) -> None:
     found = torch.ones(10, 4)
-    assert finite("mean", found) is found
+    refuse_non_finite("mean", found)
     found[3, 1] = found[7, 0] = value
-    with pytest.raises(DataError, match="the feature mean is not finite for 2 of 10 images: rows 3, 7, from 0"):
-        finite("mean", found)
+    with pytest.raises(DataError, match="the feature mean is not finite for 2 of 10 images, first for image 3"):
+        refuse_non_finite("mean", found)
 
 
 def mean(compute: Callable[[Tensor], Tensor], key: str) -> Feature:

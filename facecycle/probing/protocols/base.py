@@ -71,7 +71,7 @@ class ProbeProtocol(ABC):
             DataError: the labels cannot be used.
         """
         from facecycle import distributed
-        from facecycle.probing.features import extract_once, shared_passes
+        from facecycle.probing.features import extract_once, refuse_non_finite, shared_passes
 
         (faces,) = samples
         rows: dict[str, Row] = {}
@@ -79,7 +79,7 @@ class ProbeProtocol(ABC):
             found = extract_once(together, faces.pixels(together[0].size), faces.mark)
             while distributed.is_main() and together:
                 feature, values = together.pop(0), found.pop(0)  # so that each is freed when it was scored
-                faces.check(feature.label, values)
+                refuse_non_finite(feature.label, values, faces.name)
                 rows[feature.label] = self.fit(values, faces.labels)
                 rows[feature.label].feature = feature.label
         if not distributed.is_main():

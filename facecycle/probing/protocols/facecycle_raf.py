@@ -87,7 +87,7 @@ def sgd_classifier(
     from torch import nn
 
     from facecycle.checkpoints.tensor_file import save_tensors
-    from facecycle.probing.features import extract, finite
+    from facecycle.probing.features import extract, refuse_non_finite
     from facecycle.probing.folds import measured
     from facecycle.probing.probe import Row
     from facecycle.seeds import seeded
@@ -99,7 +99,8 @@ def sgd_classifier(
             "the protocol facecycle-raf needs a training split and a test split",
             hint="RAF-DB has both; other data: --data TRAINING --test TESTED.",
         )
-    tested = finite(feature.label, extract([feature], pixels[test])[0])
+    (tested,) = extract([feature], pixels[test])
+    refuse_non_finite(feature.label, tested)
     classifier = nn.Linear(tested.shape[1], int(targets.max()) + 1)
     nn.init.kaiming_uniform_(classifier.weight, generator=seeded("classifier", 0))
     nn.init.zeros_(classifier.bias)
@@ -120,7 +121,8 @@ def sgd_classifier(
         for chosen in torch.from_numpy(train)[torch.randperm(len(train), generator=draws)].split(BATCH):
             with torch.inference_mode():
                 features = feature.read(_augmented(pixels[chosen], draws), frozenset({feature.name}))[feature.name]
-            loss = nn.functional.cross_entropy(classifier(finite(feature.label, features).clone()), true[chosen])
+            refuse_non_finite(feature.label, features)
+            loss = nn.functional.cross_entropy(classifier(features.clone()), true[chosen])
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()

@@ -40,20 +40,25 @@ class IdentityFolders(FileDataset):
         if not root.is_dir():
             raise DataError(f"there is no folder {root}", hint="Expected one sub-folder a person.")
         tree = walk(root)
-        self.people, self.passed_over = tree.by_child(), tree.left_out()
-        splits = [name for name in self.people if name.lower() in SPLITS]
+        people, self.passed_over = tree.by_child(), tree.left_out()
+        splits = [name for name in people if name.lower() in SPLITS]
         if splits:
             raise DataError(
                 f"{root} holds the folder {splits[0]}, which is a split and no person",
                 hint=f"Give the folder that holds one sub-folder a person, such as {root / splits[0]}.",
             )
-        if len(self.people) < 2 * options.folds:
+        self._take(people, root)
+
+    def _take(self, people: dict[str, list[Path]], root: Path) -> None:
+        """Take the images of each person, by name."""
+        folds = self.options.folds
+        if len(people) < 2 * folds:
             raise DataError(
-                f"{root} shows {len(self.people)} people; {options.folds} folds need 2 each, "
-                f"{2 * options.folds} in all",
+                f"{root} shows {len(people)} people; {folds} folds need 2 each, {2 * folds} in all",
                 hint="Lower the option folds.",
             )
-        self.files = FrameFiles([file for files in self.people.values() for file in files], root)
+        self.people = people
+        self.files = FrameFiles([file for files in people.values() for file in files], root)
 
     def tracks(self) -> list[Track]:
         """A person's images are one track."""
