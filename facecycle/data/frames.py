@@ -17,7 +17,7 @@ from torch import Tensor
 
 from facecycle.api import BadFrame, Labelled, Task, Verification
 from facecycle.data.frame_cache import open_cache
-from facecycle.data.images import printable, read_box, read_square, reason
+from facecycle.data.images import printable, read_box, read_square, reason, resize
 from facecycle.errors import DataError, NotOffered
 
 
@@ -133,10 +133,7 @@ class FrameArrays:
 
     def images(self, frames: Sequence[int], size: int) -> tuple[Tensor, list[BadFrame | None]]:
         """Resize frames to RGB uint8 (n, 3, size, size), antialiased; none is ever bad."""
-        from torchvision.transforms.v2.functional import resize  # most of a second to import
-
-        chosen = self.pixels[list(frames)]
-        return resize(chosen, [size, size], antialias=True), [None] * len(frames)
+        return resize(self.pixels[list(frames)], size), [None] * len(frames)
 
     def fingerprint(self) -> str:
         """Return a digest of the pixels."""

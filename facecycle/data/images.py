@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
+from torch.nn.functional import interpolate
 
 from facecycle.errors import ConfigError, DataError
 
@@ -190,11 +191,19 @@ def _resized(image: Image.Image, size: int, box: tuple[float, float, float, floa
     return torch.from_numpy(np.array(resized)).permute(2, 0, 1)
 
 
+def resize(pixels: Tensor, size: int) -> Tensor:
+    """Resize RGB uint8 (n, 3, H, W) to (n, 3, size, size), antialiased."""
+    if pixels.shape[-2:] == (size, size):
+        return pixels
+    return interpolate(pixels, (size, size), mode="bilinear", align_corners=False, antialias=True)
+
+
 # --- what networks read and write -----------------------------------------------------------------
 
 # ImageNet statistics, RGB, for pixel values in [0, 1].
-MEAN = torch.tensor((0.485, 0.456, 0.406)).view(3, 1, 1)
-STD = torch.tensor((0.229, 0.224, 0.225)).view(3, 1, 1)
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+MEAN = torch.tensor(IMAGENET_MEAN).view(3, 1, 1)
+STD = torch.tensor(IMAGENET_STD).view(3, 1, 1)
 
 
 def normalise(unit: Tensor) -> Tensor:

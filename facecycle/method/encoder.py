@@ -7,6 +7,7 @@ import math
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.func import functional_call
 
 from facecycle.api import Options as BaseOptions
 from facecycle.errors import ConfigError, UnfitEncoder
@@ -172,12 +173,17 @@ def map_size(encoder: nn.Module, size: int) -> int:
     channels, stride = int(encoder.channels), int(encoder.stride)  # type: ignore[arg-type]
     if size % stride:
         raise UnfitEncoder(f"size = {size} is not a multiple of the encoder's stride, {stride}")
+    without_numbers = torch.get_default_device().type == "meta"
     training = encoder.training
     try:
-        with torch.no_grad():  # in evaluation mode, which moves no running statistics
-            found = encoder.eval()(torch.zeros(1, 3, size, size))
+        with torch.no_grad(), torch.device("cpu"):  # in evaluation mode, which moves no running statistics
+            image = torch.zeros(1, 3, size, size)
+            # Only the shape counts, so what was in memory will do: torch's own way takes seconds of imports.
+            tensors = [*encoder.named_parameters(), *encoder.named_buffers()] if without_numbers else []
+            any_numbers = {name: torch.empty(tensor.shape, dtype=tensor.dtype) for name, tensor in tensors}
+            found = functional_call(encoder.eval(), any_numbers, image)
     except (RuntimeError, AssertionError, ValueError, TypeError, IndexError) as error:
-        if torch.get_default_device().type == "meta":  # it may read images, but no tensors without numbers
+        if without_numbers:  # it may read images with the numbers it is made with
             raise NotImplementedError from error
         raise UnfitEncoder(
             f"the encoder does not read images of {size} x {size} pixels: {str(error) or type(error).__name__}"

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from facecycle.data.images import Crop, parse_crop, read_square
+from facecycle.data.images import Crop, parse_crop, read_square, resize
 from facecycle.errors import ConfigError, DataError
 
 RED, BLUE = (200, 30, 40), (20, 60, 210)
@@ -151,3 +151,11 @@ def test_damaged_bytes_give_pixels_or_one_clear_error(kind: str, data: st.DataOb
         path.write_bytes(content[: data.draw(st.integers(0, len(content)))])
         with contextlib.suppress(DataError):
             assert read_square(path, 8).shape == (3, 8, 8)
+
+
+@pytest.mark.parametrize(("height", "width", "size"), [(97, 64, 64), (48, 48, 64), (112, 92, 32), (20, 20, 20)])
+def test_resized_pixels_are_those_of_torchvision(height: int, width: int, size: int) -> None:
+    from torchvision.transforms.v2 import functional
+
+    pixels = torch.randint(0, 256, (3, 3, height, width), dtype=torch.uint8)
+    assert torch.equal(resize(pixels, size), functional.resize(pixels, [size, size], antialias=True))

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import pickle
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 import timm
 import torch
-from facecycle_plugins.encoders.timm import OwnInput
+from facecycle_plugins.encoders.resnet import LAYOUTS, STRIDES, ResNet
+from facecycle_plugins.encoders.timm import OwnInput, TimmOptions, create
 from facecycle_plugins.losses.perceptual import _Maps
 from helpers.training import tiny
 from safetensors.torch import save_file
@@ -230,3 +233,32 @@ def test_a_layout_follows_the_size_of_a_new_run(model: str) -> None:
     # What is written down stays, and an encoder without a layout has nothing to write.
     assert laid_out(tiny(f"encoder.name='timm:{model}'", "encoder.options.img_size=64", "size=96")) != config
     assert laid_out(tiny("encoder.name='hog'")).encoder.options == {}
+
+
+# --- the ResNets that are built without timm -------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", sorted(LAYOUTS))
+@pytest.mark.parametrize("max_stride", [2, 8, 16, 32])
+def test_a_resnet_of_ours_is_the_one_of_timm(name: str, max_stride: int) -> None:
+    torch.manual_seed(3)
+    ours = ResNet(name, max_stride)
+    after = torch.rand(1)
+    torch.manual_seed(3)
+    theirs = create(TimmOptions(model=name), out_indices=[STRIDES.index(max_stride)])
+    assert torch.equal(after, torch.rand(1))  # what is drawn next is the same too
+    weights, expected = ours.state_dict(), theirs.state_dict()
+    assert list(weights) == list(expected)
+    assert all(torch.equal(weights[key], expected[key]) for key in expected)
+    images = torch.randn(2, 3, 72, 56)  # maps of odd sides
+    for network in (ours, theirs):
+        network.train()
+    assert torch.equal(ours(images)[0], theirs(images)[0])
+    assert ours.channels == theirs.feature_info.channels()[0]
+    assert ours.stride == max_stride
+
+
+def test_the_shipped_networks_are_built_without_timm() -> None:
+    code = "import sys, facecycle; facecycle.load(); print(*sorted({'timm', 'torchvision'} & sys.modules.keys()))"
+    found = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert found.stdout.strip() == ""

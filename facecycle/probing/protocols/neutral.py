@@ -101,15 +101,13 @@ class Neutral(ProbeProtocol):
 
 def _hog_features(panels: Mapping[str, Tensor]) -> dict[str, np.ndarray]:
     """Look at the pictures of every panel with the instrument, at its own size."""
-    from torchvision.transforms.v2.functional import resize
-
+    from facecycle.data.images import resize
     from facecycle.probing.features import baseline_features, extract
 
     hog = baseline_features()[0]
     found = {}
     for panel, pixels in panels.items():
-        at_size = pixels if pixels.shape[-1] == hog.size else resize(pixels, [hog.size, hog.size], antialias=True)
-        found[panel] = extract([hog], at_size)[0].numpy()
+        found[panel] = extract([hog], resize(pixels, hog.size))[0].numpy()
     return found
 
 

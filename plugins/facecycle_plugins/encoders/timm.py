@@ -7,15 +7,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import timm
 import torch
 from pydantic import Field, model_validator
-from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from torch import Tensor, nn
 
 from facecycle.api import Options as BaseOptions
+from facecycle.data.images import IMAGENET_MEAN, IMAGENET_STD
 from facecycle.errors import ConfigError, PluginError
-from facecycle_plugins.encoders.timm_weights import from_file
+from facecycle_plugins.encoders import resnet
 
 
 class TimmOptions(BaseOptions):
@@ -47,6 +46,8 @@ UNFIT = (RuntimeError, AttributeError, TypeError, AssertionError)
 
 def create(options: TimmOptions, **extra: Any) -> Any:
     """Create the features-only model, telling models with a fixed input size ours."""
+    import timm  # with torchvision behind it, it takes as long as torch to import
+
     # Transformers take a size and can interpolate to others; convolutional models refuse the keywords.
     sized: dict[str, Any] = {"img_size": options.img_size}
     for keywords in ({**sized, "dynamic_img_size": True}, {**sized, "strict_img_size": False}, sized, {}):
@@ -62,6 +63,8 @@ def create(options: TimmOptions, **extra: Any) -> Any:
 def _with_weights(options: TimmOptions, indices: list[int]) -> Any:
     """Create the features-only model of these maps, with the weights that the options name, or random ones."""
     if options.weights is not None:
+        from facecycle_plugins.encoders.timm_weights import from_file
+
         return create(
             options, out_indices=indices, **from_file(options.weights, options.model, partial(create, options))
         )
@@ -89,12 +92,10 @@ class OwnInput(nn.Module):
     gain: Tensor
     offset: Tensor
 
-    def __init__(
-        self, mean: Sequence[float] = IMAGENET_DEFAULT_MEAN, deviation: Sequence[float] = IMAGENET_DEFAULT_STD
-    ) -> None:
+    def __init__(self, mean: Sequence[float] = IMAGENET_MEAN, deviation: Sequence[float] = IMAGENET_STD) -> None:
         super().__init__()
-        gains = [ours / theirs for ours, theirs in zip(IMAGENET_DEFAULT_STD, deviation, strict=True)]
-        shifts = [ours - theirs for ours, theirs in zip(IMAGENET_DEFAULT_MEAN, mean, strict=True)]
+        gains = [ours / theirs for ours, theirs in zip(IMAGENET_STD, deviation, strict=True)]
+        shifts = [ours - theirs for ours, theirs in zip(IMAGENET_MEAN, mean, strict=True)]
         offsets = [shift / theirs for shift, theirs in zip(shifts, deviation, strict=True)]
         self.register_buffer("gain", torch.tensor(gains).view(3, 1, 1))
         self.register_buffer("offset", torch.tensor(offsets).view(3, 1, 1))
@@ -128,6 +129,22 @@ class TimmEncoder(nn.Module):
 
     def __init__(self, options: TimmOptions) -> None:
         super().__init__()
+        has_weights = options.pretrained or options.weights is not None
+        if options.model in resnet.LAYOUTS and not has_weights:
+            self._check_stride(options, resnet.STRIDES)
+            self.body: Any = resnet.ResNet(options.model, options.max_stride)
+            self.channels, self.stride = self.body.channels, self.body.stride
+        else:
+            self.body = self._timm_body(options)
+            self.channels = int(self.body.feature_info.channels()[-1])
+            self.stride = int(self.body.feature_info.reduction()[-1])
+        self.input = own_input(self.body) if has_weights else OwnInput()
+        self.reads = ""
+        if has_weights:
+            expected = self.body.pretrained_cfg
+            self.reads = f"mean {expected['mean']}, deviation {expected['std']}"
+
+    def _timm_body(self, options: TimmOptions) -> Any:
         try:
             # The feature table is needed before the choice; on the meta device it costs no weights.
             with torch.device("meta"):
@@ -137,22 +154,18 @@ class TimmEncoder(nn.Module):
                 f"timm's {options.model!r} gives no feature maps: {error}",
                 hint="Choose another model: python -c 'import timm; print(timm.list_models())'",
             ) from error
-        indices = [
-            i for i, stride in zip(table.out_indices, table.reduction(), strict=True) if stride <= options.max_stride
-        ]
-        if not indices:
+        self._check_stride(options, table.reduction())
+        strides = zip(table.out_indices, table.reduction(), strict=True)
+        return _with_weights(options, [i for i, stride in strides if stride <= options.max_stride][-1:])
+
+    @staticmethod
+    def _check_stride(options: TimmOptions, strides: Sequence[int]) -> None:
+        if options.max_stride < min(strides):
             raise ConfigError(
                 f"encoder.options.max_stride = {options.max_stride}: the maps of {options.model!r} have "
-                f"strides {table.reduction()}",
-                hint=f"Set it to that or more: --set encoder.options.max_stride={min(table.reduction())}.",
+                f"strides {list(strides)}",
+                hint=f"Set it to that or more: --set encoder.options.max_stride={min(strides)}.",
             )
-        self.body = _with_weights(options, indices[-1:])
-        has_weights = options.pretrained or options.weights is not None
-        self.input = own_input(self.body) if has_weights else OwnInput()
-        expected = self.body.pretrained_cfg
-        self.reads = f"mean {expected['mean']}, deviation {expected['std']}" if has_weights else ""
-        self.channels = int(self.body.feature_info.channels()[-1])
-        self.stride = int(self.body.feature_info.reduction()[-1])
 
     def forward(self, images: Tensor) -> Tensor:
         """Map normalised images (B, 3, H, W) to features (B, C, H / stride, W / stride)."""

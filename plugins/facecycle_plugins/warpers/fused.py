@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from functools import cache
 from typing import ClassVar
 
-import torch
 from torch import Tensor
 
 from facecycle.api import Options as BaseOptions
@@ -42,24 +41,12 @@ class FusedWarper(_Ops):
             raise ConfigError(f"the warper fused cannot run here: {reason}", hint="Take --warper auto or reference.")
 
 
+@dataclass
 class AutoWarper(_Ops):
     """Triton kernels on CUDA, the ops' own CPU implementation elsewhere; logs once which, and why."""
 
-    def warp(self, x: Tensor, flow: Tensor, clamp: bool = False) -> Tensor:
-        """See `facecycle_kernels.flow_warp`."""
-        announce()
-        return super().warp(x, flow, clamp)
-
-    def renormalize(self, x: Tensor, gamma: Tensor, beta: Tensor) -> Tensor:
-        """See `facecycle_kernels.renormalize`."""
-        announce()
-        return super().renormalize(x, gamma, beta)
-
-
-@torch.compiler.assume_constant_result  # run once while a network is compiled, and no break in its graph
-def announce() -> None:
-    """Log what the warper `auto` has picked, once."""
-    _announce()
+    def __post_init__(self) -> None:
+        _announce()
 
 
 @cache

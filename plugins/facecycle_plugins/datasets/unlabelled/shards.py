@@ -19,11 +19,11 @@ from urllib.parse import urlsplit, urlunsplit
 import numpy as np
 import torch
 from torch import Tensor
-from torchvision.transforms.v2.functional import resize
 
 from facecycle.api import BadFrame, Track
 from facecycle.api import Options as BaseOptions
 from facecycle.data.frames import FileDataset
+from facecycle.data.images import resize
 from facecycle.data.pairs import POOL_SHARDS
 from facecycle.data.shards.format import INDEX, MAX_INDEX_BYTES, decode_frame, frame_table, member_name, parse_index
 from facecycle.errors import ConfigError, DataError
@@ -248,8 +248,7 @@ class Shards(FileDataset):
                 except DataError as error:
                     bad[row] = BadFrame(self.name(frames[row]), error.message)
                     continue
-                found = torch.from_numpy(image).permute(2, 0, 1)
-                pixels[row] = found if size == self.index.size else resize(found, [size, size], antialias=True)
+                pixels[row] = resize(torch.from_numpy(image).permute(2, 0, 1)[None], size)[0]
         return pixels, bad
 
     def prefetch(self, shards: Sequence[int]) -> None:
