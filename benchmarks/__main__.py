@@ -12,6 +12,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 import against
+import bfloat16
 import data
 import embed
 import probe
@@ -26,7 +27,7 @@ def main() -> None:
     parser.add_argument("--against", type=Path, metavar="CHECKOUT", help="compare whole commands with this build")
     other = parser.parse_args().against
     results = [] if other is None else against.measure(other, [])
-    for script in (training, data, small, translate, embed, probe) if other is None else ():
+    for script in (training, bfloat16, data, small, translate, embed, probe) if other is None else ():
         print(f"# {(script.__doc__ or '').splitlines()[0]}", flush=True)
         results += script.measure()
     print()

@@ -1,7 +1,7 @@
-"""Where the time of a training step goes: python benchmarks/step_profile.py [PRESET], `paper` when left out.
+"""Where the time of a training step goes: python benchmarks/step_profile.py [PRESET [STAGE]].
 
-Prints the operations of our step of the expression stage by their own time, and how fast its convolutions are beside
-this machine's peak.
+Prints the operations of our step, of the expression stage of `paper` when left out, by their own time, and how fast its
+convolutions are beside this machine's peak.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ CONVOLUTIONS = ("convolution", "mkldnn")
 def main() -> None:
     """Profile the second step; the first one builds kernels."""
     keep_pages()
-    name = sys.argv[1] if len(sys.argv) > 1 else "paper"
-    made = Step(config_of(name))
+    name, stage = (*sys.argv[1:], *("paper", "expression")[len(sys.argv) - 1 :])
+    made = Step(config_of(name), stage)
     images = made.images()
 
     def step() -> None:
@@ -46,7 +46,7 @@ def main() -> None:
     most = max(peak() for _ in range(3))
     rate = counter.get_total_flops() / convolutions
     share, pairs = 100 * convolutions / total, made.config.pairs
-    print(f"step of {name}, {pairs} pairs: {total:.2f} s, {share:.0f} % of it convolutions")
+    print(f"step of {name}, {stage}, {pairs} pairs: {total:.2f} s, {share:.0f} % of it convolutions")
     print(f"{counter.get_total_flops() / 1e9:.0f} GFLOP at {rate / 1e9:.0f} GFLOP/s; peak {most / 1e9:.0f} GFLOP/s")
 
 

@@ -34,7 +34,9 @@ def make_optimizer(config: OptimizerConfig, parameters: Iterable[nn.Parameter]) 
     """Create the optimizer of a stage; the learning rate is set before every step."""
     kind = torch.optim.Adam if config.name == "adam" else torch.optim.AdamW
     trained = list(parameters)
-    on_gpu = all(p.is_cuda for p in trained)  # one kernel for all parameters
+    # On a GPU one kernel for all parameters. On a CPU it gains 2 %, and computes nonsense in silence where a state is
+    # laid out in another way than its parameter (torch 2.14; findings/fused_adam_layouts.sh).
+    on_gpu = all(p.is_cuda for p in trained)
     return kind(trained, lr=0.0, betas=config.betas, weight_decay=config.weight_decay, fused=on_gpu)
 
 
@@ -49,9 +51,12 @@ def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
 
 
 def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: dict[str, Tensor]) -> None:
-    """Put back what `optimizer_tensors` returned."""
+    """Put back what `optimizer_tensors` returned, laid out as the parameters are: fused optimizers demand it."""
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     state: dict[int, dict[str, Tensor]] = {}
     for name, value in tensors.items():
         number, _, entry = name.partition(".")
-        state.setdefault(int(number), {})[entry] = value
+        like = parameters[int(number)]
+        placed = torch.empty_like(like, device=value.device).copy_(value) if value.shape == like.shape else value
+        state.setdefault(int(number), {})[entry] = placed.detach()
     optimizer.load_state_dict({**optimizer.state_dict(), "state": state})

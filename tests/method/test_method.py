@@ -15,7 +15,7 @@ from facecycle.method.decoders import Stem, backflow, draw_noise
 from facecycle.method.encoder import CodeEncoder, FaceCycleEncoder
 from facecycle.method.facecycle import FaceCycle, FaceCycleOptions, swap_halves
 from facecycle.networks import build_method
-from facecycle.pretraining.optimizer import learning_rate, make_optimizer
+from facecycle.pretraining.optimizer import learning_rate, make_optimizer, optimizer_tensors, restore_optimizer
 from facecycle.pretraining.step import deviations
 
 
@@ -267,6 +267,18 @@ def test_the_paper_optimizers_are_adam_with_their_own_decays() -> None:
     decayed = make_optimizer(OptimizerConfig(weight_decay=0.1), [nn.Parameter(torch.zeros(1))])
     assert type(decayed) is torch.optim.AdamW
     assert decayed.defaults["weight_decay"] == 0.1
+
+
+def test_a_restored_state_lies_in_memory_as_its_parameter_does() -> None:
+    weight = nn.Parameter(torch.randn(4, 3, 3, 3).contiguous(memory_format=torch.channels_last))
+    optimizers = [make_optimizer(OptimizerConfig(), [weight]) for _ in range(2)]
+    weight.grad = torch.ones_like(weight)
+    optimizers[0].step()
+    saved = optimizer_tensors(optimizers[0])
+    restore_optimizer(optimizers[1], saved)
+    for name, value in optimizers[1].state[weight].items():
+        assert torch.equal(value, saved[f"0.{name}"])
+        assert value.dim() == 0 or value.stride() == weight.stride()
 
 
 def test_one_cycle_rises_to_its_peak_and_falls() -> None:
