@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -121,8 +122,6 @@ def inner_splits(targets: np.ndarray, groups: np.ndarray, stratify: bool) -> lis
     Raises:
         DataError: too few people, or too few images of a class.
     """
-    from sklearn.model_selection import GroupKFold, StratifiedGroupKFold
-
     count = min(INNER_FOLDS, len(set(groups.tolist())))
     if count < 2:
         raise DataError(
@@ -134,8 +133,19 @@ def inner_splits(targets: np.ndarray, groups: np.ndarray, stratify: bool) -> lis
             f"a training split has no class of {count} images, so nothing can be chosen on it",
             hint="This protocol needs more images to train on.",
         )
+    numbers = np.unique(targets if stratify else groups, return_inverse=True)[1]
+    people = np.unique(groups, return_inverse=True)[1]
+    return _splits(count, stratify, numbers.astype(np.int64).tobytes(), people.astype(np.int64).tobytes())
+
+
+@lru_cache(maxsize=16)
+def _splits(count: int, stratify: bool, targets: bytes, groups: bytes) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Split samples, given by the int64 ids of their classes and people; every feature of a probe asks for the same."""
+    from sklearn.model_selection import GroupKFold, StratifiedGroupKFold
+
     splitter = StratifiedGroupKFold(count, shuffle=True, random_state=0) if stratify else GroupKFold(count)
-    return list(splitter.split(targets, targets if stratify else None, groups))
+    classes, people = (np.frombuffer(ids, np.int64) for ids in (targets, groups))
+    return list(splitter.split(classes, classes, people))
 
 
 def bootstrap(values: np.ndarray, groups: np.ndarray) -> tuple[float, float] | None:
