@@ -237,6 +237,6 @@ class Renormalizer(nn.Module):
         modulation = self.denorm if direction == "denorm" else self.renorm
         code = identity_code[:, :, None, None]
         _, deep = self.stem(images)
-        deep = deep.expand(len(code), -1, -1, -1)
+        deep = deep.expand(code.shape[0], -1, -1, -1)  # `len` would be a constant in an exported graph
         x = warper.renormalize(deep, modulation.gamma(code), modulation.beta(code))
         return self.torgb(self.up(self.cnn3(self.cnn(x))))
