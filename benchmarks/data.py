@@ -59,7 +59,7 @@ class PlainLoader:
         chosen = rng.choice(len(self.tracks), pairs, replace=False)
         both = [self._pair(self.tracks[index], rng) for index in chosen]
         halves = [self._collate([pair[side] for pair in both]) for side in (0, 1)]
-        mean, std = 255 * MEAN, 255 * STD
+        mean, std = 255 * torch.from_numpy(MEAN), 255 * torch.from_numpy(STD)
         return torch.cat([half.float().sub_(mean).div_(std) for half in halves])
 
     def _pair(self, track: Path, rng: np.random.Generator) -> tuple[Image.Image, Image.Image]:

@@ -19,6 +19,7 @@ from facecycle.checkpoints import model_file
 from facecycle.config.layers import preset_layers, resolve
 from facecycle.networks import Loaded, build_method, load
 from facecycle.probing.embed import embed_files
+from facecycle.runtimes.by_torch import TorchRuntime
 
 ROUNDS = 3
 
@@ -59,7 +60,7 @@ def measure(count: int = 512) -> list[Result]:
             work = counter.get_total_flops() * count
             taken = interleave(
                 {
-                    "embed": lambda loaded=loaded: seconds(lambda: embed_files(loaded, paths, codes)),
+                    "embed": lambda loaded=loaded: seconds(lambda: embed_files(TorchRuntime(loaded), paths, codes)),
                     "peak": peak,
                 },
                 ROUNDS,

@@ -1,11 +1,10 @@
-"""What depends on the machine: whether it computes in bfloat16, and how it lends memory."""
+"""What depends on the machine: its GPU, its threads, whether it computes in bfloat16, and how it lends memory."""
 
 from __future__ import annotations
 
 import ctypes
+import os
 import sys
-
-import torch
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 
@@ -24,8 +23,29 @@ def keep_pages() -> None:
 
 def computes_bfloat16() -> bool:
     """Tell whether this machine has instructions for bfloat16; without them it takes longer than float32."""
+    import torch
+
     if torch.cuda.is_available():
         return True
     known = getattr(torch.cpu, "get_capabilities", None)  # older versions of torch lack it
     features = known() if known else {}
     return any(features.get(name) for name in ("amx_bf16", "avx512_bf16", "bf16"))
+
+
+def has_gpu() -> bool:
+    """Tell whether CUDA's driver sees a GPU, without torch, which takes seconds to import."""
+    count = ctypes.c_int(0)
+    try:
+        driver = ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
+        return driver.cuInit(0) == 0 and driver.cuDeviceGetCount(ctypes.byref(count)) == 0 and count.value > 0
+    except (OSError, AttributeError):
+        return False
+
+
+def threads() -> int:
+    """Return how many threads may compute: as many as OMP_NUM_THREADS says, else one per processor of this process."""
+    asked = os.environ.get("OMP_NUM_THREADS", "")
+    if asked.isdecimal() and int(asked) > 0:
+        return int(asked)
+    mine = getattr(os, "sched_getaffinity", None)  # macOS and Windows lack it
+    return len(mine(0)) if mine else os.cpu_count() or 1

@@ -7,14 +7,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import torch
 from PIL import Image
 
-from facecycle.data.images import ImageSource, parse_crop, read_square
+from facecycle.data.images import ImageSource, parse_crop, read_square_array
 from facecycle.errors import ConfigError, DataError, did_you_mean
-from facecycle.networks import choose_device, load, origin
-from facecycle.pictures import panels_of, to_pil
-from facecycle.probing.features import extract, network_features, refuse_non_finite
+from facecycle.networks import load
+from facecycle.pictures import drawn, to_pil
+from facecycle.probing.features import refuse_non_finite
+from facecycle.runtimes.by_torch import TorchRuntime
 
 EXPRESSION = "expression"
 
@@ -34,12 +34,11 @@ class Model:
 
     def __init__(self, path: str | os.PathLike[str] | None = None) -> None:
         """Load a checkpoint; see `facecycle.load`."""
-        self._loaded = load(None if path is None else Path(path))
-        method, trained = self._loaded.method, self._loaded.checkpoint.trained
-        self.size: int = self._loaded.checkpoint.config.size
-        self.origin = origin(self._loaded.checkpoint)
-        self.panels = tuple(name for name, cycle in method.panels_from.items() if cycle in trained)
-        self.feature_names = tuple(name for name, cycle in method.features_from.items() if cycle in trained)
+        self._runtime = TorchRuntime(load(None if path is None else Path(path)))
+        self.size = self._runtime.size
+        self.origin = self._runtime.origin
+        self.panels = self._runtime.panels
+        self.feature_names = self._runtime.features
 
     def translate(
         self, image: ImageSource, driver: ImageSource | None = None, *, crop: str | None = None, seed: int = 0
@@ -59,11 +58,10 @@ class Model:
             FacecycleError: an image cannot be read, or the crop leaves it.
         """
         region = None if crop is None else parse_crop(crop)
-        pixels = read_square(image, self.size, region)[None]
-        drivers = None if driver is None else read_square(driver, self.size)[None]
-        noise = torch.Generator().manual_seed(seed)
-        made = panels_of(self._loaded.method.to(choose_device()), pixels, drivers, noise, self.panels)
-        return {name: to_pil(panel[0]) for name, panel in made.items()}
+        pixels = read_square_array(image, self.size, region)[None]
+        drivers = None if driver is None else read_square_array(driver, self.size)[None]
+        made = self._runtime.translate(pixels, drivers, seed, self.panels)
+        return {name: to_pil(drawn(name, panel, self.size)[0]) for name, panel in made.items()}
 
     def embed(self, images: ImageSource | Sequence[ImageSource]) -> np.ndarray:
         """Return the expression codes of faces, float32 (n, 256), in (-1, 1); see `features`."""
@@ -86,9 +84,6 @@ class Model:
         several = [images] if isinstance(images, str | os.PathLike | Image.Image | np.ndarray) else images
         if not len(several):
             raise DataError("there are no images to compute features of")
-        method = self._loaded.method
-        features = network_features(method, method.features, self.size, [(name, "", name)])
-        pixels = torch.stack([read_square(image, self.size) for image in several])
-        found = extract(features, pixels)[0].numpy()
+        (found,) = self._runtime.embed(np.stack([read_square_array(image, self.size) for image in several]), [name])
         refuse_non_finite(name, found)
         return found

@@ -15,6 +15,7 @@ from facecycle import registry
 from facecycle.api import Kind, Parts
 from facecycle.checkpoints import model_file
 from facecycle.checkpoints.model_file import Checkpoint
+from facecycle.checkpoints.places import SHIPPED, said_of
 from facecycle.config.settings import Choice, RunConfig
 from facecycle.errors import CheckpointError, ConfigError, FacecycleError, PluginError, UnfitEncoder, did_you_mean
 
@@ -122,8 +123,6 @@ def provenance(config: RunConfig) -> dict[str, dict[str, str]]:
 
 
 RUNS = Path("runs")
-SHIPPED = Path(__file__).parent / "weights" / "default.safetensors"
-"""The weights that come with the package; `README.md` beside them is their model card."""
 
 
 @dataclass(frozen=True)
@@ -136,13 +135,15 @@ class Loaded:
 
 def origin(found: Checkpoint) -> str:
     """Say where weights come from, and under which terms where they came with the package."""
-    if found.path != SHIPPED:
-        return str(found.path)
-    return f"the one that comes with facecycle ({found.metadata.get('licence', 'no terms stated')})"
+    return said_of(found.path, found.metadata.get("licence"))
 
 
-def load(path: Path | None) -> Loaded:
+def load(path: Path | None, warper: str | None = None) -> Loaded:
     """Load a checkpoint; None takes the one that comes with the package.
+
+    Args:
+        path: run folder, checkpoint folder or model file.
+        warper: takes the place of the warper that it was trained with.
 
     Raises:
         CheckpointError: it cannot be read, does not fit, or needs a plugin that is not installed.
@@ -151,7 +152,9 @@ def load(path: Path | None) -> Loaded:
     config = found.config
     if config.warper.name == "fused":
         # Trained where Triton runs, used anywhere: the demand for it belongs to that run, not to its weights.
-        config = config.model_copy(update={"warper": Choice(name="auto")})
+        warper = warper or "auto"
+    if warper is not None:
+        config = config.model_copy(update={"warper": Choice(name=warper)})
     try:
         method = _with_weights(config, found)
     except PluginError as error:

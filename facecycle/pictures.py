@@ -1,26 +1,27 @@
-"""Images to a method's panels as pictures, and pictures to labelled sheets and PNG files."""
+"""Images and flows as pictures for people: coloured, enlarged, on labelled sheets, and in PNG files."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
-import torch.nn.functional as F
+import numpy as np
 from PIL import Image, ImageDraw, ImageFont
-from torch import Tensor
 
 from facecycle.atomic import write_atomically
-from facecycle.data.images import from_uint8, to_uint8
+from facecycle.data.images import to_uint8
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 BACKGROUND = 255
 GAP = 4
 COLUMNS = 8
 """Of a sheet of samples."""
-BATCH = 64
-"""Faces that are translated at a time."""
+Pixels = Any
+"""RGB images, uint8 (n, 3, h, w) or one (3, h, w): an array, or a tensor on the CPU."""
 
 
 def _one_line(text: str) -> str:
@@ -28,65 +29,47 @@ def _one_line(text: str) -> str:
     return "".join(c if c.isprintable() else "?" for c in text)
 
 
-def panels_of(
-    method: Any, pixels: Tensor, drivers: Tensor | None, noise: torch.Generator | None, names: Iterable[str]
-) -> dict[str, Tensor]:
-    """Make a method's panels of images, where its weights lie, in batches that fit.
+def panel_array(name: str, panel: Tensor) -> np.ndarray:
+    """Turn a method's panel into an array: RGB uint8 (n, 3, h, w), or `flow`, float32 (n, 2, h, w)."""
+    return (panel.float() if name == "flow" else to_uint8(panel)).cpu().numpy()
 
-    Args:
-        method: in evaluation mode.
-        pixels: uint8 RGB images (n, 3, S, S).
-        drivers: as many images to swap with, or none.
-        noise: source of the generator's noise; it goes on from batch to batch.
-        names: of the panels; see the method's `panels_from`.
 
-    Returns:
-        Panel to uint8 RGB pictures (n, 3, S, S) on the CPU, `flow` among them as colours.
+def drawn(name: str, panel: np.ndarray, size: int) -> np.ndarray:
+    """Turn a panel, images or `flow`, into what can be looked at: RGB uint8, a flow as (n, 3, size, size)."""
+    return flow_colours(panel, size) if name == "flow" else panel
+
+
+def flow_colours(flow: np.ndarray, size: int) -> np.ndarray:
+    """Colour flows (n, 2, h, w) as RGB uint8 (n, 3, size, size): hue is direction, saturation is length.
+
+    The longest arrow of each flow is fully saturated.
     """
-    wanted, size = frozenset(names), pixels.shape[-1]
-    device = next(method.parameters()).device
-    parts: dict[str, list[Tensor]] = {}
-    for rows in torch.arange(len(pixels)).split(BATCH):
-        images, others = (None if x is None else from_uint8(x[rows]).to(device) for x in (pixels, drivers))
-        with torch.inference_mode():
-            made = method.translate(images, others, noise, wanted)
-        for name, panel in made.items():
-            parts.setdefault(name, []).append(panel_pixels(name, panel.cpu(), size))
-    return {name: torch.cat(pictures) for name, pictures in parts.items()}
-
-
-def panel_pixels(name: str, panel: Tensor, size: int) -> Tensor:
-    """Turn a method's panel, an image or `flow`, into uint8 RGB (B, 3, size, size)."""
-    return flow_pixels(panel, size) if name == "flow" else enlarge(to_uint8(panel), size)
-
-
-def flow_pixels(flow: Tensor, size: int) -> Tensor:
-    """Colour flows (B, 2, h, w) as uint8 RGB (B, 3, size, size): hue is direction, saturation is length.
-
-    The longest arrow of each flow is fully saturated. Torchvision has such a function, and takes most of a second
-    to import.
-    """
-    x, y = F.interpolate(flow.float(), size=(size, size), mode="bilinear", align_corners=True).unbind(1)
-    length = torch.hypot(x, y)
-    saturation = length / length.amax((1, 2), keepdim=True).clamp_min(1e-6)
+    rows, columns = (_bilinear(side, size) for side in flow.shape[2:])
+    x, y = np.moveaxis(rows @ flow.astype(np.float32) @ columns.T, 1, 0)
+    length = np.hypot(x, y)
+    saturation = length / length.max((1, 2), keepdims=True).clip(1e-6)
     # From hue (in sixths of the circle) and saturation to RGB at full value.
-    hue = torch.atan2(y, x) * (3 / math.pi)
-    sixths = (hue[:, None] + torch.tensor([5.0, 3.0, 1.0]).view(1, 3, 1, 1)) % 6
-    rgb = 1 - saturation[:, None] * torch.minimum(sixths, 4 - sixths).clamp(0, 1)
-    return (255 * rgb).round().to(torch.uint8)
+    hue = np.arctan2(y, x) * np.float32(3 / math.pi)
+    sixths = (hue[:, None] + np.array([5, 3, 1], np.float32).reshape(1, 3, 1, 1)) % 6
+    rgb = 1 - saturation[:, None] * np.minimum(sixths, 4 - sixths).clip(0, 1)
+    return (255 * rgb).round().astype(np.uint8)
 
 
-def enlarge(pixels: Tensor, size: int) -> Tensor:
-    """Resize uint8 (B, 3, h, w) to (B, 3, size, size), bicubic, for people to look at."""
-    if pixels.shape[-1] == size:
-        return pixels
-    resized = F.interpolate(pixels.float(), size=(size, size), mode="bicubic", antialias=True)
-    return resized.round().clamp(0, 255).to(torch.uint8)
+def _bilinear(side: int, size: int) -> np.ndarray:
+    """Return the weights (size, side) that enlarge a line of numbers, from its first to its last."""
+    places = np.linspace(0, side - 1, size, dtype=np.float32)[:, None]
+    return (1 - abs(places - np.arange(side, dtype=np.float32))).clip(0)
 
 
-def to_pil(pixels: Tensor) -> Image.Image:
-    """Turn uint8 RGB (3, H, W) into a PIL image."""
-    return Image.fromarray(pixels.permute(1, 2, 0).contiguous().numpy())
+def to_pil(pixels: Pixels) -> Image.Image:
+    """Turn RGB uint8 (3, H, W) into a PIL image."""
+    return Image.fromarray(np.ascontiguousarray(np.asarray(pixels).transpose(1, 2, 0)))
+
+
+def _enlarged(pixels: Pixels, size: int) -> Image.Image:
+    """Resize RGB uint8 (3, h, w) to a PIL image of size x size, bicubic, for people to look at."""
+    image = to_pil(pixels)
+    return image if image.size == (size, size) else image.resize((size, size), Image.Resampling.BICUBIC)
 
 
 def write_png(path: Path, image: Image.Image) -> None:
@@ -94,7 +77,7 @@ def write_png(path: Path, image: Image.Image) -> None:
     write_atomically(path, lambda temporary: image.save(temporary, format="PNG"))
 
 
-def contact_sheet(columns: Sequence[tuple[str, Tensor]], rows: Sequence[str] = (), cell: int = 128) -> Image.Image:
+def contact_sheet(columns: Sequence[tuple[str, Pixels]], rows: Sequence[str] = (), cell: int = 128) -> Image.Image:
     """Lay out named columns of images as one labelled picture.
 
     Args:
@@ -113,14 +96,14 @@ def contact_sheet(columns: Sequence[tuple[str, Tensor]], rows: Sequence[str] = (
     for column, (title, pixels) in enumerate(columns):
         left = margin + column * (cell + GAP)
         draw.text((left + cell // 2, header // 2), title.replace("_", " "), fill=0, font=font, anchor="mm")
-        for row, image in enumerate(enlarge(pixels.cpu(), cell)):
-            sheet.paste(to_pil(image), (left, int(header) + row * (cell + GAP)))
+        for row, image in enumerate(pixels):
+            sheet.paste(_enlarged(image, cell), (left, int(header) + row * (cell + GAP)))
     for row, label in enumerate(rows):
         draw.text((GAP, int(header) + row * (cell + GAP) + cell // 2), label, fill=0, font=font, anchor="lm")
     return sheet
 
 
-def captioned_sheet(pixels: Tensor, captions: Sequence[str]) -> Image.Image:
+def captioned_sheet(pixels: Pixels, captions: Sequence[str]) -> Image.Image:
     """Lay out uint8 RGB images (n, 3, S, S) in rows, each above its caption, cut to fit."""
     cell = pixels.shape[-1]
     font = ImageFont.load_default(size=12)

@@ -55,18 +55,22 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "facecycle.data": (*CORE, "facecycle.data"),
     "facecycle.data.check": (*CORE, "facecycle.data", "facecycle.pictures"),
     "facecycle.checkpoints": ("facecycle.atomic", "facecycle.checkpoints", "facecycle.config", "facecycle.errors"),
-    "facecycle.networks": (*CORE, "facecycle.checkpoints.model_file"),
+    "facecycle.networks": (*CORE, "facecycle.checkpoints.model_file", "facecycle.checkpoints.places"),
     # What looks into a checkpoint builds its networks, and they are built from what reads one.
+    "facecycle.checkpoints.export_graph": (
+        *(*CORE, "facecycle.checkpoints", "facecycle.data.images", "facecycle.networks"),
+    ),
     "facecycle.checkpoints.export": (*CORE, "facecycle.checkpoints", "facecycle.networks"),
     "facecycle.checkpoints.inspect": (*CORE, "facecycle.checkpoints", "facecycle.networks"),
     "facecycle.checkpoints.import_released": (*CORE, "facecycle.checkpoints", "facecycle.networks"),
     "facecycle.pretraining": (*BELOW, "facecycle.pretraining"),
-    # What uses networks knows nothing of how they were trained.
-    "facecycle.translation": (*BELOW, "facecycle.translation"),
-    "facecycle.probing": (*BELOW, "facecycle.probing", "facecycle.translation"),
+    # What uses networks knows nothing of how they were trained. Torch's runtime extracts features as a probe does.
+    "facecycle.runtimes": (*BELOW, "facecycle.probing.features", "facecycle.runtimes"),
+    "facecycle.translation": (*BELOW, "facecycle.runtimes.base", "facecycle.translation"),
+    "facecycle.probing": (*BELOW, "facecycle.probing", "facecycle.runtimes", "facecycle.translation"),
     "facecycle.reporting": (*BELOW, "facecycle.pretraining.run_folder", "facecycle.probing", "facecycle.reporting"),
     # The public API stands on the rooms of the commands that use networks.
-    "facecycle.model": (*BELOW, "facecycle.probing", "facecycle.translation"),
+    "facecycle.model": (*BELOW, "facecycle.probing", "facecycle.runtimes", "facecycle.translation"),
     "facecycle.testing": ("facecycle.api", "facecycle.errors", "facecycle.registry", "facecycle.testing"),
     "facecycle_kernels": ("facecycle_kernels",),
     "facecycle_plugins": (

@@ -32,18 +32,36 @@ def import_(
 @app.command()
 def export(
     source: Given,
-    out: Annotated[Path, typer.Option("--out", "-o", help="The .safetensors file to write.")],
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="The .safetensors file to write; not needed with --onnx alone.")
+    ] = None,
     half: Annotated[bool, typer.Option("--half", help="Store half precision, which halves the file.")] = False,
     licence: Annotated[str | None, typer.Option(help="Terms of the file. Default: those of its data sets.")] = None,
+    onnx: Annotated[
+        bool, typer.Option("--onnx", help="Write an ONNX graph beside the weights, for starts without torch.")
+    ] = False,
 ) -> None:
-    """Write a run's weights to one file for others. It does not hold the paths of the data.
+    """Write a run's weights to one file for others, which does not hold the paths of the data; or their graph.
 
-    Example: facecycle checkpoint export runs/small-resnet18-001 -o faces.safetensors --half
+    Example: facecycle checkpoint export runs/small-resnet18-001 -o faces.safetensors --half --onnx
     """
-    from facecycle.checkpoints.export import export as run
+    from facecycle.errors import ConfigError
 
-    run(source, out, half=half, licence=licence)
-    say(f"checkpoint: {out}, {out.stat().st_size:,} bytes")
+    if out is None and (half or licence is not None or not onnx):
+        raise ConfigError(
+            "there is no file to write the weights to",
+            hint="Name one with --out, or write only the graph of weights that stay where they are with --onnx.",
+        )
+    if out is not None:
+        from facecycle.checkpoints.export import export as run
+
+        run(source, out, half=half, licence=licence)
+        say(f"checkpoint: {out}, {out.stat().st_size:,} bytes")
+    if onnx:
+        from facecycle.checkpoints.export_graph import export_graph
+
+        graph, difference = export_graph(out or source)
+        say(f"graph: {graph}, {graph.stat().st_size:,} bytes, within {difference:.0e} of torch")
 
 
 @app.command("list")

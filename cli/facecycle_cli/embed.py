@@ -19,6 +19,7 @@ def embed(
         typer.Option(help="expression, identity, conv, identity_conv; the codes when left out. Repeats."),
     ] = None,
     checkpoint: flags.Checkpoint = None,
+    runtime: flags.Runtime = None,
 ) -> None:
     """Write expression and identity codes of faces, or other features: path, status, and the numbers.
 
@@ -28,19 +29,19 @@ def embed(
 
     from facecycle.distributed import join
     from facecycle.machine import keep_pages
-    from facecycle.networks import load, origin
     from facecycle.probing.embed import check_output, embed_files
+    from facecycle.runtimes.choose import choose
     from facecycle.translation.files import expand
 
     keep_pages()
     join()
     check_output(out)
     paths = expand(images, say)
-    loaded = load(checkpoint)
-    say(f"checkpoint: {origin(loaded.checkpoint)}")
+    chosen, why = choose(checkpoint, runtime)
+    say(f"checkpoint: {chosen.origin}\nruntime: {why}")
     tell = occasionally()
     start = time.monotonic()
-    bad = embed_files(loaded, paths, out, feature or [], lambda done: tell(f"{done:,} of {len(paths):,} images"))
+    bad = embed_files(chosen, paths, out, feature or [], lambda done: tell(f"{done:,} of {len(paths):,} images"))
     for path, reason in bad.items():
         say(f"skipped {path}: {reason}")
     rate = len(paths) / (time.monotonic() - start)

@@ -1,5 +1,6 @@
 """Flags that several commands have."""
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -7,6 +8,19 @@ import typer
 
 Checkpoint = Annotated[
     Path | None, typer.Option(help="Run folder or .safetensors file; facecycle's own weights when left out.")
+]
+
+
+class RuntimeName(StrEnum):
+    """What can compute."""
+
+    torch = "torch"
+    onnx = "onnx"
+
+
+Runtime = Annotated[
+    RuntimeName | None,
+    typer.Option(help="What computes. Default: onnx, which starts at once, on a CPU where the weights have a graph."),
 ]
 DataOptions = Annotated[
     list[str] | None,

@@ -19,6 +19,7 @@ def translate(
         typer.Option(metavar="X,Y,W,H", help="Face region in pixels; the centre square when left out."),
     ] = None,
     seed: Annotated[int, typer.Option(help="Seed of the generator's noise.")] = 0,
+    runtime: flags.Runtime = None,
 ) -> None:
     """Neutralise faces, turn them to the front, and swap what they wear.
 
@@ -26,15 +27,15 @@ def translate(
     """
     from facecycle.data.images import parse_crop
     from facecycle.machine import keep_pages
-    from facecycle.networks import load, origin
+    from facecycle.runtimes.choose import choose
     from facecycle.translation.files import expand, translate_files
 
     region = parse_crop(crop) if crop is not None else None
     keep_pages()
     paths = expand(images, say)  # a wrong path is named before networks are loaded
-    loaded = load(checkpoint)
-    result = translate_files(loaded, paths, out, driver=driver, crop=region, seed=seed)
-    say(f"checkpoint: {origin(loaded.checkpoint)}")
+    chosen, why = choose(checkpoint, runtime)
+    result = translate_files(chosen, paths, out, driver=driver, crop=region, seed=seed)
+    say(f"checkpoint: {chosen.origin}\nruntime: {why}")
     if result.missing:
         say(f"left out {', '.join(result.missing)}: the checkpoint did not train the cycle they need")
     for name, reason in result.skipped.items():

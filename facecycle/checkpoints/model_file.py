@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from facecycle.atomic import file_sha256, remove_leftovers, write_atomically, write_folder
 from facecycle.checkpoints import folders
 from facecycle.checkpoints.folders import MODEL, OPTIMIZER, STATE
+from facecycle.checkpoints.places import find as find
 from facecycle.checkpoints.tensor_file import write_tensors
 from facecycle.config.settings import RunConfig
 from facecycle.errors import CheckpointError
@@ -138,22 +139,7 @@ def content_sha256(header: Mapping[str, str], tensors: Mapping[str, Tensor]) -> 
     return digest.hexdigest()
 
 
-# --- finding and reading ------------------------------------------------------------------------
-
-
-def find(path: Path) -> Path:
-    """Return the model file that a run folder, a checkpoint folder or a file name stands for.
-
-    Raises:
-        CheckpointError: nothing there is a checkpoint.
-    """
-    if path.is_file():
-        return path
-    if not path.exists():
-        raise CheckpointError(f"there is no checkpoint at {path}", hint="Give a run folder or a .safetensors file.")
-    if (path / MODEL).is_file():
-        return path / MODEL
-    return folders.latest_folder(path) / MODEL
+# --- reading ------------------------------------------------------------------------------------
 
 
 def read(path: Path) -> Checkpoint:

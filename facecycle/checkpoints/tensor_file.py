@@ -1,4 +1,4 @@
-"""Tensors to a safetensors file: atomically, readable by whom the umask admits, and the same bytes every time."""
+"""Safetensors files: written atomically, readable by whom the umask admits, the same bytes every time; their map."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 import os
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from safetensors import SafetensorError
@@ -55,3 +56,33 @@ def _sort_header(path: Path) -> None:
             raise OSError(f"the header of {path} does not fit its place")
         file.seek(8)
         file.write(ordered.ljust(length))
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A tensor's place in a safetensors file.
+
+    Attributes:
+        dtype: its type, in the words of safetensors: F32, F16.
+        shape: its sides.
+        offset: of its first byte in the file.
+        length: in bytes.
+    """
+
+    dtype: str
+    shape: tuple[int, ...]
+    offset: int
+    length: int
+
+
+def byte_ranges(path: Path) -> dict[str, Stored]:
+    """Return where the tensors of a safetensors file that can be read lie in it."""
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        entries = json.loads(file.read(length))
+    entries.pop("__metadata__", None)
+    return {
+        name: Stored(entry["dtype"], tuple(entry["shape"]), 8 + length + start, end - start)
+        for name, entry in entries.items()
+        for start, end in [entry["data_offsets"]]
+    }

@@ -9,15 +9,15 @@ import struct
 import warnings
 import zlib
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-import torch
 from PIL import Image, ImageOps, UnidentifiedImageError
-from torch import Tensor
-from torch.nn.functional import interpolate
 
 from facecycle.errors import ConfigError, DataError
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 DAMAGED = (OSError, ValueError, SyntaxError, EOFError, struct.error, zlib.error)
 """What Pillow raises for the bytes of a damaged image."""
@@ -145,6 +145,13 @@ def _as_upright(source: ImageSource, least: int | None = None) -> Image.Image:
 
 
 def read_square(source: ImageSource, size: int, crop: Crop | None = None) -> Tensor:
+    """Read an image as `read_square_array` does, as a tensor."""
+    import torch
+
+    return torch.from_numpy(read_square_array(source, size, crop))
+
+
+def read_square_array(source: ImageSource, size: int, crop: Crop | None = None) -> np.ndarray:
     """Read an image, cut out a square and resize it to RGB uint8 (3, size, size), antialiased.
 
     Args:
@@ -183,18 +190,22 @@ def read_box(path: Path, size: int, box: tuple[float, float, float, float]) -> T
     right, bottom = min(box[2], image.width), min(box[3], image.height)
     if not (right - left >= 1 and bottom - top >= 1):  # so that a box of no numbers is refused too
         raise DataError(f"{path}: the box {box} lies outside the image, which is {image.width} x {image.height}")
-    return _resized(image, size, (left, top, right, bottom))
+    import torch
+
+    return torch.from_numpy(_resized(image, size, (left, top, right, bottom)))
 
 
-def _resized(image: Image.Image, size: int, box: tuple[float, float, float, float]) -> Tensor:
+def _resized(image: Image.Image, size: int, box: tuple[float, float, float, float]) -> np.ndarray:
     resized = image.resize((size, size), Image.Resampling.BILINEAR, box=box)
-    return torch.from_numpy(np.array(resized)).permute(2, 0, 1)
+    return np.array(resized).transpose(2, 0, 1)
 
 
 def resize(pixels: Tensor, size: int) -> Tensor:
     """Resize RGB uint8 (n, 3, H, W) to (n, 3, size, size), antialiased."""
     if pixels.shape[-2:] == (size, size):
         return pixels
+    from torch.nn.functional import interpolate
+
     return interpolate(pixels, (size, size), mode="bilinear", align_corners=False, antialias=True)
 
 
@@ -202,18 +213,24 @@ def resize(pixels: Tensor, size: int) -> Tensor:
 
 # ImageNet statistics, RGB, for pixel values in [0, 1].
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-MEAN = torch.tensor(IMAGENET_MEAN).view(3, 1, 1)
-STD = torch.tensor(IMAGENET_STD).view(3, 1, 1)
+MEAN = np.array(IMAGENET_MEAN, np.float32).reshape(3, 1, 1)
+STD = np.array(IMAGENET_STD, np.float32).reshape(3, 1, 1)
+
+
+def _like(constant: np.ndarray, images: Tensor) -> Tensor:
+    import torch
+
+    return torch.from_numpy(constant).to(images)
 
 
 def normalise(unit: Tensor) -> Tensor:
     """Map RGB (..., 3, H, W) in [0, 1] to the normalised space."""
-    return (unit - MEAN.to(unit)).div_(STD.to(unit))
+    return (unit - _like(MEAN, unit)).div_(_like(STD, unit))
 
 
 def denormalise(images: Tensor) -> Tensor:
     """Map normalised (..., 3, H, W) to RGB in [0, 1], clamped."""
-    return (images * STD.to(images) + MEAN.to(images)).clamp(0, 1)
+    return (images * _like(STD, images) + _like(MEAN, images)).clamp(0, 1)
 
 
 def from_uint8(pixels: Tensor) -> Tensor:
@@ -223,4 +240,6 @@ def from_uint8(pixels: Tensor) -> Tensor:
 
 def to_uint8(images: Tensor) -> Tensor:
     """Map normalised (..., 3, H, W) to uint8 RGB, rounded to the nearest level."""
+    import torch
+
     return (denormalise(images.float()) * 255).round().to(torch.uint8)

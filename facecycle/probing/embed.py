@@ -10,15 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from facecycle import distributed
 from facecycle.atomic import write_atomically
-from facecycle.data.images import printable, read_square, reason
+from facecycle.data.images import printable, read_square_array, reason
 from facecycle.errors import ConfigError, DataError, did_you_mean
-from facecycle.networks import Loaded
-from facecycle.probing.features import Feature, dimensions, extract, network_features
+from facecycle.runtimes.base import Runtime
 
 CODES = ("expression", "identity")
 THREADS = 4
@@ -40,7 +37,7 @@ def check_output(out: Path) -> None:
 
 
 def embed_files(
-    loaded: Loaded,
+    runtime: Runtime,
     paths: Sequence[Path],
     out: Path,
     names: Sequence[str] = (),
@@ -59,7 +56,7 @@ def embed_files(
     first one joins the parts.
 
     Args:
-        loaded: networks and their checkpoint.
+        runtime: the weights, ready to compute.
         paths: image files.
         out: the file; see `check_output`.
         names: features of the checkpoint; left out, the codes that it trained.
@@ -76,11 +73,13 @@ def embed_files(
     import pyarrow.parquet as pq
 
     check_output(out)
-    features = _features(loaded, names)
+    features = _features(runtime, names)
     fields = [pa.field("path", pa.string()), pa.field("status", pa.string())]
-    widths = dimensions(features)
-    fields += [pa.field(f.label, pa.list_(pa.float32(), d)) for f, d in zip(features, widths, strict=True)]
-    about = {"checkpoint": str(loaded.checkpoint.path), "sha256": loaded.checkpoint.sha256()}
+    black = runtime.embed(np.zeros((1, 3, runtime.size, runtime.size), np.uint8), features)
+    fields += [
+        pa.field(name, pa.list_(pa.float32(), found.shape[1])) for name, found in zip(features, black, strict=True)
+    ]
+    about = {"checkpoint": str(runtime.weights), "sha256": runtime.sha256()}
     schema = pa.schema(fields, {"facecycle": json.dumps(about)})
     bad: dict[str, str] = {}
     mine = paths[distributed.share(len(paths))]
@@ -88,8 +87,8 @@ def embed_files(
     def write(temporary: Path) -> None:
         with pq.ParquetWriter(temporary, schema) as writer:
             done = 0
-            for part, pixels, reasons in _read(mine, features[0].size, features[0].batch):
-                columns = _columns(features, part, pixels, reasons)
+            for part, pixels, reasons in _read(mine, runtime.size, runtime.batch):
+                columns = _columns(runtime, features, part, pixels, reasons)
                 writer.write_table(pa.table(columns, schema))
                 rows = zip(part, columns["status"], strict=True)
                 bad.update({printable(path): status for path, status in rows if status != OK})
@@ -108,43 +107,43 @@ def embed_files(
     return {path: reason for each in found for path, reason in each.items()}
 
 
-def _features(loaded: Loaded, names: Sequence[str]) -> list[Feature]:
+def _features(runtime: Runtime, names: Sequence[str]) -> list[str]:
     """Return the named features of a checkpoint, or the codes that it trained."""
-    known, checkpoint = loaded.method.features_from, loaded.checkpoint
-    trained = [name for name, cycle in known.items() if cycle in checkpoint.trained]
+    trained = runtime.features
     for name in names:
         if name not in trained:
             hint = did_you_mean(name, trained) or f"Features: {', '.join(trained)}."
-            raise ConfigError(f"--feature {name}: {checkpoint.path} has no such feature", hint=hint)
+            raise ConfigError(f"--feature {name}: {runtime.weights} has no such feature", hint=hint)
     chosen = list(dict.fromkeys(names)) or [name for name in CODES if name in trained]
     if not chosen:
-        raise ConfigError(f"{checkpoint.path} trained none of the codes {', '.join(CODES)}")
-    named = [(name, "", name) for name in chosen]
-    return network_features(loaded.method, loaded.method.features, checkpoint.config.size, named)
+        raise ConfigError(f"{runtime.weights} trained none of the codes {', '.join(CODES)}")
+    return chosen
 
 
-def _columns(features: Sequence[Feature], paths: Sequence[Path], pixels: Tensor, reasons: list[str]) -> dict[str, Any]:
+def _columns(
+    runtime: Runtime, features: Sequence[str], paths: Sequence[Path], pixels: np.ndarray, reasons: list[str]
+) -> dict[str, Any]:
     """Return the columns of a batch; what could not be read, or is not finite, has no features."""
     import pyarrow as pa
 
-    found = [each.numpy() for each in extract(features, pixels)]
+    found = runtime.embed(pixels, features)
     finite = np.all([np.isfinite(each).all(axis=1) for each in found], axis=0)
     status = [why if why != OK or good else NOT_FINITE for why, good in zip(reasons, finite, strict=True)]
     missing = pa.array([why != OK for why in status])
     columns: dict[str, Any] = {"path": [printable(path) for path in paths], "status": status}
-    for feature, each in zip(features, found, strict=True):
-        columns[feature.label] = pa.FixedSizeListArray.from_arrays(pa.array(each.ravel()), each.shape[1], mask=missing)
+    for name, each in zip(features, found, strict=True):
+        columns[name] = pa.FixedSizeListArray.from_arrays(pa.array(each.ravel()), each.shape[1], mask=missing)
     return columns
 
 
-def _read(paths: Sequence[Path], size: int, batch: int) -> Iterator[tuple[Sequence[Path], Tensor, list[str]]]:
+def _read(paths: Sequence[Path], size: int, batch: int) -> Iterator[tuple[Sequence[Path], np.ndarray, list[str]]]:
     """Yield paths, uint8 images (n, 3, S, S) and reasons; a batch is decoded while the one before is computed."""
 
-    def read_one(path: Path) -> tuple[Tensor, str]:
+    def read_one(path: Path) -> tuple[np.ndarray, str]:
         try:
-            return read_square(path, size), OK
+            return read_square_array(path, size), OK
         except DataError as error:
-            return torch.zeros(3, size, size, dtype=torch.uint8), reason(path, error)
+            return np.zeros((3, size, size), np.uint8), reason(path, error)
 
     with ThreadPoolExecutor(THREADS) as decoders:
         parts = [paths[start : start + batch] for start in range(0, len(paths), batch)]
@@ -153,7 +152,7 @@ def _read(paths: Sequence[Path], size: int, batch: int) -> Iterator[tuple[Sequen
             decoding, following = upcoming, parts[number] if number < len(parts) else []
             upcoming = [decoders.submit(read_one, path) for path in following]
             images, reasons = zip(*(one.result() for one in decoding), strict=True)
-            yield part, torch.stack(images), list(reasons)
+            yield part, np.stack(images), list(reasons)
 
 
 # --- from the parts of all processes to one file --------------------------------------------------

@@ -6,16 +6,15 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import torch
-from torch import Tensor
+import numpy as np
 
 from facecycle.atomic import write_text
 from facecycle.data.folders import walk
-from facecycle.data.images import Crop, printable, read_square, reason
+from facecycle.data.images import Crop, printable, read_square_array, reason
 from facecycle.errors import DataError
-from facecycle.networks import Loaded, choose_device, origin
 from facecycle.pages import fill
-from facecycle.pictures import contact_sheet, panels_of, to_pil, write_png
+from facecycle.pictures import contact_sheet, drawn, to_pil, write_png
+from facecycle.runtimes.base import Runtime
 
 BATCH = 32
 """Images that are read before they are translated, each with its driver where there is one; rows of a sheet too."""
@@ -70,7 +69,7 @@ def expand(inputs: Sequence[Path], say: Callable[[str], None]) -> list[Path]:
 
 
 def translate_files(
-    loaded: Loaded,
+    runtime: Runtime,
     paths: Sequence[Path],
     out: Path,
     *,
@@ -81,7 +80,7 @@ def translate_files(
     """Translate images and write every panel as a PNG of the training size, and contact sheets.
 
     Args:
-        loaded: networks and their checkpoint.
+        runtime: the weights, ready to compute.
         paths: image files.
         out: folder to write to; created when missing.
         driver: an image to swap expression and identity with, both ways.
@@ -91,26 +90,26 @@ def translate_files(
     Raises:
         DataError: nothing could be read, or the driver could not.
     """
-    size, made = loaded.checkpoint.config.size, loaded.method.panels_from
-    other = read_square(driver, size) if driver is not None else None
+    size = runtime.size
+    other = read_square_array(driver, size) if driver is not None else None
     wanted = dict.fromkeys(SINGLE if driver is None else (*SINGLE, *FIGURE))
-    drawn = [p for p in wanted if p == "input" or made.get(p) in loaded.checkpoint.trained]
-    result = Translation(missing=tuple(p for p in wanted if p not in drawn))
-    columns = [p for p in (SINGLE if driver is None else FIGURE) if p in drawn]
+    shown = [p for p in wanted if p == "input" or p in runtime.panels]
+    result = Translation(missing=tuple(p for p in wanted if p not in shown))
+    columns = [p for p in (SINGLE if driver is None else FIGURE) if p in shown]
     names = _unique_names([*([driver] if driver is not None else []), *paths])
     driver_name = names.pop(0) if driver is not None else ""
     many = len(paths) > 1
     faces: list[tuple[str, list[tuple[str, str]]]] = []
     for batch in _batches(list(zip(names, paths, strict=True)), size, crop, result.skipped):
-        labels, panels = _translated(loaded, batch, driver_name, other, drawn, seed)
+        labels, panels = _translated(runtime, batch, driver_name, other, shown, seed)
         for row, label in enumerate(labels):
             # The input, as the networks saw it, is for the gallery alone.
-            written = {p: out / f"{label}-{p}.png" for p in drawn if p != "input" or many}
+            written = {p: out / f"{label}-{p}.png" for p in shown if p != "input" or many}
             for panel, path in written.items():
                 write_png(path, to_pil(panels[panel][row]))
             result.pictures += [path for panel, path in written.items() if panel != "input"]
             faces.append((label, [(panel.replace("_", " "), path.name) for panel, path in written.items()]))
-        for rows in torch.arange(len(labels)).split(BATCH):
+        for rows in np.array_split(np.arange(len(labels)), range(BATCH, len(labels), BATCH)):
             sheet = out / f"contact_sheet{f'-{len(result.sheets) + 1}' if result.sheets else ''}.png"
             write_png(sheet, contact_sheet([(c, panels[c][rows]) for c in columns], [labels[row] for row in rows]))
             result.sheets.append(sheet)
@@ -122,7 +121,7 @@ def translate_files(
         page = fill(
             "gallery.html.jinja",
             title=f"{out.name}: {len(faces)} translations",
-            checkpoint=origin(loaded.checkpoint),
+            checkpoint=runtime.origin,
             seed=seed,
             size=size,
             faces=faces,
@@ -153,12 +152,12 @@ def _file_name(stem: str) -> str:
 
 def _batches(
     named: Sequence[tuple[str, Path]], size: int, crop: Crop | None, skipped: dict[str, str]
-) -> Iterator[dict[str, Tensor]]:
+) -> Iterator[dict[str, np.ndarray]]:
     """Yield batches of names and uint8 RGB (3, size, size), leaving out what cannot be read."""
-    batch: dict[str, Tensor] = {}
+    batch: dict[str, np.ndarray] = {}
     for name, path in named:
         try:
-            batch[name] = read_square(path, size, crop)
+            batch[name] = read_square_array(path, size, crop)
         except DataError as error:
             if len(named) == 1:
                 raise
@@ -171,15 +170,20 @@ def _batches(
 
 
 def _translated(
-    loaded: Loaded, batch: dict[str, Tensor], driver_name: str, driver: Tensor | None, names: Sequence[str], seed: int
-) -> tuple[list[str], dict[str, Tensor]]:
-    """Return labels and panels of a batch; with a driver, its own row follows that of the image it is paired with."""
-    labels, pixels, drivers = list(batch), torch.stack(list(batch.values())), None
+    runtime: Runtime,
+    batch: dict[str, np.ndarray],
+    driver_name: str,
+    driver: np.ndarray | None,
+    names: Sequence[str],
+    seed: int,
+) -> tuple[list[str], dict[str, np.ndarray]]:
+    """Return labels and pictures of a batch; with a driver, its own row follows that of the image it is paired with."""
+    labels, pixels, drivers = list(batch), np.stack(list(batch.values())), None
     if driver is not None:
         labels = [label for name in batch for label in (f"{name}+{driver_name}", f"{driver_name}+{name}")]
-        others = driver.expand_as(pixels)
-        pixels, drivers = (torch.stack(pair, 1).flatten(0, 1) for pair in ((pixels, others), (others, pixels)))
-    # Every batch begins with the same noise, so that a face looks the same whatever is translated beside it.
-    noise = torch.Generator().manual_seed(seed)
-    panels = panels_of(loaded.method.to(choose_device()), pixels, drivers, noise, {*names} - {"input"})
-    return labels, {"input": pixels, **panels}
+        others = np.broadcast_to(driver, pixels.shape)
+        pixels, drivers = (
+            np.stack(pair, 1).reshape(-1, *driver.shape) for pair in ((pixels, others), (others, pixels))
+        )
+    panels = runtime.translate(pixels, drivers, seed, [name for name in names if name != "input"])
+    return labels, {"input": pixels, **{name: drawn(name, panel, runtime.size) for name, panel in panels.items()}}

@@ -21,11 +21,11 @@ from torch import Tensor
 from facecycle import registry
 from facecycle.api import Dataset, Verification
 from facecycle.networks import Loaded, choose_device, load
-from facecycle.pictures import panels_of
 from facecycle.probing.features import baseline_features, checkpoint_features, extract, extract_once
 from facecycle.probing.protocols.cosine_10fold import Cosine10Fold
 from facecycle.probing.protocols.linear_pose import LinearPose
 from facecycle.probing.protocols.neutral import read_yaw
+from facecycle.runtimes.by_torch import panels_of
 from facecycle.seeds import seeded
 
 FOLDS = 10
@@ -38,7 +38,8 @@ def distance(one: Tensor, other: Tensor) -> float:
 
 def translated(loaded: Loaded, pixels: Tensor, drivers: Tensor | None, panels: list[str]) -> dict[str, Tensor]:
     """Translate uint8 images with the noise of the protocol `neutral`."""
-    return panels_of(loaded.method.to(choose_device()), pixels, drivers, seeded("neutral", 0), panels)
+    made = panels_of(loaded.method.to(choose_device()), pixels, drivers, seeded("neutral", 0), panels)
+    return {name: torch.from_numpy(panel) for name, panel in made.items()}
 
 
 def held_out_pose(loaded: Loaded, path: Path) -> list[str]:

@@ -18,6 +18,7 @@ from facecycle.data.images import from_uint8, read_square
 from facecycle.errors import ConfigError
 from facecycle.networks import Loaded, build_method, load
 from facecycle.probing.embed import embed_files
+from facecycle.runtimes.by_torch import TorchRuntime
 
 NAMES = ("expression", "conv")
 
@@ -51,7 +52,7 @@ def expected(loaded: Loaded, paths: list[Path], name: str) -> np.ndarray:
 
 
 def test_parquet_holds_a_list_of_numbers_for_each_feature(loaded: Loaded, images: list[Path], tmp_path: Path) -> None:
-    assert list(embed_files(loaded, images, tmp_path / "t.parquet", names=NAMES)) == [str(images[3])]
+    assert list(embed_files(TorchRuntime(loaded), images, tmp_path / "t.parquet", names=NAMES)) == [str(images[3])]
     table = pq.read_table(tmp_path / "t.parquet")
     assert table.column_names == ["path", "status", *NAMES]
     assert json.loads(table.schema.metadata[b"facecycle"])["sha256"] == loaded.checkpoint.sha256()
@@ -64,7 +65,7 @@ def test_parquet_holds_a_list_of_numbers_for_each_feature(loaded: Loaded, images
 
 def test_csv_and_npy_hold_the_same_numbers(loaded: Loaded, images: list[Path], tmp_path: Path) -> None:
     for form in ("parquet", "csv", "npy", "CSV"):
-        embed_files(loaded, images, tmp_path / f"t.{form}", names=NAMES)
+        embed_files(TorchRuntime(loaded), images, tmp_path / f"t.{form}", names=NAMES)
     table = pq.read_table(tmp_path / "t.parquet")
     widths = {name: len(table[name][0]) for name in NAMES}
     array = np.load(tmp_path / "t.npy")
@@ -92,7 +93,7 @@ def test_csv_and_npy_hold_the_same_numbers(loaded: Loaded, images: list[Path], t
 def test_the_codes_that_were_trained_are_written_without_names(
     loaded: Loaded, images: list[Path], tmp_path: Path
 ) -> None:
-    embed_files(loaded, images[:2], tmp_path / "t.parquet")
+    embed_files(TorchRuntime(loaded), images[:2], tmp_path / "t.parquet")
     assert pq.read_table(tmp_path / "t.parquet").column_names == ["path", "status", "expression"]
 
 
@@ -101,7 +102,7 @@ def test_an_image_whose_features_are_not_finite_has_none(loaded: Loaded, images:
     kept = weight[0, 0].item()
     weight[0, 0] = float("nan")  # the code of every face; its conv feature stays what it is
     try:
-        bad = embed_files(loaded, images[:4], tmp_path / "t.parquet", names=["conv", "expression"])
+        bad = embed_files(TorchRuntime(loaded), images[:4], tmp_path / "t.parquet", names=["conv", "expression"])
     finally:
         weight[0, 0] = kept
     assert list(bad) == [str(path) for path in images[:4]]
@@ -125,5 +126,5 @@ def test_what_cannot_be_written_is_refused_at_once(
     loaded: Loaded, images: list[Path], tmp_path: Path, out: str, names: list[str], message: str
 ) -> None:
     with pytest.raises(ConfigError, match=message):
-        embed_files(loaded, images, tmp_path / out, names=names)
+        embed_files(TorchRuntime(loaded), images, tmp_path / out, names=names)
     assert [path.name for path in tmp_path.iterdir()] == ["faces"]

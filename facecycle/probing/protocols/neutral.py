@@ -63,10 +63,12 @@ class Neutral(ProbeProtocol):
         Raises:
             ConfigError: the checkpoint did not train the panels.
         """
+        import torch
+
         from facecycle import distributed
         from facecycle.networks import choose_device
-        from facecycle.pictures import panels_of
         from facecycle.probing.probe import Row
+        from facecycle.runtimes.by_torch import panels_of
         from facecycle.seeds import seeded
 
         loaded = subject.loaded
@@ -79,7 +81,8 @@ class Neutral(ProbeProtocol):
         rows = {panel: Row(feature=panel, dimensions=0) for panel in ("input", *MADE)}
         for faces in samples:
             pixels = faces.pixels(subject.size)
-            panels = {"input": pixels, **panels_of(method, pixels, None, seeded("neutral", 0), MADE)}
+            made = panels_of(method, pixels, None, seeded("neutral", 0), MADE)
+            panels = {"input": pixels, **{name: torch.from_numpy(panel) for name, panel in made.items()}}
             found = _hog_features(panels)
             if faces.task == "pose":
                 _spread_of_yaw(faces.labels, found, rows)

@@ -17,6 +17,7 @@ from facecycle.checkpoints.model_file import Checkpoint
 from facecycle.data.check import check_data
 from facecycle.networks import Loaded, build_method
 from facecycle.probing.embed import embed_files
+from facecycle.runtimes.by_torch import TorchRuntime
 from facecycle.translation.files import translate_files
 
 STEMS = st.sampled_from(
@@ -95,17 +96,17 @@ def _outputs(names: list[str], folder: Path) -> None:
         return
     (folder / "model.safetensors").write_bytes(WHOLE)
     method, trained = _loaded()
-    loaded = Loaded(method, Checkpoint(folder / "model.safetensors", CONFIG, trained, {}))
+    runtime = TorchRuntime(Loaded(method, Checkpoint(folder / "model.safetensors", CONFIG, trained, {})))
     before = _tree(folder)
     out = folder / "out"
-    alone = translate_files(loaded, paths, out / "alone")
+    alone = translate_files(runtime, paths, out / "alone")
     assert len({*alone.pictures}) == 4 * len(paths)
-    pairs = translate_files(loaded, paths, out / "pairs", driver=paths[0])
+    pairs = translate_files(runtime, paths, out / "pairs", driver=paths[0])
     assert len({*pairs.pictures}) == 2 * 6 * len(paths)
     for made in (alone, pairs):
         if made.gallery is not None:
             check_page(made.gallery.read_text("utf-8"))
-    embed_files(loaded, paths, out / "codes.parquet")
+    embed_files(runtime, paths, out / "codes.parquet")
     check_data(registry.build("dataset", "tracks", {"path": str(folder / "in"), "min_frames": 1}), out / "sheet.png")
     new = _tree(folder) - before
     assert new

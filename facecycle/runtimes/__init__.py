@@ -1,0 +1,1 @@
+"""What computes panels and features: torch's networks, or an exported graph in onnxruntime, which starts at once."""
