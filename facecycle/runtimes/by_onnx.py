@@ -89,9 +89,6 @@ class OnnxRuntime:
             options = onnxruntime.SessionOptions()
             options.intra_op_num_threads = threads()
             options.log_severity_level = 3  # errors; warnings are about the graph, and nobody here can act on them
-            # The layouts of convolutions that the highest level chooses save a tenth of the time, and cost more than
-            # a picture takes.
-            options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
             folder = str(self.weights.resolve().parent)
             options.add_session_config_entry("session.model_external_initializers_file_folder_path", folder)
             graph = part(self._model, names).SerializeToString()

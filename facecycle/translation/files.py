@@ -12,7 +12,6 @@ from facecycle.atomic import write_text
 from facecycle.data.folders import walk
 from facecycle.data.images import Crop, printable, read_square_array, reason
 from facecycle.errors import DataError
-from facecycle.pages import fill
 from facecycle.pictures import contact_sheet, drawn, to_pil, write_png
 from facecycle.runtimes.base import Runtime
 
@@ -117,6 +116,8 @@ def translate_files(
         name, reason = next(iter(result.skipped.items()))
         raise DataError(f"none of the images could be read; {name}: {reason}")
     if many:
+        from facecycle.pages import fill
+
         result.gallery = out / "index.html"
         page = fill(
             "gallery.html.jinja",
