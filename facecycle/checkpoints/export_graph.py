@@ -158,7 +158,8 @@ def _explained(found: Checkpoint) -> Iterator[None]:
         raise CheckpointError(
             f"{found.path} cannot be exported, with the encoder {found.config.encoder.name} and the method "
             f"{found.config.method.name}: {first}",
-            hint="Networks can be exported that are made of torch's own operations. With torch they run as they are.",
+            hint="Networks can be exported that are made of torch's own operations and take the size of a batch from "
+            "x.shape[0], not len(x). With torch they run as they are.",
         ) from error
     finally:
         log.setLevel(level)

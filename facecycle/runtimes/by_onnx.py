@@ -89,12 +89,12 @@ class OnnxRuntime:
             options = onnxruntime.SessionOptions()
             options.intra_op_num_threads = threads()
             options.log_severity_level = 3  # errors; warnings are about the graph, and nobody here can act on them
-            folder = str(self.weights.resolve().parent)
+            folder = str(self.weights.absolute().parent)
             options.add_session_config_entry("session.model_external_initializers_file_folder_path", folder)
             graph = part(self._model, names).SerializeToString()
             try:
                 session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
-            except (RuntimeError, ValueError, onnxruntime.capi.onnxruntime_pybind11_state.Fail) as error:
+            except Exception as error:  # its errors have no base of their own
                 raise CheckpointError(
                     f"onnxruntime cannot use {graph_file.graph_of(self.weights)}: {str(error).partition(chr(10))[0]}",
                     hint="--runtime torch does without it.",

@@ -61,7 +61,7 @@ def main() -> None:
     begun = ["--resume"] if (run / "config.json").exists() else []
     facecycle("pretrain", *begun, "--config", out / "recipe.json", "--out", run)
     weights.unlink(missing_ok=True)
-    facecycle("checkpoint", "export", run, "--out", weights, "--half", "--licence", LICENCE)
+    facecycle("checkpoint", "export", run, "--out", weights, "--half", "--licence", LICENCE, "--onnx")
 
 
 def facecycle(*arguments: object) -> None:
