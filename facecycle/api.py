@@ -1,4 +1,4 @@
-"""What a plugin author imports: the protocols of the five kinds of plugin and the data they exchange.
+"""What a plugin author imports: the protocols of the six kinds of plugin and the data they exchange.
 
 A plugin is a class (or factory) with `facecycle_api = (1, 0)`, an `Options` model and
 `__init__(self, options)`, registered under one of the entry-point groups in `GROUPS`. No base class
@@ -21,13 +21,14 @@ if TYPE_CHECKING:
 API_VERSION = (1, 0)
 """Version of these protocols. A plugin of another major version is refused; see `facecycle_api`."""
 
-Kind = Literal["encoder", "warper", "loss", "dataset", "method"]
+Kind = Literal["encoder", "warper", "loss", "dataset", "method", "detector"]
 GROUPS: dict[Kind, str] = {
     "encoder": "facecycle.encoders",
     "warper": "facecycle.warpers",
     "loss": "facecycle.losses",
     "dataset": "facecycle.datasets",
     "method": "facecycle.methods",
+    "detector": "facecycle.detectors",
 }
 NAMESPACE_GROUP = "facecycle.namespaces"
 """Entries `<kind>.<plugin>` name a cheap function that lists the further names that plugin answers to."""
@@ -329,4 +330,43 @@ class Method(Protocol):
         Swaps are made between images and `drivers` of the same shape, and left out without them. No network runs
         that no wanted panel needs.
         """
+        ...
+
+
+# --- detectors ----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Face:
+    """A face in an image. Positions are in pixels from the image's upper left corner, which is (0, 0).
+
+    A pixel's centre therefore lies at a half, and the image spans [0, W] x [0, H].
+
+    Attributes:
+        box: left, top, width and height of the face. It may leave the image.
+        score: how certain the detector is, in [0, 1].
+        landmarks: (5, 2) float64, x and y of the eyes, the nose's tip and the corners of the mouth; None where the
+            detector has none. The person's right comes first, which an upright face has on the left of the picture.
+        exact: True where the box was given as what is to be cut out, and is not the outline of a face.
+    """
+
+    box: tuple[float, float, float, float]
+    score: float
+    landmarks: np.ndarray | None = None
+    exact: bool = False
+
+
+class Detector(Protocol):
+    """Where the faces of an image are. It downloads nothing, neither when it is installed nor when it runs.
+
+    Attributes:
+        licence: the terms of its code.
+        weights_licence: the terms of its weights and of what they were trained on; '' where it has none.
+    """
+
+    licence: str
+    weights_licence: str
+
+    def detect(self, image: np.ndarray) -> list[Face]:
+        """Find the faces of an upright RGB image (H, W, 3), uint8, of any size. The largest box comes first."""
         ...

@@ -15,11 +15,18 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from facecycle.api import API_VERSION, GROUPS, NAMESPACE_GROUP, Dataset, Encoder, Kind, Loss, Method, Warper
+from facecycle.api import API_VERSION, GROUPS, NAMESPACE_GROUP, Dataset, Detector, Encoder, Kind, Loss, Method, Warper
 from facecycle.discovery import Found, canonical, scan
 from facecycle.errors import AmbiguousName, ConfigError, FacecycleError, PluginError, did_you_mean, shown
 
-PROTOCOLS: dict[Kind, type] = {"encoder": Encoder, "warper": Warper, "loss": Loss, "dataset": Dataset, "method": Method}
+PROTOCOLS: dict[Kind, type] = {
+    "encoder": Encoder,
+    "warper": Warper,
+    "loss": Loss,
+    "dataset": Dataset,
+    "method": Method,
+    "detector": Detector,
+}
 
 PATH_STARTS, PATH_ENDS = (".", "/"), (".py", ".safetensors", ".pt", ".pth")
 """What a name begins or ends with that is meant as a path."""

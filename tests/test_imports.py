@@ -33,7 +33,7 @@ CORE = (
 # Rooms of commands stand on these.
 BELOW = (
     *CORE,
-    *("facecycle.checkpoints", "facecycle.data", "facecycle.distributed", "facecycle.networks"),
+    *("facecycle.checkpoints", "facecycle.data", "facecycle.distributed", "facecycle.faces", "facecycle.networks"),
     *("facecycle.pages", "facecycle.pictures"),
 )
 ALLOWED: dict[str, tuple[str, ...]] = {
@@ -54,6 +54,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "facecycle.method": ("facecycle.api", "facecycle.errors", "facecycle.method"),
     "facecycle.data": (*CORE, "facecycle.data"),
     "facecycle.data.check": (*CORE, "facecycle.data", "facecycle.pictures"),
+    "facecycle.faces": (*CORE, "facecycle.data", "facecycle.faces"),
     "facecycle.checkpoints": ("facecycle.atomic", "facecycle.checkpoints", "facecycle.config", "facecycle.errors"),
     "facecycle.networks": (*CORE, "facecycle.checkpoints.model_file", "facecycle.checkpoints.places"),
     # What looks into a checkpoint builds its networks, and they are built from what reads one.
@@ -75,6 +76,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "facecycle_kernels": ("facecycle_kernels",),
     "facecycle_plugins": (
         *("facecycle.api", "facecycle.atomic", "facecycle.cache", "facecycle.data", "facecycle.errors"),
+        *("facecycle.faces.crop", "facecycle.faces.similarity"),
         *("facecycle.pickles", "facecycle.seeds", "facecycle_kernels", "facecycle_plugins"),
     ),
     "facecycle_cli": ("facecycle", "facecycle_cli"),

@@ -135,7 +135,7 @@ def new(
     name: Annotated[str, typer.Argument(help="Name of the package and of its encoder: my-encoder.")],
     out: Annotated[Path | None, typer.Option(help="Folder to create. Default: ./NAME.")] = None,
 ) -> None:
-    """Write a plugin package: an encoder, a warper and a loss, each under its contract test.
+    """Write a plugin package: an encoder, a warper, a loss and a detector, each under its contract test.
 
     Example: facecycle plugins new my-encoder
     """
@@ -160,6 +160,7 @@ def _copy_example(name: str, folder: Path) -> Path:
         "facecycle-plugin-example": name,
         "facecycle_plugin_example": name.replace("-", "_"),
         "example-conv": name,
+        "example-skin": f"{name}-skin",
         "ExampleConv": "".join(part.capitalize() for part in name.split("-")),
         "example-bicubic": f"{name}-bicubic",
         "charbonnier": f"{name}-charbonnier",

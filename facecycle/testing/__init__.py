@@ -7,9 +7,10 @@ class TestMine(EncoderContract):
 """
 
 from facecycle.testing.datasets import DatasetContract
+from facecycle.testing.detectors import DetectorContract
 from facecycle.testing.encoders import EncoderContract
 from facecycle.testing.losses import LossContract
 from facecycle.testing.methods import MethodContract
 from facecycle.testing.warpers import WarperContract
 
-__all__ = ["DatasetContract", "EncoderContract", "LossContract", "MethodContract", "WarperContract"]
+__all__ = ["DatasetContract", "DetectorContract", "EncoderContract", "LossContract", "MethodContract", "WarperContract"]

@@ -15,6 +15,7 @@ from helpers.sites import GOOD, distribution, install_source
 def test_plugins_are_listed_shown_and_checked(command: Command) -> None:
     listed = json.loads(command("plugins", "list", "--json").stdout)
     assert ("encoder", "timm") in {(entry["kind"], entry["name"]) for entry in listed}
+    assert ("detector", "yunet") in {(entry["kind"], entry["name"]) for entry in listed}
     assert "class-folders" in command("plugins", "list").stdout
     shown = command("plugins", "show", "resnet18").stdout
     assert "timm:resnet18" in shown
@@ -58,7 +59,9 @@ def test_a_new_package_installs_and_passes_its_own_test(command: Command, tmp_pa
     result = subprocess.run(tests, capture_output=True, text=True, env=env, cwd=tmp_path)
     assert result.returncode == 0, result.stdout
     listed = command("plugins", "list", env={"PYTHONPATH": str(tmp_path / "site")}).stdout
-    assert all(name in listed for name in ("my-encoder", "my-encoder-bicubic", "my-encoder-charbonnier"))
+    assert all(
+        name in listed for name in ("my-encoder", "my-encoder-bicubic", "my-encoder-charbonnier", "my-encoder-skin")
+    )
     texts = [file.read_text() for file in (tmp_path / "my-encoder").rglob("*.[pmt]*") if file.is_file()]
     assert not [text for text in texts if "example" in text.lower()]
 

@@ -7,10 +7,18 @@ from typing import Any, ClassVar
 
 import pytest
 from helpers.layouts import LAYOUTS
+from skimage.data import astronaut
 
 from facecycle.api import GROUPS
 from facecycle.discovery import FIRST_PARTY, scan
-from facecycle.testing import DatasetContract, EncoderContract, LossContract, MethodContract, WarperContract
+from facecycle.testing import (
+    DatasetContract,
+    DetectorContract,
+    EncoderContract,
+    LossContract,
+    MethodContract,
+    WarperContract,
+)
 
 
 class TestResnet(EncoderContract):
@@ -220,8 +228,29 @@ class TestShards(FileContract):
     name = "shards"
 
 
+class TestYuNet(DetectorContract):
+    name = "yunet"
+    image = astronaut()
+    found = 1
+
+
+class TestYuNetInTorch(TestYuNet):
+    options: ClassVar[dict[str, Any]] = {"runtime": "torch"}
+
+
+class TestCentre(DetectorContract):
+    name = "centre"
+    found = 1
+
+
+class TestBox(DetectorContract):
+    name = "box"
+    options: ClassVar[dict[str, Any]] = {"box": (10, 20, 40, 30)}
+    found = 1
+
+
 def test_every_first_party_component_is_under_contract() -> None:
-    contracts = (DatasetContract, EncoderContract, LossContract, MethodContract, WarperContract)
+    contracts = (DatasetContract, DetectorContract, EncoderContract, LossContract, MethodContract, WarperContract)
     covered = {
         (value.kind, value.name.partition(":")[0].replace("resnet18", "timm"))
         for value in globals().values()

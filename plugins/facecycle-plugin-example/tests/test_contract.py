@@ -1,6 +1,8 @@
-"""The three components keep the promises of facecycle's protocols."""
+"""The four components keep the promises of facecycle's protocols."""
 
-from facecycle.testing import EncoderContract, LossContract, WarperContract
+import numpy as np
+
+from facecycle.testing import DetectorContract, EncoderContract, LossContract, WarperContract
 
 
 class TestEncoder(EncoderContract):
@@ -13,3 +15,9 @@ class TestWarper(WarperContract):
 
 class TestLoss(LossContract):
     name = "charbonnier"
+
+
+class TestDetector(DetectorContract):
+    name = "example-skin"
+    image = np.pad(np.full((40, 30, 3), (200, 150, 120), np.uint8), ((20, 40), (30, 40), (0, 0)))
+    found = 1

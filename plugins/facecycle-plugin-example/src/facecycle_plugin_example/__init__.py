@@ -1,1 +1,1 @@
-"""An encoder, a warper and a loss for facecycle."""
+"""An encoder, a warper, a loss and a detector for facecycle."""

@@ -1,0 +1,1 @@
+"""Detectors: where the faces of an image are."""
