@@ -46,6 +46,10 @@ class NotOffered(DataError):
     """Tracks, or labels for a task, that a data set was never made to hold."""
 
 
+class NoFaceError(DataError):
+    """An image in which a detector found no face."""
+
+
 class MalformedError(DataError):
     """Rows of a data set that cannot be used; `problems` names each with its file, line and fault."""
 

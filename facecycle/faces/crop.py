@@ -27,14 +27,25 @@ def crop(image: np.ndarray, similarity: Similarity, size: int) -> np.ndarray:
     Returns:
         RGB (size, size, 3), uint8. Beyond the photograph its border pixels are repeated.
     """
-    finest = max(size, min(math.ceil(similarity.side), LARGEST))
+    finest = finest_side(similarity, size)
     corner, right, _, below = similarity.corners()
     region, offset = _bordered(image, similarity.corners())
     across, down, start = (right - corner) / finest, (below - corner) / finest, corner - offset
     data = (across[0], down[0], start[0], across[1], down[1], start[1])
-    shape, bilinear = (finest, finest), Image.Resampling.BILINEAR
-    sampled = Image.fromarray(region).transform(shape, Image.Transform.AFFINE, data, bilinear)
-    return np.asarray(sampled if finest == size else sampled.resize((size, size), bilinear))
+    affine, bilinear = Image.Transform.AFFINE, Image.Resampling.BILINEAR
+    return shrunk(np.asarray(Image.fromarray(region).transform((finest, finest), affine, data, bilinear)), size)
+
+
+def finest_side(similarity: Similarity, size: int) -> int:
+    """Return the side, in pixels, at which a crop is sampled: the photograph's resolution, or the crop's own."""
+    return max(size, min(math.ceil(similarity.side), LARGEST))
+
+
+def shrunk(square: np.ndarray, size: int) -> np.ndarray:
+    """Shrink a square RGB image to (size, size, 3), antialiased."""
+    if len(square) == size:
+        return square
+    return np.asarray(Image.fromarray(square).resize((size, size), Image.Resampling.BILINEAR))
 
 
 def _bordered(image: np.ndarray, corners: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

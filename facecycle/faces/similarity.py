@@ -45,6 +45,13 @@ class Similarity:
         """Map points (..., 2) in pixels of the photograph to the crop; the inverse of `to_photograph`."""
         return _pairs((_complex(points) - complex(self.x, self.y)) / self._factor + (0.5 + 0.5j))
 
+    def pixels(self, size: int) -> np.ndarray:
+        """Return the centres of a crop's pixels in the photograph, (size, size, 2), float32."""
+        corner, right, _, below = self.corners()
+        places = ((np.arange(size) + 0.5) / size)[:, None]
+        across, down = (places * (end - corner) for end in (right, below))
+        return (across + corner).astype(np.float32) + down[:, None].astype(np.float32)
+
     def corners(self) -> np.ndarray:
         """Return the corners (4, 2) in the photograph: upper left, upper right, lower right, lower left."""
         return self.to_photograph(np.array([(0, 0), (1, 0), (1, 1), (0, 1)], float))
