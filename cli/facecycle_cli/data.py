@@ -1,4 +1,4 @@
-"""How the command line names a data set, `facecycle data check` and `facecycle data shard`."""
+"""How the command line names a data set, and `facecycle data check`, `data crop` and `data shard`."""
 
 import os
 import re
@@ -11,7 +11,9 @@ from facecycle.errors import ConfigError, DataError, MalformedError
 from facecycle_cli import flags
 from facecycle_cli.console import occasionally, say
 
-app = typer.Typer(help="Look at data sets before using them, and write them as shards.", no_args_is_help=True)
+app = typer.Typer(
+    help="Look at data sets before using them, align their faces, and write them as shards.", no_args_is_help=True
+)
 URL = re.compile(r"[a-z][a-z0-9+.-]+:")
 
 
@@ -115,6 +117,51 @@ def check(
         say(f"unreadable  {name}: {reason}")
     say(f"samples: {out / f'{kind}.png'}")
     say(f"terms: {dataset.licence}")
+
+
+@app.command()
+def crop(
+    folder: Annotated[Path, typer.Argument(help="Folder of photographs, in tracks or any other folders.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the crops.")] = Path("crops"),
+    size: Annotated[int, typer.Option(min=16, max=1024, help="Side of the crops, in pixels.")] = 128,
+    workers: Annotated[int | None, typer.Option(min=1, help="Processes. Default: one per core.")] = None,
+    detector: Annotated[str, typer.Option(help="What finds the faces: yunet, or a plugin's name.")] = "yunet",
+) -> None:
+    """Find the largest face of every photograph, and cut it out as the networks expect faces.
+
+    Folders and file names stay as they are, and faces.parquet says what was found. A command that was stopped goes on
+    when it is repeated.
+
+    Example: facecycle data crop photographs/ -o crops/
+    """
+    from facecycle.faces.crop_folder import crop_folder
+
+    tell = occasionally()
+    result = crop_folder(
+        folder,
+        out,
+        size=size,
+        detector=detector,
+        workers=workers or os.cpu_count() or 1,
+        tell=lambda done, total: tell(f"{done:,} of {total:,} photographs"),
+    )
+    if result.passed_over:
+        say(f"{folder}: {result.passed_over}")
+    for name, reason in result.unreadable.items():
+        say(f"unreadable  {name}: {reason}")
+    for name in result.no_face:
+        say(f"no face  {name}")
+    for doubt, count in result.doubts.most_common():
+        say(f"{count:,} crops: {doubt}")
+    before = f" ({result.before:,} were there before)" if result.before else ""
+    left_out = f"{len(result.no_face):,} without a face, {len(result.unreadable):,} unreadable"
+    say(f"{out}: crops of {result.crops:,} of {result.total:,} photographs{before}; {left_out}")
+    say(f"what was found: {result.table}")
+    if not result.crops:
+        raise DataError(
+            f"no face was found in any photograph of {folder}",
+            hint=f"{result.table} says why. --detector centre takes the middle square of each.",
+        )
 
 
 @app.command()

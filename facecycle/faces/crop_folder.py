@@ -1,0 +1,299 @@
+"""A folder of photographs to a folder of aligned crops, with a table of what was found in each of them.
+
+The work is done in parts. A part's crops are on the disk before its rows are, and its rows before the next call skips
+it, so a command that was killed goes on where it was.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+import multiprocessing
+import os
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from facecycle.atomic import remove_folder, remove_leftovers, write_atomically, write_text
+from facecycle.data.folders import walk
+from facecycle.errors import ConfigError, DataError, NoFaceError, RunError
+from facecycle.faces.crop import crop
+from facecycle.faces.detection import detect, named, warnings
+from facecycle.faces.similarity import align
+
+TABLE, PARTS, PLAN = "faces.parquet", ".faces", "plan.json"
+FORMAT = 1
+PART = 64
+"""Photographs of a part."""
+OK, NO_FACE = "ok", "no face"
+KEPT = {".jpg": "JPEG", ".jpeg": "JPEG", ".png": "PNG", ".webp": "WEBP"}
+"""Suffixes that crops keep. Other photographs become PNG files, with a second suffix."""
+NUMBERS = ("left", "top", "width", "height", "score", "x", "y", "side", "roll")
+
+
+@dataclass
+class Cropped:
+    """What was done.
+
+    Attributes:
+        total: photographs in the folder.
+        before: how many of them an earlier call had done.
+        crops: how many have a crop now.
+        no_face: photographs in which no face was found.
+        unreadable: photographs that cannot be read, and why.
+        doubts: how many crops each kind of warning stands at.
+        table: the file of what was found.
+        passed_over: what lies among the photographs and is none, in words.
+    """
+
+    total: int
+    before: int
+    crops: int = 0
+    no_face: list[str] = field(default_factory=list)
+    unreadable: dict[str, str] = field(default_factory=dict)
+    doubts: Counter[str] = field(default_factory=Counter)
+    table: Path = Path()
+    passed_over: str = ""
+
+
+@dataclass(frozen=True)
+class _Work:
+    """What a worker needs for every part: where photographs are and crops go, and how they are made."""
+
+    root: Path
+    out: Path
+    size: int
+    detector: str
+
+
+def crop_folder(
+    root: Path,
+    out: Path,
+    *,
+    size: int = 128,
+    detector: str = "yunet",
+    workers: int = 1,
+    tell: Callable[[int, int], None] = lambda done, total: None,
+) -> Cropped:
+    """Cut the largest face out of every photograph below a folder; folders and file names stay as they are.
+
+    `faces.parquet` has a row per photograph: path, status (`ok`, `no face`, or why it cannot be read), the crop's path,
+    how many faces there are, box, landmarks and score of the largest, the crop's similarity (x, y, side, roll) and
+    warnings. Positions are in pixels of the upright photograph.
+
+    Args:
+        root: folder of photographs.
+        out: folder of the crops; created.
+        size: side of the crops, in pixels.
+        detector: name of the detector.
+        workers: processes; 1 works in this one.
+        tell: told how many photographs are done, and of how many.
+
+    Raises:
+        DataError: there are no photographs, or no face in any of them.
+        ConfigError: there is no such detector, or `out` lies in `root`.
+        RunError: `out` holds something else, or cannot be written.
+    """
+    named(detector)  # an unknown one is refused before anything is written
+    if not root.is_dir():
+        raise DataError(f"there is no folder {root}")
+    if out.resolve().is_relative_to(root.resolve()):
+        raise ConfigError(f"--out {out} lies in {root}, whose images are read", hint="Choose a folder beside it.")
+    tree = walk(root)
+    names = [os.path.relpath(path, root) for path in tree.paths()]
+    if not names:
+        raise DataError(f"the folder {root} holds no images", hint=tree.left_out() or None)
+    work = _Work(root, out, size, detector)
+    _check_names(names, root)
+    plan = {"format": FORMAT, "size": size, "detector": detector, "files": _fingerprint(root, names)}
+    parts = [names[start : start + PART] for start in range(0, len(names), PART)]
+    missing = _begin(work, plan, len(parts))
+    before = sum(len(part) for number, part in enumerate(parts) if number not in missing)
+    done = before
+    for number in _run(work, {number: parts[number] for number in missing}, workers):
+        done += len(parts[number])
+        tell(done, len(names))
+    result = Cropped(len(names), before, table=out / TABLE, passed_over=tree.left_out())
+    _finish(work, plan, len(parts), result)
+    return result
+
+
+def _check_names(names: Sequence[str], root: Path) -> None:
+    """Refuse photographs whose crops would have the same name.
+
+    Raises:
+        DataError: there are such.
+    """
+    twice = [name for name, count in Counter(map(crop_name, names)).items() if count > 1]
+    if twice:
+        raise DataError(f"{root}: the crops of two images would be called {twice[0]}", hint="Rename one of them.")
+
+
+def crop_name(name: str) -> str:
+    """Return the name of a photograph's crop: its own, where crops can be written in that format."""
+    return name if os.path.splitext(name)[1].lower() in KEPT else f"{name}.png"
+
+
+def _fingerprint(root: Path, names: Sequence[str]) -> str:
+    """Return a digest of the photographs' names, sizes and times of change."""
+    digest = hashlib.sha256()
+    for name in names:
+        try:
+            status = (root / name).stat()
+            digest.update(f"{name}\0{status.st_size}\0{status.st_mtime_ns}\n".encode("utf-8", "surrogateescape"))
+        except OSError:
+            digest.update(f"{name}\0missing\n".encode("utf-8", "surrogateescape"))
+    return digest.hexdigest()
+
+
+def _begin(work: _Work, plan: dict[str, Any], count: int) -> list[int]:
+    """Prepare the folder of crops; return the numbers of the parts that are still to be done.
+
+    Raises:
+        RunError: it holds something else.
+    """
+    import pyarrow.parquet as pq
+
+    table, notes = work.out / TABLE, work.out / PARTS / PLAN
+    try:
+        if table.exists():
+            known = json.loads(pq.read_schema(table).metadata[b"facecycle"])
+        elif notes.exists():
+            known = json.loads(notes.read_text())
+        elif work.out.exists() and any(work.out.iterdir()):
+            raise RunError(f"{work.out} exists and is not empty", hint="Choose another folder with --out.")
+        else:
+            known = plan
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise RunError(f"{work.out} cannot be used: {error}", hint="Choose another folder with --out.") from error
+    if known != plan:
+        differs = ", ".join(key for key in plan if not isinstance(known, dict) or known.get(key) != plan[key])
+        raise RunError(
+            f"{work.out} holds crops of other images or settings (they differ in: {differs})",
+            hint="Choose another folder with --out, or remove that one.",
+        )
+    if table.exists():
+        return []
+    write_text(notes, json.dumps(plan))
+    remove_leftovers(work.out / PARTS)
+    return [number for number in range(count) if not _part_file(work.out, number).exists()]
+
+
+def _part_file(out: Path, number: int) -> Path:
+    return out / PARTS / f"part-{number:06d}.parquet"
+
+
+def _run(work: _Work, parts: dict[int, list[str]], workers: int) -> Iterator[int]:
+    """Do parts in one or several processes, and yield the number of each that is done.
+
+    Raises:
+        RunError: a process was killed.
+    """
+    if min(workers, len(parts)) <= 1:
+        for number, part in parts.items():
+            _do(work, number, part)
+            yield number
+        return
+    # Forked processes would share the threads' locks of the runtimes.
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(workers, mp_context=context, initializer=_one_thread) as pool:
+        pending = {pool.submit(_do, work, number, part): number for number, part in parts.items()}
+        try:
+            for future in as_completed(pending):
+                future.result()
+                yield pending.pop(future)
+        except BrokenProcessPool as error:
+            hint = "Was the memory too little? Fewer --workers take less. The same command goes on where it was."
+            raise RunError("a worker was killed", hint=hint) from error
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def _one_thread() -> None:
+    """Leave the other cores to the other processes; read when a runtime is imported."""
+    os.environ["OMP_NUM_THREADS"] = "1"
+
+
+def _do(work: _Work, number: int, names: Sequence[str]) -> None:
+    """Crop the photographs of a part, and write its rows when all its crops are on the disk."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    rows = [_row(work, name) for name in names]
+    table = pa.Table.from_pylist(rows, schema())
+    write_atomically(_part_file(work.out, number), functools.partial(pq.write_table, table))
+
+
+def schema() -> Any:
+    """Return the columns of the table of faces."""
+    import pyarrow as pa
+
+    fields = [("path", pa.string()), ("status", pa.string()), ("crop", pa.string()), ("faces", pa.int32())]
+    fields += [(name, pa.float32()) for name in NUMBERS]
+    return pa.schema([*fields, ("landmarks", pa.list_(pa.float32(), 10)), ("warnings", pa.list_(pa.string()))])
+
+
+def _row(work: _Work, name: str) -> dict[str, Any]:
+    """Crop the largest face of a photograph, and return what is known of it."""
+    from facecycle.data.images import open_upright, printable, reason
+
+    path, row = work.root / name, {"path": printable(name), "faces": 0}
+    try:
+        image = np.asarray(open_upright(path))
+        faces = detect(image, named(work.detector), printable(path))
+    except NoFaceError:
+        return row | {"status": NO_FACE}
+    except DataError as error:
+        return row | {"status": reason(path, error)}
+    face, similarity = faces[0], align(faces[0])
+    saved = work.out / crop_name(name)
+    kind = KEPT[saved.suffix.lower()]
+    cut = Image.fromarray(crop(image, similarity, work.size))
+    write_atomically(saved, lambda temporary: cut.save(temporary, kind, quality=95, subsampling=0))
+    numbers = (*face.box, face.score, similarity.x, similarity.y, similarity.side, similarity.roll)
+    return row | {
+        "status": OK,
+        "crop": printable(crop_name(name)),
+        "faces": len(faces),
+        "landmarks": None if face.landmarks is None else face.landmarks.ravel().tolist(),
+        "warnings": warnings(face, image.shape),
+        **dict(zip(NUMBERS, map(float, numbers), strict=True)),
+    }
+
+
+def _finish(work: _Work, plan: dict[str, Any], count: int, result: Cropped) -> None:
+    """Join the rows of all parts to the table, and count what is in them.
+
+    Raises:
+        DataError: there is no face in any photograph.
+    """
+    import pyarrow.parquet as pq
+
+    table = work.out / TABLE
+    if not table.exists():
+        described = schema().with_metadata({"facecycle": json.dumps(plan)})
+
+        def write(temporary: Path) -> None:
+            with pq.ParquetWriter(temporary, described) as writer:
+                for number in range(count):
+                    writer.write_table(pq.read_table(_part_file(work.out, number), schema=schema()).cast(described))
+
+        write_atomically(table, write)
+    remove_folder(work.out / PARTS)
+    for batch in pq.ParquetFile(table).iter_batches(columns=["path", "status", "warnings"]):
+        for row in batch.to_pylist():
+            if row["status"] == OK:
+                result.crops += 1
+                result.doubts.update(doubt.partition(":")[0] for doubt in row["warnings"])
+            elif row["status"] == NO_FACE:
+                result.no_face.append(row["path"])
+            else:
+                result.unreadable[row["path"]] = row["status"]
