@@ -20,25 +20,12 @@ NETWORK_SIZE = 64
 STRONGEST = 1.5
 NODES = 97
 """Points along each axis at which flows are looked up; between them the motion is interpolated, bicubic."""
+INVERSE_NODES, ITERATIONS, STEP = 32, 30, 0.7
+"""Of an inverse: points along each axis, and how often each of them moves by which share of what it misses."""
 MIDDLE, RADII = (0.5, 0.46), (0.62, 0.72)
 """The ellipse, in sides of the crop, outside of which a photograph never changes."""
 WHOLE = 0.5
 """Share of its radii within which a face moves in full; from there to the rim the motion fades to nothing."""
-
-
-def inverse(flow: np.ndarray) -> np.ndarray:
-    """Return the approximate inverse of a flow (2, h, w), the method's `backflow`: minus the flow at its own ends."""
-    height, width = flow.shape[1:]
-    cells = np.stack(np.meshgrid(np.arange(width), np.arange(height)), -1)
-    ends = cells + flow.transpose(1, 2, 0) * (np.array([width, height]) - 1) / 2
-    first = np.floor(ends).astype(int)
-    found = np.zeros_like(flow)
-    for step in np.ndindex(2, 2):  # bilinear, with zeros outside
-        near = first + step
-        weight = (1 - np.abs(ends - near)).prod(-1) * ((near >= 0) & (near < (width, height))).all(-1)
-        x, y = np.moveaxis(near, -1, 0)
-        found += weight * flow[:, y.clip(0, height - 1), x.clip(0, width - 1)]
-    return -found.clip(-1, 1)
 
 
 def follow(
@@ -53,12 +40,26 @@ def follow(
         strength: factor of the flows, from 0, which moves nothing, to 1.5.
         network_size: side of the crop that the flows were made from, in pixels.
     """
-    # With align_corners=True the grid's -1 and 1 are the centres of the outermost pixels.
-    sides = (network_size - 1) / (2 * network_size)
+    sides = _sides(network_size)
     for flow in reversed(flows):
         cells = ((points - 0.5) / (2 * sides) + 0.5) * (np.array(flow.shape[:0:-1]) - 1)
         points = points + (strength * cubic(flow, cells)).clip(-1, 1) * sides
     return points
+
+
+def inverse(flow: np.ndarray, network_size: int = NETWORK_SIZE) -> np.ndarray:
+    """Return the flow (2, 32, 32) that takes back what a flow (2, h, w) does, in the same units.
+
+    The method's `backflow` is its first approximation, which of large flows leaves doubled eyes in a photograph. Where
+    a flow folds the face it has no inverse, and the result is what comes close.
+    """
+    axis = np.linspace(-1, 1, INVERSE_NODES)
+    sides = _sides(network_size)
+    points = np.stack(np.meshgrid(axis, axis), -1) * sides + 0.5
+    found = points
+    for _ in range(ITERATIONS):
+        found = found + STEP * (points - follow(found, [flow], network_size=network_size))
+    return ((found - points) / sides).transpose(2, 0, 1)
 
 
 def moved(
@@ -169,6 +170,11 @@ def check_strength(strength: float) -> None:
     """
     if not 0 <= strength <= STRONGEST:
         raise ConfigError(f"the strength {strength:g} is not from 0 to {STRONGEST:g}", hint="1 is what the flow says.")
+
+
+def _sides(network_size: int) -> float:
+    """Return sides of the crop per grid unit: with align_corners=True, -1 and 1 are the outermost pixels' centres."""
+    return (network_size - 1) / (2 * network_size)
 
 
 def _reach(similarity: Similarity, shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
