@@ -3,31 +3,50 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
+from facecycle.api import Face
 from facecycle.data.images import ImageSource, parse_crop, read_square_array
 from facecycle.errors import ConfigError, DataError, did_you_mean
+from facecycle.faces.detection import DEFAULT
+from facecycle.faces.motion import check_strength
 from facecycle.networks import load
-from facecycle.pictures import drawn, to_pil
+from facecycle.pictures import to_pil
 from facecycle.probing.features import refuse_non_finite
 from facecycle.runtimes.by_torch import TorchRuntime
+from facecycle.translation.photographs import ALL, find_faces, finder, read_photograph
+from facecycle.translation.rows import Row, names_of, pictures_of
 
 EXPRESSION = "expression"
+
+
+class Translated(dict[str, Image.Image]):
+    """The pictures of a face, by name.
+
+    Attributes:
+        face: where it was found: its box, its landmarks and its score.
+        doubts: in words, why little may be expected of it, such as that it is small.
+    """
+
+    def __init__(self, pictures: Mapping[str, Image.Image], face: Face, doubts: list[str]) -> None:
+        super().__init__(pictures)
+        self.face = face
+        self.doubts = doubts
 
 
 class Model:
     """Networks in evaluation mode, and what they were trained for.
 
-    Every image may be a file's path, a PIL image, or an array of uint8, (H, W, 3) RGB or (H, W) grey. Its largest
-    centred square is taken, which an upright face should fill to half or more.
+    Every image may be a file's path, a PIL image, or an array of uint8, (H, W, 3) RGB or (H, W) grey. `translate` looks
+    for faces in it. `embed` and `features` take its largest centred square, which an upright face should fill to half.
 
     Attributes:
         size: side of the square images that the networks read, in pixels.
-        panels: names of the pictures that `translate` makes; the swaps among them need a driver.
+        panels: names of the small pictures that `translate` makes; the swaps among them need a driver.
         feature_names: names that `features` knows.
         origin: where the weights come from, and their terms.
     """
@@ -41,27 +60,73 @@ class Model:
         self.feature_names = self._runtime.features
 
     def translate(
-        self, image: ImageSource, driver: ImageSource | None = None, *, crop: str | None = None, seed: int = 0
-    ) -> dict[str, Image.Image]:
-        """Make the pictures of a face: frontal, neutral, mean face and so on, by name.
+        self,
+        image: ImageSource,
+        driver: ImageSource | None = None,
+        *,
+        face: int = 1,
+        crop: str | None = None,
+        detector: str = DEFAULT,
+        strength: float = 1.0,
+        seed: int = 0,
+    ) -> Translated:
+        """Make the pictures of a photograph's face: frontal, neutral, mean face and so on, by name.
 
         Args:
-            image: the face.
-            driver: a second face, to swap expression and identity with.
-            crop: `x,y,w,h` in pixels of the upright `image`, instead of its centred square.
+            image: the photograph.
+            driver: a second photograph, to swap expression and identity of its largest face with.
+            face: which face of the photograph; 1 is the largest.
+            crop: `x,y,w,h` in pixels of the upright `image`, instead of a detector.
+            detector: what finds the faces; `centre` takes the middle square.
+            strength: factor of the motion, from 0, which leaves every pixel as it is, to 1.5.
             seed: of the generator's noise; one seed gives the same pictures again.
 
         Returns:
-            RGB pictures of `size` x `size` pixels, by the names in `panels`.
+            RGB pictures by name. `pasted` is the photograph with the moved face in it, `frontal` and `reexpressed`
+            have the face's own resolution, and the `panels` have `size` x `size` pixels.
 
         Raises:
-            FacecycleError: an image cannot be read, or the crop leaves it.
+            FacecycleError: an image cannot be read, shows no such face, or the crop leaves it.
         """
+        return self._translated(image, driver, face, crop, detector, strength, seed)[0]
+
+    def translate_all(
+        self,
+        image: ImageSource,
+        driver: ImageSource | None = None,
+        *,
+        detector: str = DEFAULT,
+        strength: float = 1.0,
+        seed: int = 0,
+    ) -> list[Translated]:
+        """Make the pictures of all faces of a photograph, the largest first; see `translate`.
+
+        `pasted` is the photograph with all of them moved.
+        """
+        return self._translated(image, driver, ALL, None, detector, strength, seed)
+
+    def _translated(
+        self,
+        image: ImageSource,
+        driver: ImageSource | None,
+        which: int | str,
+        crop: str | None,
+        detector: str,
+        strength: float,
+        seed: int,
+    ) -> list[Translated]:
+        check_strength(strength)
+        other = None
+        if driver is not None:
+            (other,) = find_faces(read_photograph(driver), finder(detector), 1, self.size)
         region = None if crop is None else parse_crop(crop)
-        pixels = read_square_array(image, self.size, region)[None]
-        drivers = None if driver is None else read_square_array(driver, self.size)[None]
-        made = self._runtime.translate(pixels, drivers, seed, self.panels)
-        return {name: to_pil(drawn(name, panel, self.size)[0]) for name, panel in made.items()}
+        faces = find_faces(read_photograph(image), finder(detector, region), which, self.size)
+        names, _ = names_of(self.panels, other is not None)
+        rows = [Row("", "", found, other) for found in faces]
+        return [
+            Translated({n: to_pil(p) for n, p in made.by_name.items()}, made.row.face.face, made.row.face.doubts)
+            for made in pictures_of(self._runtime, rows, names, strength, seed)
+        ]
 
     def embed(self, images: ImageSource | Sequence[ImageSource]) -> np.ndarray:
         """Return the expression codes of faces, float32 (n, 256), in (-1, 1); see `features`."""

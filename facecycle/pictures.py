@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from facecycle.atomic import write_atomically
 from facecycle.data.images import to_uint8
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 BACKGROUND = 255
 GAP = 4
+FORMATS = {"png": "PNG", "jpg": "JPEG", "webp": "WEBP"}
 COLUMNS = 8
 """Of a sheet of samples."""
 Pixels = Any
@@ -66,22 +68,39 @@ def to_pil(pixels: Pixels) -> Image.Image:
     return Image.fromarray(np.ascontiguousarray(np.asarray(pixels).transpose(1, 2, 0)))
 
 
-def _enlarged(pixels: Pixels, size: int) -> Image.Image:
-    """Resize RGB uint8 (3, h, w) to a PIL image of size x size, bicubic, for people to look at."""
+def _fitted(pixels: Pixels, size: int) -> Image.Image:
+    """Resize RGB uint8 (3, h, w) to fit into size x size, bicubic, for people to look at."""
     image = to_pil(pixels)
-    return image if image.size == (size, size) else image.resize((size, size), Image.Resampling.BICUBIC)
+    if image.size == (size, size):
+        return image
+    return ImageOps.pad(image, (size, size), Image.Resampling.BICUBIC, color=(BACKGROUND,) * 3)
 
 
-def write_png(path: Path, image: Image.Image) -> None:
-    """Write a PNG so that a reader never finds half a file."""
-    write_atomically(path, lambda temporary: image.save(temporary, format="PNG"))
+def write_picture(
+    path: Path, image: Image.Image, quality: int = 95, metadata: Mapping[str, bytes] = MappingProxyType({})
+) -> None:
+    """Write a picture in the format of its suffix, so that a reader never finds half a file.
+
+    Args:
+        path: ends in `.png`, `.jpg` or `.webp`.
+        image: the picture.
+        quality: of what is not `.png`, from 1 to 100.
+        metadata: `exif` and `icc_profile` to write beside the pixels.
+
+    Raises:
+        RunError: it cannot be written.
+    """
+    kind = FORMATS[path.suffix[1:]]
+    write_atomically(path, lambda temporary: image.save(temporary, format=kind, quality=quality, **metadata))
 
 
-def contact_sheet(columns: Sequence[tuple[str, Pixels]], rows: Sequence[str] = (), cell: int = 128) -> Image.Image:
+def contact_sheet(
+    columns: Sequence[tuple[str, Sequence[Pixels] | Pixels]], rows: Sequence[str] = (), cell: int = 128
+) -> Image.Image:
     """Lay out named columns of images as one labelled picture.
 
     Args:
-        columns: (title, uint8 RGB (R, 3, h, w)), each with the same R.
+        columns: (title, R images, uint8 RGB (3, h, w) of any size), each with the same R.
         rows: R labels printed left of the rows; none leaves the margin out.
         cell: side of a cell in pixels.
     """
@@ -97,7 +116,7 @@ def contact_sheet(columns: Sequence[tuple[str, Pixels]], rows: Sequence[str] = (
         left = margin + column * (cell + GAP)
         draw.text((left + cell // 2, header // 2), title.replace("_", " "), fill=0, font=font, anchor="mm")
         for row, image in enumerate(pixels):
-            sheet.paste(_enlarged(image, cell), (left, int(header) + row * (cell + GAP)))
+            sheet.paste(_fitted(image, cell), (left, int(header) + row * (cell + GAP)))
     for row, label in enumerate(rows):
         draw.text((GAP, int(header) + row * (cell + GAP) + cell // 2), label, fill=0, font=font, anchor="lm")
     return sheet

@@ -19,7 +19,7 @@ from PIL import Image
 from facecycle.checkpoints import model_file
 from facecycle.config.layers import preset_layers, resolve
 from facecycle.errors import RunError
-from facecycle.pictures import write_png
+from facecycle.pictures import write_picture
 from facecycle.pretraining.resume import newest_whole
 from facecycle.pretraining.run_folder import RunFolder
 
@@ -76,7 +76,7 @@ def main(disk: Path) -> None:
     board.open_logs(0)
     fill(disk)
     said["tensorboard"] = refusal(lambda: log(board))
-    said["samples"] = refusal(lambda: write_png(disk / "run" / "samples" / "x.png", Image.new("RGB", (500, 500))))
+    said["samples"] = refusal(lambda: write_picture(disk / "run" / "samples" / "x.png", Image.new("RGB", (500, 500))))
     said["bad frames"] = refusal(lambda: logs.list_bad_frames({"a.jpg": "not an image" * 9999}))
     print(json.dumps({"status": status, "newest": whole.name, "notes": notes, "said": said}))
     assert model_file.read(whole).trained

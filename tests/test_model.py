@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -46,11 +47,15 @@ def test_a_path_a_pil_image_and_an_array_are_the_same_face(model: facecycle.Mode
 
 def test_pictures_come_by_name_and_again_with_one_seed(model: facecycle.Model, tmp_path: Path) -> None:
     face, driver = picture(tmp_path / "face.png", 1, (90, 70)), picture(tmp_path / "driver.png", 2)
-    alone, swapped = model.translate(face), model.translate(face, driver)
-    assert set(alone) < set(swapped) == set(model.panels)
+    translate = partial(model.translate, detector="centre")
+    alone, swapped = translate(face), translate(face, driver)
+    assert set(alone) < set(swapped)
+    assert set(swapped) == {*model.panels, "input", "photograph", "pasted", "reexpressed"} - {"reconstruction"}
+    large = {name: swapped.pop(name).size for name in ("photograph", "pasted", "frontal", "reexpressed")}
+    assert large == {"photograph": (90, 70), "pasted": (90, 70), "frontal": (70, 70), "reexpressed": (70, 70)}
     assert {image.size for image in swapped.values()} == {(model.size, model.size)}
-    assert alone["neutral"].tobytes() == model.translate(face)["neutral"].tobytes()
-    assert alone["neutral"].tobytes() != model.translate(face, seed=1)["neutral"].tobytes()
+    assert alone["neutral"].tobytes() == translate(face)["neutral"].tobytes()
+    assert alone["neutral"].tobytes() != translate(face, seed=1)["neutral"].tobytes()
     assert alone["frontal"].tobytes() != model.translate(face, crop="0,0,40,40")["frontal"].tobytes()
 
 
@@ -63,7 +68,7 @@ def test_pictures_come_by_name_and_again_with_one_seed(model: facecycle.Model, t
         (lambda m: m.embed(np.zeros((8, 8, 3))), "an array of float64 with shape (8, 8, 3) is no image"),
         (lambda m: m.embed(np.zeros((8, 8, 4), np.uint8)), "an array of uint8 with shape (8, 8, 4) is no image"),
         (lambda m: m.features(np.zeros((8, 8), np.uint8), "idenity"), "have no feature 'idenity'\nDid you mean"),
-        (lambda m: m.translate(np.zeros((8, 8), np.uint8), crop="0,0,9,9"), "the image: the crop 0,0,9,9 leaves"),
+        (lambda m: m.translate(np.zeros((8, 8), np.uint8), crop="0,0,9,9"), "the image: the box 0,0,9,9 leaves"),
     ],
 )  # fmt: skip
 def test_a_mistake_is_an_error_that_says_what_to_do(model: facecycle.Model, use: object, expected: str) -> None:

@@ -1,47 +1,94 @@
-"""`facecycle translate`: photographs to neutral, frontalised and swapped faces."""
+"""`facecycle translate`: photographs to the same with frontal, re-expressed and neutral faces."""
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from facecycle.errors import ConfigError
 from facecycle_cli import flags
 from facecycle_cli.console import say
 
 
+class Format(StrEnum):
+    """Formats of pictures."""
+
+    png = "png"
+    jpg = "jpg"
+    webp = "webp"
+
+
 def translate(
-    images: Annotated[list[Path], typer.Argument(help="Image files, or folders of images.")],
-    driver: Annotated[Path | None, typer.Option(help="A second face: swap expressions and identities with it.")] = None,
+    images: Annotated[list[Path], typer.Argument(help="Photographs, or folders of them.")],
+    driver: Annotated[
+        Path | None, typer.Option(help="A second face: the first one wears its expression, and identities are swapped.")
+    ] = None,
     checkpoint: flags.Checkpoint = None,
     out: Annotated[Path, typer.Option(help="Folder for the pictures.")] = Path("translations"),
+    face: Annotated[
+        str, typer.Option(metavar="N|all", help="Which face of a photograph: 1 is the largest; or all.")
+    ] = "1",
     crop: Annotated[
         str | None,
-        typer.Option(metavar="X,Y,W,H", help="Face region in pixels; the centre square when left out."),
+        typer.Option(metavar="X,Y,W,H", help="Where the face of each photograph is."),
     ] = None,
+    detector: Annotated[
+        str, typer.Option(help="What finds faces: yunet, centre (the middle square), or a plugin's name.")
+    ] = "yunet",
+    strength: Annotated[
+        list[float] | None,
+        typer.Option(help="How far faces move: 0 not at all, 1 as learned, at most 1.5. Repeats, for a sheet of each."),
+    ] = None,
+    format: Annotated[Format, typer.Option(help="Format of pictures at the photograph's resolution.")] = Format.png,
+    quality: Annotated[int, typer.Option(min=1, max=100, help="Quality of jpg and webp.")] = 95,
     seed: Annotated[int, typer.Option(help="Seed of the generator's noise.")] = 0,
     runtime: flags.Runtime = None,
 ) -> None:
-    """Neutralise faces, turn them to the front, and swap what they wear.
+    """Turn faces to the front, within their photographs; make them neutral, and let them wear another's expression.
 
     Example: facecycle translate img.jpg --driver other.jpg
     """
     from facecycle.data.images import parse_crop
     from facecycle.machine import keep_pages
     from facecycle.runtimes.choose import choose
-    from facecycle.translation.files import expand, translate_files
+    from facecycle.translation.files import Wanted, expand, translate_files
 
-    region = parse_crop(crop) if crop is not None else None
+    strengths = strength or [1.0]
+    wanted = Wanted(
+        detector=detector,
+        crop=None if crop is None else parse_crop(crop),
+        face=_which(face),
+        strength=strengths[0],
+        strengths=sorted(strengths) if len(strengths) > 1 else (),
+        suffix=format.value,
+        quality=quality,
+        seed=seed,
+    )
     keep_pages()
     paths = expand(images, say)  # a wrong path is named before networks are loaded
     chosen, why = choose(checkpoint, runtime)
-    result = translate_files(chosen, paths, out, driver=driver, crop=region, seed=seed)
+    result = translate_files(chosen, paths, out, wanted, driver)
     say(f"checkpoint: {chosen.origin}\nruntime: {why}")
     if result.missing:
         say(f"left out {', '.join(result.missing)}: the checkpoint did not train the cycle they need")
     for name, reason in result.skipped.items():
         say(f"skipped {name}: {reason}")
+    for name, doubts in result.doubts.items():
+        say(f"{name}: {'; '.join(doubts)}")
+    several = {name: count for name, count in result.faces.items() if count > 1 and wanted.face == 1}
+    for name, count in several.items():
+        say(f"{name}: the largest of {count} faces was taken; --face N or --face all takes others")
     for sheet in result.sheets:
         say(f"contact sheet: {sheet}")
     if result.gallery is not None:
         say(f"gallery: {result.gallery}")
     say(f"{len(result.pictures)} pictures in {out}")
+
+
+def _which(face: str) -> int | str:
+    if face == "all":
+        return face
+    if not (face.isascii() and face.isdigit() and int(face) >= 1):
+        raise ConfigError(f"--face {face!r} is neither a number from 1 nor all", hint="1 is the largest face.")
+    return int(face)

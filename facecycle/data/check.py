@@ -16,7 +16,7 @@ from facecycle.api import Dataset, Labelled, Task, Verification
 from facecycle.data.frames import passed_over
 from facecycle.data.joined import described
 from facecycle.errors import NotOffered
-from facecycle.pictures import captioned_sheet, to_pil, write_png
+from facecycle.pictures import captioned_sheet, to_pil, write_picture
 from facecycle.seeds import seeded
 
 SAMPLES = 24
@@ -51,7 +51,7 @@ def check_data(dataset: Dataset, sheet: Path) -> tuple[list[str], dict[str, str]
         drawn = [_with_axes(image, pose, order or "xyz") for image, pose in zip(pixels, poses, strict=True)]
         pixels = torch.stack(drawn)
         lines.append("sheet: pitch yaw roll in degrees; red: to the face's left, green: down, blue: where it looks")
-    write_png(sheet, captioned_sheet(pixels, captions))
+    write_picture(sheet, captioned_sheet(pixels, captions))
     return lines, {bad.name: bad.reason for bad in problems if bad is not None}
 
 

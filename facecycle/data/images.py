@@ -68,8 +68,10 @@ def _to_rgb(image: Image.Image) -> Image.Image:
         image = _scaled_to_bytes(image)
     if image.mode in {"RGBA", "LA", "PA"} or "transparency" in image.info:
         rgba = image if image.mode == "RGBA" else image.convert("RGBA")
-        image = Image.new("RGB", rgba.size, (255, 255, 255))
-        image.paste(rgba, mask=rgba)
+        flat = Image.new("RGB", rgba.size, (255, 255, 255))
+        flat.paste(rgba, mask=rgba)
+        flat.info = {key: rgba.info[key] for key in ("exif", "icc_profile") if key in rgba.info}
+        image = flat
     return image if image.mode == "RGB" else image.convert("RGB")
 
 
@@ -130,7 +132,7 @@ def open_upright(path: Path, least: int | None = None) -> Image.Image:
         raise DataError(f"{path}: the image is damaged or cut short ({error})") from error
 
 
-def _as_upright(source: ImageSource, least: int | None = None) -> Image.Image:
+def upright(source: ImageSource, least: int | None = None) -> Image.Image:
     """Return an image as upright RGB: a file is read (see `open_upright`), a PIL image or an array converted."""
     if isinstance(source, np.ndarray):
         if source.dtype != np.uint8 or not (source.ndim == 2 or source.shape[2:] == (3,)) or not source.size:
@@ -164,7 +166,7 @@ def read_square_array(source: ImageSource, size: int, crop: Crop | None = None) 
         DataError: the file cannot be read, the array is no image, or the crop leaves the image.
     """
     # A crop counts in pixels of the full image, so only an uncropped one may be decoded smaller.
-    image = _as_upright(source, None if crop else size)
+    image = upright(source, None if crop else size)
     left, top, width, height = crop or (0, 0, image.width, image.height)
     if left + width > image.width or top + height > image.height:
         name = source if isinstance(source, str | os.PathLike) else "the image"

@@ -55,16 +55,21 @@ def detect(image: np.ndarray, detector: Detector | None = None, name: str = "the
 
     Raises:
         NoFaceError: there is none.
-        DataError: the array is no image.
+        DataError: the array is no image, or the face's box, which was given, leaves it.
     """
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or not image.size:
         raise DataError(
             f"{name}: an array of {image.dtype} with shape {image.shape} is no image",
             hint="Expected uint8 of shape (H, W, 3), RGB.",
         )
-    faces = (detector or named()).detect(image)
+    try:
+        faces = (detector or named()).detect(image)
+    except DataError as error:
+        raise DataError(f"{name}: {error.message}", hint=error.hint) from error
     if not faces:
-        raise NoFaceError(f"{name}: no face was found", hint="Say where it is: --crop X,Y,W,H, in pixels.")
+        raise NoFaceError(
+            f"{name}: no face was found", hint="Say where it is: --crop X,Y,W,H in pixels, or --detector centre."
+        )
     return faces
 
 

@@ -23,7 +23,7 @@ from facecycle.data.pairs import steps_per_epoch
 from facecycle.errors import ConfigError, FacecycleError
 from facecycle.machine import computes_bfloat16
 from facecycle.networks import build_method, choose_device, provenance
-from facecycle.pictures import contact_sheet, drawn, panel_array, write_png
+from facecycle.pictures import contact_sheet, drawn, panel_array, write_picture
 from facecycle.pretraining import non_finite
 from facecycle.pretraining.optimizer import learning_rate, make_optimizer, optimizer_tensors, restore_optimizer
 from facecycle.pretraining.resume import newest_whole
@@ -222,7 +222,7 @@ class Pretraining:
         size = self.config.size
         columns = [(k, drawn(k, panel_array(k, v), size)) for k, v in shown.items()]
         path = self.folder.path / "samples" / f"{self.position.total_steps:06d}-{name}.png"
-        write_png(path, contact_sheet(columns, cell=96))
+        write_picture(path, contact_sheet(columns, cell=96))
 
     def _metadata(self) -> dict[str, str]:
         return {

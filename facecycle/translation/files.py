@@ -1,4 +1,4 @@
-"""Translation: photographs to neutral, frontalised, mean and re-expressed faces, on sheets and in a gallery."""
+"""Translation: photographs to the same with frontal or re-expressed faces, and their panels, sheets and a gallery."""
 
 from __future__ import annotations
 
@@ -7,22 +7,69 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
 from facecycle.atomic import write_text
 from facecycle.data.folders import walk
-from facecycle.data.images import Crop, printable, read_square_array, reason
-from facecycle.errors import DataError
-from facecycle.pictures import contact_sheet, drawn, to_pil, write_png
+from facecycle.data.images import Crop, printable, reason
+from facecycle.errors import ConfigError, DataError
+from facecycle.faces.detection import DEFAULT
+from facecycle.faces.motion import check_strength
+from facecycle.pictures import contact_sheet, to_pil, write_picture
 from facecycle.runtimes.base import Runtime
+from facecycle.translation.photographs import ALL, FoundFace, find_faces, finder, read_photograph
+from facecycle.translation.rows import (
+    FRONTAL,
+    PASTED,
+    PHOTOGRAPH,
+    REEXPRESSED,
+    Pictures,
+    Row,
+    names_of,
+    pictures_of,
+    planes,
+)
 
 BATCH = 32
-"""Images that are read before they are translated, each with its driver where there is one; rows of a sheet too."""
+"""Faces that are found before they are translated, each with its driver where there is one; rows of a sheet too."""
+PIXELS = 50_000_000
+"""Pixels of photographs beyond which no further one is read before those are done."""
 LONGEST = 90
 """Bytes of a picture's name in the names of what is made of it; two of them and a panel's make one, of 255 at most."""
-FIGURE = ("input", "frontal", "neutral", "mean_face", "expression_swap", "identity_swap")
-"""The panels of a pair of faces; two rows of these six are the paper's figure."""
-SINGLE = ("input", "frontal", "neutral", "mean_face", "flow")
-"""The panels of a face alone."""
+PREVIEW = 640
+"""Longest side, in pixels, of the photographs that a gallery shows."""
+COLUMNS = (
+    *(PHOTOGRAPH, PASTED, "input", FRONTAL, REEXPRESSED, "neutral", "mean_face"),
+    *("expression_swap", "identity_swap", "flow"),
+)
+"""Of a sheet; with a driver there is no room for flows."""
+CELL = 160
+"""Side of a sheet's cells, in pixels."""
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What is made of photographs, and how it is written.
+
+    Attributes:
+        detector: name of what finds the faces.
+        crop: where the face is in every photograph, instead of a detector; the driver's is found all the same.
+        face: number of the face of each photograph, from 1 for the largest, or `all`.
+        strength: factor of the motion, from 0, which leaves every pixel as it is, to 1.5.
+        strengths: others to draw a sheet of.
+        suffix: `png`, `jpg` or `webp`, the format of what has the photograph's resolution.
+        quality: of `jpg` and `webp`, from 1 to 100.
+        seed: of the generator's noise; one seed gives the same pictures again.
+    """
+
+    detector: str = DEFAULT
+    crop: Crop | None = None
+    face: int | str = 1
+    strength: float = 1.0
+    strengths: Sequence[float] = ()
+    suffix: str = "png"
+    quality: int = 95
+    seed: int = 0
 
 
 @dataclass
@@ -30,16 +77,20 @@ class Translation:
     """What was written.
 
     Attributes:
-        gallery: a page of all faces, where more than one image was given.
-        sheets: contact sheets.
-        pictures: single panels.
-        skipped: images that could not be read, with the reason.
+        gallery: a page of all faces, where more than one was translated.
+        sheets: contact sheets, and one of strengths where several were asked for.
+        pictures: single pictures.
+        faces: how many faces were found in each photograph.
+        doubts: of faces, by name, in words.
+        skipped: images that could not be read or show no face, with the reason.
         missing: panels left out, because the checkpoint did not train their cycle.
     """
 
     gallery: Path | None = None
     sheets: list[Path] = field(default_factory=list)
     pictures: list[Path] = field(default_factory=list)
+    faces: dict[str, int] = field(default_factory=dict)
+    doubts: dict[str, list[str]] = field(default_factory=dict)
     skipped: dict[str, str] = field(default_factory=dict)
     missing: tuple[str, ...] = ()
 
@@ -68,68 +119,153 @@ def expand(inputs: Sequence[Path], say: Callable[[str], None]) -> list[Path]:
 
 
 def translate_files(
-    runtime: Runtime,
-    paths: Sequence[Path],
-    out: Path,
-    *,
-    driver: Path | None = None,
-    crop: Crop | None = None,
-    seed: int = 0,
+    runtime: Runtime, paths: Sequence[Path], out: Path, wanted: Wanted = Wanted(), driver: Path | None = None
 ) -> Translation:
-    """Translate images and write every panel as a PNG of the training size, and contact sheets.
+    """Translate the faces of photographs, and write every picture, contact sheets, and a gallery of several.
 
     Args:
         runtime: the weights, ready to compute.
         paths: image files.
         out: folder to write to; created when missing.
-        driver: an image to swap expression and identity with, both ways.
-        crop: the square of interest in every input; None takes the centre.
-        seed: of the generator's noise; one seed gives the same pictures again.
+        wanted: what is made.
+        driver: a photograph whose largest face swaps expression and identity with every face, both ways.
 
     Raises:
-        DataError: nothing could be read, or the driver could not.
+        DataError: nothing could be read, no face was found, or none in the driver.
+        ConfigError: a strength is not from 0 to 1.5, or `out` is a file.
     """
-    size = runtime.size
-    other = read_square_array(driver, size) if driver is not None else None
-    wanted = dict.fromkeys(SINGLE if driver is None else (*SINGLE, *FIGURE))
-    shown = [p for p in wanted if p == "input" or p in runtime.panels]
-    result = Translation(missing=tuple(p for p in wanted if p not in shown))
-    columns = [p for p in (SINGLE if driver is None else FIGURE) if p in shown]
-    names = _unique_names([*([driver] if driver is not None else []), *paths])
-    driver_name = names.pop(0) if driver is not None else ""
-    many = len(paths) > 1
-    faces: list[tuple[str, list[tuple[str, str]]]] = []
-    for batch in _batches(list(zip(names, paths, strict=True)), size, crop, result.skipped):
-        labels, panels = _translated(runtime, batch, driver_name, other, shown, seed)
-        for row, label in enumerate(labels):
-            # The input, as the networks saw it, is for the gallery alone.
-            written = {p: out / f"{label}-{p}.png" for p in shown if p != "input" or many}
-            for panel, path in written.items():
-                write_png(path, to_pil(panels[panel][row]))
-            result.pictures += [path for panel, path in written.items() if panel != "input"]
-            faces.append((label, [(panel.replace("_", " "), path.name) for panel, path in written.items()]))
-        for rows in np.array_split(np.arange(len(labels)), range(BATCH, len(labels), BATCH)):
-            sheet = out / f"contact_sheet{f'-{len(result.sheets) + 1}' if result.sheets else ''}.png"
-            write_png(sheet, contact_sheet([(c, panels[c][rows]) for c in columns], [labels[row] for row in rows]))
-            result.sheets.append(sheet)
-    if not result.sheets:
-        name, reason = next(iter(result.skipped.items()))
-        raise DataError(f"none of the images could be read; {name}: {reason}")
-    if many:
+    for strength in (wanted.strength, *wanted.strengths):
+        check_strength(strength)
+    if out.exists() and not out.is_dir():
+        raise ConfigError(f"--out {out} is a file", hint="Name a folder for the pictures.")
+    labels = _unique_names([*([driver] if driver is not None else []), *paths])
+    other = None
+    if driver is not None:
+        (face,) = find_faces(read_photograph(driver), finder(wanted.detector), 1, runtime.size)
+        other = labels.pop(0), face
+    names, missing = names_of(runtime.panels, other is not None)
+    writer = _Writer(out, wanted, names, Translation(missing=missing), len(paths) > 1 or wanted.face == ALL)
+    for faces in _batches(runtime, list(zip(labels, paths, strict=True)), wanted, writer.result):
+        writer.write(pictures_of(runtime, _rows(faces, other), names, wanted.strength, wanted.seed))
+    if not writer.result.sheets:
+        name, why = next(iter(writer.result.skipped.items()))
+        raise DataError(f"none of the images could be translated; {name}: {why}")
+    writer.finish(runtime)
+    return writer.result
+
+
+def _batches(
+    runtime: Runtime, named: Sequence[tuple[str, Path]], wanted: Wanted, result: Translation
+) -> Iterator[list[tuple[str, str, FoundFace]]]:
+    """Yield faces with their names and their photographs', leaving out what cannot be read or shows none."""
+    batch: list[tuple[str, str, FoundFace]] = []
+    pixels, detector = 0, finder(wanted.detector, wanted.crop)
+    for name, path in named:
+        try:
+            found = find_faces(read_photograph(path), detector, wanted.face, runtime.size)
+        except DataError as error:
+            if len(named) == 1:
+                raise
+            result.skipped[printable(path)] = reason(path, error)
+            continue
+        result.faces[printable(path)] = found[0].count
+        pixels += found[0].photograph.pixels.size // 3
+        for face in found:
+            label = f"{name}-face{face.number}" if len(found) > 1 or face.number > 1 else name
+            if face.doubts:
+                result.doubts[f"{printable(path)}, face {face.number}"] = face.doubts
+            batch.append((label, name, face))
+        if len(batch) >= BATCH or pixels > PIXELS:
+            yield batch
+            batch, pixels = [], 0
+    if batch:
+        yield batch
+
+
+def _rows(faces: Sequence[tuple[str, str, FoundFace]], other: tuple[str, FoundFace] | None) -> list[Row]:
+    """Return a row for each face; with a driver, the driver's own row follows that of the face it is paired with."""
+    if other is None:
+        return [Row(label, whole, face) for label, whole, face in faces]
+    name, driver = other
+    rows = []
+    for label, whole, face in faces:
+        rows.append(Row(f"{label}+{name}", f"{whole}+{name}", face, driver))
+        rows.append(Row(f"{name}+{label}", f"{name}+{label}", driver, face))
+    return rows
+
+
+class _Writer:
+    """Writes the pictures of rows as they come, and remembers what its sheets and its gallery show."""
+
+    def __init__(self, out: Path, wanted: Wanted, names: Sequence[str], result: Translation, many: bool) -> None:
+        self.out, self.wanted, self.names, self.result, self.many = out, wanted, names, result, many
+        self._gallery: list[tuple[str, list[tuple[str, str]]]] = []
+        self._strengths: list[tuple[str, list[np.ndarray]]] = []
+
+    def write(self, made: Sequence[Pictures]) -> None:
+        """Write single pictures, and a sheet of every `BATCH` rows."""
+        for each in made:
+            self._write_row(each)
+        columns = [name for name in COLUMNS if name in self.names and (name != "flow" or REEXPRESSED not in self.names)]
+        for start in range(0, len(made), BATCH):
+            part = made[start : start + BATCH]
+            cells = [(name, [each.by_name[name] for each in part]) for name in columns]
+            self._write_sheet("contact_sheet", contact_sheet(cells, [each.row.label for each in part], CELL))
+
+    def _write_row(self, each: Pictures) -> None:
+        row, shown = each.row, []
+        for name in self.names:
+            if name in (PHOTOGRAPH, "input") and not self.many:
+                continue  # as it came; a gallery shows it beside what was made of it
+            picture, suffix, more = to_pil(each.by_name[name]), "png", {}
+            if name in (PASTED, FRONTAL, REEXPRESSED) and each.motion is not None:
+                suffix, more = self.wanted.suffix, row.face.photograph.metadata
+            elif name == PHOTOGRAPH:
+                picture.thumbnail((PREVIEW, PREVIEW))
+            path = self.out / f"{row.whole if name == PASTED else row.label}-{name}.{suffix}"
+            if path not in self.result.pictures[-len(self.names) :]:  # several faces share a photograph
+                write_picture(path, picture, self.wanted.quality, more)
+                if name not in (PHOTOGRAPH, "input"):
+                    self.result.pictures.append(path)
+            shown.append((name.replace("_", " "), path.name))
+        self._gallery.append((row.label, shown))
+        if each.motion is not None and self.wanted.strengths:
+            strengths = [planes(each.motion.cut_out(strength)) for strength in self.wanted.strengths]
+            self._strengths.append((row.label, [_cell(picture) for picture in strengths]))
+
+    def _write_sheet(self, name: str, sheet: Image.Image) -> None:
+        number = sum(path.name.startswith(name) for path in self.result.sheets)
+        path = self.out / f"{name}{f'-{number + 1}' if number else ''}.png"
+        write_picture(path, sheet)
+        self.result.sheets.append(path)
+
+    def finish(self, runtime: Runtime) -> None:
+        """Write the sheet of strengths, and the gallery of several faces."""
+        for start in range(0, len(self._strengths), BATCH):
+            labels, pictures = zip(*self._strengths[start : start + BATCH], strict=True)
+            titles = [f"strength {strength:g}" for strength in self.wanted.strengths]
+            cells = list(zip(titles, zip(*pictures, strict=True), strict=True))
+            self._write_sheet("strengths", contact_sheet(cells, labels, CELL))
+        if not self.many:
+            return
         from facecycle.pages import fill
 
-        result.gallery = out / "index.html"
+        self.result.gallery = self.out / "index.html"
         page = fill(
             "gallery.html.jinja",
-            title=f"{out.name}: {len(faces)} translations",
+            title=f"{self.out.name}: {len(self._gallery)} translations",
             checkpoint=runtime.origin,
-            seed=seed,
-            size=size,
-            faces=faces,
-            skipped=list(result.skipped.items()),
+            seed=self.wanted.seed,
+            size=CELL,
+            faces=self._gallery,
+            skipped=list(self.result.skipped.items()),
         )
-        write_text(result.gallery, page)
-    return result
+        write_text(self.result.gallery, page)
+
+
+def _cell(pixels: np.ndarray) -> np.ndarray:
+    """Shrink RGB (3, H, W) to a sheet's cell, because sheets of strengths are drawn at the end."""
+    return np.asarray(to_pil(pixels).resize((CELL, CELL))).transpose(2, 0, 1)
 
 
 def _unique_names(paths: Sequence[Path]) -> list[str]:
@@ -149,42 +285,3 @@ def _file_name(stem: str) -> str:
     """Return a picture's stem as part of a file's name: without what cannot be printed, and cut to leave room."""
     shown = "".join(c if c.isprintable() and c != "\\" else "_" for c in printable(Path(stem)))
     return shown.encode()[:LONGEST].decode(errors="ignore")
-
-
-def _batches(
-    named: Sequence[tuple[str, Path]], size: int, crop: Crop | None, skipped: dict[str, str]
-) -> Iterator[dict[str, np.ndarray]]:
-    """Yield batches of names and uint8 RGB (3, size, size), leaving out what cannot be read."""
-    batch: dict[str, np.ndarray] = {}
-    for name, path in named:
-        try:
-            batch[name] = read_square_array(path, size, crop)
-        except DataError as error:
-            if len(named) == 1:
-                raise
-            skipped[printable(path)] = reason(path, error)
-        if len(batch) == BATCH:
-            yield batch
-            batch = {}
-    if batch:
-        yield batch
-
-
-def _translated(
-    runtime: Runtime,
-    batch: dict[str, np.ndarray],
-    driver_name: str,
-    driver: np.ndarray | None,
-    names: Sequence[str],
-    seed: int,
-) -> tuple[list[str], dict[str, np.ndarray]]:
-    """Return labels and pictures of a batch; with a driver, its own row follows that of the image it is paired with."""
-    labels, pixels, drivers = list(batch), np.stack(list(batch.values())), None
-    if driver is not None:
-        labels = [label for name in batch for label in (f"{name}+{driver_name}", f"{driver_name}+{name}")]
-        others = np.broadcast_to(driver, pixels.shape)
-        pixels, drivers = (
-            np.stack(pair, 1).reshape(-1, *driver.shape) for pair in ((pixels, others), (others, pixels))
-        )
-    panels = runtime.translate(pixels, drivers, seed, [name for name in names if name != "input"])
-    return labels, {"input": pixels, **{name: drawn(name, panel, runtime.size) for name, panel in panels.items()}}

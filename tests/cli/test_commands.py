@@ -63,12 +63,12 @@ def run(faces: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_translate_writes_panels_and_a_sheet(command: Command, run: Path, faces: Path, tmp_path: Path) -> None:
     image, other = faces / "tracks/p0/0.jpg", faces / "tracks/p1/2.jpg"
-    result = command("translate", image, "--checkpoint", run, "--out", tmp_path / "alone")
+    result = command("translate", image, "--detector", "centre", "--checkpoint", run, "--out", tmp_path / "alone")
     assert result.returncode == 0, result.stderr
     names = {p.name for p in (tmp_path / "alone").iterdir()}
     assert names == {
         "contact_sheet.png",
-        *(f"0-{p}.png" for p in ("frontal", "neutral", "mean_face", "flow")),
+        *(f"0-{p}.png" for p in ("pasted", "frontal", "neutral", "mean_face", "flow")),
     }
     for seed, folder in ((0, "a"), (0, "b"), (1, "c")):
         command(
@@ -76,6 +76,8 @@ def test_translate_writes_panels_and_a_sheet(command: Command, run: Path, faces:
             image,
             "--driver",
             other,
+            "--detector",
+            "centre",
             "--checkpoint",
             run,
             "--seed",
@@ -84,7 +86,7 @@ def test_translate_writes_panels_and_a_sheet(command: Command, run: Path, faces:
             tmp_path / folder,
         )
     names = {p.name for p in (tmp_path / "a").iterdir()}
-    panels = ("frontal", "neutral", "mean_face", "flow", "expression_swap", "identity_swap")
+    panels = ("pasted", "frontal", "reexpressed", "neutral", "mean_face", "flow", "expression_swap", "identity_swap")
     assert names == {"contact_sheet.png", *(f"{pair}-{p}.png" for pair in ("0+2", "2+0") for p in panels)}
     read = [(tmp_path / f / "0+2-neutral.png").read_bytes() for f in "abc"]
     assert read[0] == read[1] != read[2]
@@ -104,9 +106,10 @@ def test_translate_takes_folders_crops_and_odd_images(inside: Command, run: Path
 
 def test_images_of_one_name_do_not_overwrite_each_other(inside: Command, run: Path, tmp_path: Path) -> None:
     one, two = picture(tmp_path / "a" / "x.png", 1), picture(tmp_path / "b" / "x.png", 2)
-    inside("translate", one, two, "--checkpoint", run, "--out", tmp_path / "out")
+    centre = ("--detector", "centre")
+    inside("translate", one, two, *centre, "--checkpoint", run, "--out", tmp_path / "out")
     assert {"x-neutral.png", "x-2-neutral.png"} <= {p.name for p in (tmp_path / "out").iterdir()}
-    inside("translate", one, "--driver", two, "--checkpoint", run, "--out", tmp_path / "driven")
+    inside("translate", one, "--driver", two, *centre, "--checkpoint", run, "--out", tmp_path / "driven")
     assert {"x+x-2-neutral.png", "x-2+x-neutral.png"} <= {p.name for p in (tmp_path / "driven").iterdir()}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from facecycle.networks import load
 from facecycle.pictures import flow_colours
 from facecycle.runtimes.base import BATCH, Runtime
 from facecycle.runtimes.by_torch import TorchRuntime
-from facecycle.translation.files import translate_files
+from facecycle.translation.files import Wanted, translate_files
 
 
 @pytest.fixture(scope="module")
@@ -21,22 +22,27 @@ def runtime() -> Runtime:
     return TorchRuntime(load(None))
 
 
+PANELS = ("pasted", "frontal", "neutral", "mean_face", "flow")
+CENTRE = Wanted(detector="centre")
+"""Of pictures that show no face to a detector."""
+
+
 def test_one_seed_gives_the_same_pictures_whatever_is_beside_a_face(runtime: Runtime, tmp_path: Path) -> None:
     paths = [picture(tmp_path / "in" / f"{number}.png", number) for number in range(3)]
-    alone = translate_files(runtime, paths[2:], tmp_path / "alone")
-    together = translate_files(runtime, paths, tmp_path / "together")
-    other = translate_files(runtime, paths[2:], tmp_path / "other", seed=1)
-    assert [path.name for path in alone.pictures] == [f"2-{p}.png" for p in ("frontal", "neutral", "mean_face", "flow")]
+    alone = translate_files(runtime, paths[2:], tmp_path / "alone", CENTRE)
+    together = translate_files(runtime, paths, tmp_path / "together", CENTRE)
+    other = translate_files(runtime, paths[2:], tmp_path / "other", replace(CENTRE, seed=1))
+    assert {path.name for path in alone.pictures} == {f"2-{p}.png" for p in PANELS}
     assert (tmp_path / "alone" / "2-neutral.png").read_bytes() == (tmp_path / "together" / "2-neutral.png").read_bytes()
     assert (tmp_path / "alone" / "2-neutral.png").read_bytes() != (tmp_path / "other" / "2-neutral.png").read_bytes()
     assert (alone.gallery, other.gallery) == (None, None)
     assert together.gallery is not None
-    assert len(together.pictures) == 12
+    assert len(together.pictures) == 15
 
 
 def test_a_driver_is_swapped_both_ways(runtime: Runtime, tmp_path: Path) -> None:
     paths = [picture(tmp_path / "in" / "a.png", 1), picture(tmp_path / "in" / "a.jpg", 2)]
-    made = translate_files(runtime, paths[1:], tmp_path / "out", driver=paths[0])
+    made = translate_files(runtime, paths[1:], tmp_path / "out", CENTRE, driver=paths[0])
     names = {path.name for path in made.pictures}
     assert {"a-2+a-expression_swap.png", "a+a-2-expression_swap.png", "a+a-2-identity_swap.png"} <= names
     assert made.missing == ()
@@ -46,10 +52,10 @@ def test_what_cannot_be_read_is_named(runtime: Runtime, tmp_path: Path) -> None:
     broken = [tmp_path / name for name in ("x.png", "y.png")]
     for path in broken:
         path.write_text("no image")
-    made = translate_files(runtime, [picture(tmp_path / "a.png"), *broken], tmp_path / "out")
+    made = translate_files(runtime, [picture(tmp_path / "a.png"), *broken], tmp_path / "out", CENTRE)
     assert list(made.skipped) == [str(path) for path in broken]
-    with pytest.raises(DataError, match=r"none of the images could be read; .*x\.png"):
-        translate_files(runtime, broken, tmp_path / "out")
+    with pytest.raises(DataError, match=r"none of the images could be translated; .*x\.png"):
+        translate_files(runtime, broken, tmp_path / "out", CENTRE)
 
 
 def test_panels_are_made_in_batches_of_images_and_drivers(runtime: Runtime) -> None:

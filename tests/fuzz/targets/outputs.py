@@ -18,7 +18,7 @@ from facecycle.data.check import check_data
 from facecycle.networks import Loaded, build_method
 from facecycle.probing.embed import embed_files
 from facecycle.runtimes.by_torch import TorchRuntime
-from facecycle.translation.files import translate_files
+from facecycle.translation.files import Wanted, translate_files
 
 STEMS = st.sampled_from(
     [
@@ -69,6 +69,9 @@ STEMS = st.sampled_from(
 ) | st.text(st.characters(exclude_characters="/\0", exclude_categories=("Cs",)), min_size=1, max_size=60)
 
 
+CENTRE = Wanted(detector="centre")
+
+
 @cache
 def _loaded() -> tuple[object, frozenset[str]]:
     return build_method(CONFIG).requires_grad_(False).eval(), frozenset({"expression", "identity"})
@@ -99,10 +102,10 @@ def _outputs(names: list[str], folder: Path) -> None:
     runtime = TorchRuntime(Loaded(method, Checkpoint(folder / "model.safetensors", CONFIG, trained, {})))
     before = _tree(folder)
     out = folder / "out"
-    alone = translate_files(runtime, paths, out / "alone")
-    assert len({*alone.pictures}) == 4 * len(paths)
-    pairs = translate_files(runtime, paths, out / "pairs", driver=paths[0])
-    assert len({*pairs.pictures}) == 2 * 6 * len(paths)
+    alone = translate_files(runtime, paths, out / "alone", CENTRE)
+    assert len({*alone.pictures}) == 5 * len(paths)
+    pairs = translate_files(runtime, paths, out / "pairs", CENTRE, driver=paths[0])
+    assert len({*pairs.pictures}) == 2 * 8 * len(paths)
     for made in (alone, pairs):
         if made.gallery is not None:
             check_page(made.gallery.read_text("utf-8"))

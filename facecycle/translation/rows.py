@@ -1,0 +1,107 @@
+"""Rows: a face, whom it follows, and the pictures that are made of it, at the photograph's size or the networks'."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from facecycle.pictures import drawn
+from facecycle.runtimes.base import Runtime
+from facecycle.translation.photographs import FoundFace, Motion
+
+FIGURE = ("input", "frontal", "neutral", "mean_face", "expression_swap", "identity_swap")
+"""The panels of a pair of faces; two rows of these six are the paper's figure."""
+SINGLE = ("input", "frontal", "neutral", "mean_face", "flow")
+"""The panels of a face alone."""
+PHOTOGRAPH, PASTED, FRONTAL, REEXPRESSED = "photograph", "pasted", "frontal", "reexpressed"
+"""The photograph; with the moved face in it; the face cut out, moved by its own flow alone; moved by a driver's too."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """A face to be translated.
+
+    Attributes:
+        label: what its own pictures are called.
+        whole: what the photograph with all of its moved faces is called.
+        face: the face.
+        driver: the face that it follows, or None.
+    """
+
+    label: str
+    whole: str
+    face: FoundFace
+    driver: FoundFace | None = None
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """What was made of a row.
+
+    Attributes:
+        by_name: RGB uint8 (3, h, w) each.
+        motion: how the face moves, or None where the weights know no flow.
+    """
+
+    row: Row
+    by_name: dict[str, np.ndarray]
+    motion: Motion | None
+
+
+def names_of(panels: Sequence[str], driven: bool) -> tuple[list[str], tuple[str, ...]]:
+    """Return the names of what weights with some panels make of a row, and those of the panels that they lack."""
+    wanted = dict.fromkeys((*SINGLE, *FIGURE) if driven else SINGLE)
+    names = [name for name in wanted if name == "input" or name in panels]
+    missing = tuple(name for name in wanted if name not in names)
+    if "flow" in panels:
+        names = [PHOTOGRAPH, PASTED, *names, *([REEXPRESSED] if driven else [])]
+    return names, missing
+
+
+def pictures_of(
+    runtime: Runtime, rows: Sequence[Row], names: Sequence[str], strength: float, seed: int
+) -> list[Pictures]:
+    """Make the pictures of faces.
+
+    Args:
+        runtime: the weights.
+        rows: all with a driver, or all without.
+        names: of the pictures, from `names_of`.
+        strength: factor of the motion, from 0, which leaves every pixel as it is, to 1.5.
+        seed: of the generator's noise.
+    """
+    pixels = np.stack([row.face.pixels for row in rows])
+    others = [row.driver.pixels for row in rows if row.driver is not None]
+    panels = runtime.translate(pixels, np.stack(others) if others else None, seed, names)
+    followed = None
+    if others and "flow" in panels:
+        followed = runtime.translate(np.stack(others), None, seed, ["flow"])["flow"]
+    small = {name: drawn(name, panel, runtime.size) for name, panel in panels.items()}
+    made = []
+    whole: dict[str, np.ndarray] = {}
+    for place, row in enumerate(rows):
+        found = {"input": row.face.pixels, **{name: panel[place] for name, panel in small.items()}}
+        motion = None
+        if "flow" in panels:
+            motion = Motion(row.face, panels["flow"][place], None if followed is None else followed[place])
+            photograph = row.face.photograph.pixels
+            whole[row.whole] = motion.put_back(whole.get(row.whole, photograph), strength)
+            found[PHOTOGRAPH] = planes(photograph)
+            found[FRONTAL] = planes(motion.cut_out(strength, frontal=True))
+            if row.driver is not None:
+                found[REEXPRESSED] = planes(motion.cut_out(strength))
+        made.append((found, motion))
+    for row, (found, _) in zip(rows, made, strict=True):
+        if row.whole in whole:
+            found[PASTED] = planes(whole[row.whole])
+    return [
+        Pictures(row, {name: found[name] for name in names}, motion)
+        for row, (found, motion) in zip(rows, made, strict=True)
+    ]
+
+
+def planes(pixels: np.ndarray) -> np.ndarray:
+    """Turn RGB (H, W, 3) into (3, H, W), as panels are."""
+    return pixels.transpose(2, 0, 1)
