@@ -9,13 +9,13 @@ STAMP := $(VENV)/installed
 demo: $(STAMP)
 	rm -rf demo && mkdir demo
 	$(BIN)/python -c "import PIL.Image, skimage.data as d; PIL.Image.fromarray(d.astronaut()).save('demo/astronaut.png')"
-	$(BIN)/facecycle translate demo/astronaut.png --crop 150,10,180,180 --out demo/first
+	$(BIN)/facecycle translate demo/astronaut.png --out demo/first
 	@echo "what the weights that come with facecycle make of a photograph: demo/first/contact_sheet.png"
 	@echo "now a run of its own is trained on rendered faces, and probed: 10 to 15 minutes"
 	$(BIN)/facecycle pretrain --encoder resnet18 --out demo/run
 	$(BIN)/python -m facecycle_plugins.datasets.synthetic demo/faces 8
-	$(BIN)/facecycle translate demo/faces/face01.png --driver demo/faces/face02.png --checkpoint demo/run --out demo/swaps
-	$(BIN)/facecycle translate demo/faces --checkpoint demo/run --out demo/translations
+	$(BIN)/facecycle translate demo/faces/face01.png --driver demo/faces/face02.png --detector centre --checkpoint demo/run --out demo/swaps
+	$(BIN)/facecycle translate demo/faces --detector centre --checkpoint demo/run --out demo/translations
 	$(BIN)/facecycle probe --task pose --checkpoint demo/run --out demo/probe-pose
 	$(BIN)/facecycle probe --task emotion --checkpoint demo/run --out demo/probe-emotion
 	$(BIN)/facecycle probe --task verify --checkpoint demo/run --out demo/probe-verify

@@ -1,7 +1,7 @@
 """Draw the documents' pictures by the weights that come with the package: python recipes/default_weights/sheet.py OUT.
 
-`strip.png` is the README's: scikit-image's astronaut, frontal and neutral. `default.png` is the contact sheet of
-docs/results.md, of the astronaut and rendered faces. Both are made by `facecycle translate`.
+`strip.png` is the README's: scikit-image's astronaut before and after, and her frontal and neutral face. `default.png`
+is the contact sheet of docs/results.md, of the astronaut and rendered faces. Both are made by `facecycle translate`.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ from skimage.data import astronaut
 
 FACE = (150, 10, 330, 190)
 """Left, top, right and bottom of the astronaut's face."""
+SHOWN = (96, 0, 352, 256)
+"""What the strip shows of the photographs."""
 FACES = 2
 CELL, GAP, TITLE = 216, 6, 26
 """Side of a picture of the strip, space between two, and height of their titles."""
@@ -43,11 +45,11 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder, made = Path(name, "faces"), Path(name, "made")
         write_faces(folder, FACES)
-        photo = Image.fromarray(astronaut()).crop(FACE)
+        photo = Image.fromarray(astronaut())
         photo.save(folder / "astronaut.png")
         subprocess.run([sys.executable, "-m", "facecycle_cli", "translate", folder, "--out", made], check=True)
-        pictures = {"photograph": photo}
-        pictures |= {panel: Image.open(made / f"astronaut-{panel}.png") for panel in ("frontal", "neutral")}
+        panels = {panel: Image.open(made / f"astronaut-{panel}.png") for panel in ("pasted", "frontal", "neutral")}
+        pictures = {"before": photo.crop(SHOWN), "after": panels.pop("pasted").crop(SHOWN), **panels}
         strip(pictures).save(out / "strip.png", optimize=True)
         Image.open(made / "contact_sheet.png").save(out / "default.png", optimize=True)
 

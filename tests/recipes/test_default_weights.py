@@ -47,7 +47,7 @@ def test_commands_use_them_and_state_their_terms(inside: Command, tmp_path: Path
     write_faces(tmp_path / "faces", 2)
     for number in range(40):
         picture(tmp_path / "people" / f"s{number // 2}" / f"{number % 2}.png", number)
-    for arguments in (["translate", "faces"], ["embed", "faces"]):
+    for arguments in (["translate", "faces", "--detector", "centre"], ["embed", "faces"]):
         result = inside(*arguments)
         assert result.returncode == 0, result.stderr
         line = next(line for line in result.stdout.splitlines() if line.startswith("checkpoint:"))
