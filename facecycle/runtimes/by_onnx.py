@@ -36,6 +36,10 @@ class OnnxRuntime:
         """
         self.weights = weights
         self._model, self._facts = graph_file.read(weights)
+        self._real = weights.resolve()  # onnxruntime follows no link out of the folder that it is given
+        for tensor in self._model.graph.initializer:
+            for entry in tensor.external_data:
+                entry.value = self._real.name if entry.key == "location" else entry.value
         self.origin = said_of(weights, self._facts.licence or None)
         self.size, self.panels, self.features = self._facts.size, self._facts.panels, self._facts.features
         self._mean, self._deviation = (
@@ -89,8 +93,9 @@ class OnnxRuntime:
             options = onnxruntime.SessionOptions()
             options.intra_op_num_threads = threads()
             options.log_severity_level = 3  # errors; warnings are about the graph, and nobody here can act on them
-            folder = str(self.weights.absolute().parent)
-            options.add_session_config_entry("session.model_external_initializers_file_folder_path", folder)
+            options.add_session_config_entry(
+                "session.model_external_initializers_file_folder_path", str(self._real.parent)
+            )
             graph = part(self._model, names).SerializeToString()
             try:
                 session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])

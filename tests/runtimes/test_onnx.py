@@ -101,6 +101,18 @@ def test_a_face_looks_the_same_whatever_is_beside_it(faces: np.ndarray) -> None:
     assert abs(alone[0].astype(int) - together[2]).max() <= 1
 
 
+def test_weights_and_graph_may_be_links(weights: Path, tmp_path: Path, faces: np.ndarray) -> None:
+    links = tmp_path / "links"
+    links.mkdir()
+    for number, path in enumerate((weights, graph_of(weights))):
+        blob = path.rename(tmp_path / f"blob-{number}")
+        (links / path.name).symlink_to(blob)
+    runtime, why = choose(links / weights.name)
+    assert why.startswith("onnx")
+    (codes,) = runtime.embed(faces, ["expression"])
+    assert codes.shape == (5, 256)
+
+
 # --- which one computes ---------------------------------------------------------------------------
 
 
