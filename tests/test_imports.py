@@ -141,7 +141,7 @@ def test_nothing_sits_directly_in_the_source_roots() -> None:
     "statement",
     [
         "import facecycle.api, facecycle.discovery, facecycle.registry, facecycle.config, facecycle.errors",
-        "import facecycle_cli.main",
+        "import facecycle_cli.main as m; m.application()",
         "import facecycle_cli.plugins as p; p.list_plugins()",
     ],
 )

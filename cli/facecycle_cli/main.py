@@ -3,37 +3,19 @@
 import errno
 import os
 import sys
+from collections.abc import Sequence
+from importlib import import_module
+from typing import Any
 
 import typer
 
 from facecycle.errors import FacecycleError
-from facecycle_cli import checkpoint, data, plugins
 from facecycle_cli.console import visible
-from facecycle_cli.embed import embed
-from facecycle_cli.pretrain import pretrain
-from facecycle_cli.probe import probe
-from facecycle_cli.report import report
-from facecycle_cli.translate import translate
 
+COMMANDS = ("pretrain", "translate", "probe", "embed", "report", "checkpoint", "data", "plugins")
+"""The command `facecycle X` is the function X, or the group `app`, of the module `facecycle_cli.X`."""
 UNREACHABLE = {errno.EACCES, errno.EPERM, errno.ENAMETOOLONG, errno.ELOOP}
 """What the system says of a path that somebody named and nobody here can do anything about."""
-
-app = typer.Typer(
-    name="facecycle",
-    help="Learn face representations from unlabelled faces, translate photographs, probe what was learned.",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    rich_markup_mode="rich",
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
-app.command()(pretrain)
-app.command()(translate)
-app.command()(probe)
-app.command()(embed)
-app.command()(report)
-app.add_typer(checkpoint.app, name="checkpoint")
-app.add_typer(data.app, name="data")
-app.add_typer(plugins.app, name="plugins")
 
 
 def _version(asked: bool) -> None:
@@ -44,17 +26,46 @@ def _version(asked: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
 def _root(
     version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Show the version."),
 ) -> None:
     pass
 
 
+def application(words: Sequence[str] = ()) -> typer.Typer:
+    """Return the application with the command that a command line names, or with all where it names none.
+
+    To import all of them takes longer than to translate a face.
+    """
+    made = typer.Typer(
+        name="facecycle",
+        help="Learn face representations from unlabelled faces, translate photographs, probe what was learned.",
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,
+        rich_markup_mode="rich",
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    made.callback()(_root)
+    for name in words[:1] if words and words[0] in COMMANDS else COMMANDS:
+        module = import_module(f"facecycle_cli.{name}")
+        if hasattr(module, "app"):
+            made.add_typer(module.app, name=name)
+        else:
+            made.command()(getattr(module, name))
+    return made
+
+
+def __getattr__(name: str) -> Any:
+    """Make the whole application, `app`, when it is asked for."""
+    if name == "app":
+        return application()
+    raise AttributeError(f"module 'facecycle_cli.main' has no attribute {name!r}")
+
+
 def run() -> None:
     """Run the command line; an error made for the reader ends it with its message and exit code 2."""
     try:
-        app()
+        application(sys.argv[1:])()
     except SystemExit as ended:
         code = ended.code if isinstance(ended.code, int) else int(bool(ended.code))
     except Exception as error:

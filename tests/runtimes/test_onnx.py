@@ -29,8 +29,8 @@ from facecycle.runtimes.choose import choose
 
 AT_ONCE = """
 import sys
-from facecycle_cli.main import app
-app(sys.argv[1:], standalone_mode=False)
+from facecycle_cli.main import application
+application(sys.argv[1:])(standalone_mode=False)
 print("heavy", [name for name in ("torch", "timm", "torchvision", "onnxscript", "jinja2") if name in sys.modules])
 """
 
