@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+import torch
 from facecycle_plugins.datasets.synthetic.__main__ import write_faces
 from helpers.common import Command, picture, refused
 from PIL import Image, ImageOps
@@ -20,6 +21,7 @@ from facecycle.checkpoints.graph_file import graph_of, read
 from facecycle.checkpoints.places import SHIPPED
 from facecycle.data.images import read_square_array
 from facecycle.errors import CheckpointError, ConfigError
+from facecycle.machine import has_gpu
 from facecycle.networks import load
 from facecycle.runtimes import choose as choosing
 from facecycle.runtimes.base import BATCH
@@ -55,17 +57,17 @@ def weights(tmp_path: Path) -> Iterator[Path]:
 
 
 def test_the_shipped_graph_says_what_torch_says(both: tuple[TorchRuntime, OnnxRuntime]) -> None:
-    torch, onnx = both
+    trusted, onnx = both
     assert graph_of(SHIPPED).stat().st_size < 300_000
-    assert (onnx.size, onnx.panels, onnx.features) == (torch.size, torch.panels, torch.features)
-    assert (onnx.weights, onnx.origin, onnx.sha256()) == (torch.weights, torch.origin, torch.sha256())
+    assert (onnx.size, onnx.panels, onnx.features) == (trusted.size, trusted.panels, trusted.features)
+    assert (onnx.weights, onnx.origin, onnx.sha256()) == (trusted.weights, trusted.origin, trusted.sha256())
 
 
 @pytest.mark.parametrize("seed", [0, 7])
 def test_panels_are_those_of_torch(both: tuple[TorchRuntime, OnnxRuntime], faces: np.ndarray, seed: int) -> None:
-    torch, onnx = both
+    trusted, onnx = both
     for drivers, names in ((None, onnx.panels), (faces[::-1].copy(), onnx.panels), (faces, ["identity_swap", "flow"])):
-        expected, made = (runtime.translate(faces, drivers, seed, names) for runtime in (torch, onnx))
+        expected, made = (runtime.translate(faces, drivers, seed, names) for runtime in (trusted, onnx))
         assert made.keys() == expected.keys()
         assert ("identity_swap" in made) == (drivers is not None)
         for name, panel in made.items():
@@ -76,10 +78,10 @@ def test_panels_are_those_of_torch(both: tuple[TorchRuntime, OnnxRuntime], faces
 
 
 def test_features_are_those_of_torch_in_any_batch(both: tuple[TorchRuntime, OnnxRuntime], faces: np.ndarray) -> None:
-    torch, onnx = both
+    trusted, onnx = both
     many = np.concatenate([faces] * (BATCH // len(faces) + 1))
     for name, mine, theirs in zip(
-        onnx.features, onnx.embed(many, onnx.features), torch.embed(many, torch.features), strict=True
+        onnx.features, onnx.embed(many, onnx.features), trusted.embed(many, trusted.features), strict=True
     ):
         assert mine.shape == theirs.shape
         assert np.abs(mine - theirs).max() <= 1e-4 * np.abs(theirs).max(), name
@@ -129,6 +131,10 @@ def test_onnx_is_taken_on_a_cpu_and_torch_where_it_cannot_be(
     with pytest.raises(ConfigError, match="onnxruntime is not installed") as error:
         choose(weights, "onnx")
     assert "facecycle[onnx]" in str(error.value)
+
+
+def test_the_driver_and_torch_see_the_same_gpus() -> None:
+    assert has_gpu() is torch.cuda.is_available()
 
 
 def test_a_graph_of_other_weights_is_refused(weights: Path) -> None:
