@@ -14,6 +14,7 @@ from pathlib import Path
 import against
 import bfloat16
 import data
+import detection
 import embed
 import probe
 import small
@@ -27,7 +28,7 @@ def main() -> None:
     parser.add_argument("--against", type=Path, metavar="CHECKOUT", help="compare whole commands with this build")
     other = parser.parse_args().against
     results = [] if other is None else against.measure(other, [])
-    for script in (training, bfloat16, data, small, translate, embed, probe) if other is None else ():
+    for script in (training, bfloat16, data, small, translate, embed, probe, detection) if other is None else ():
         print(f"# {(script.__doc__ or '').splitlines()[0]}", flush=True)
         results += script.measure()
     print()

@@ -87,6 +87,8 @@ def show(
     summary = (loaded.__doc__ or "").strip().split("\n\n")[0]
     if summary:
         say(" ".join(summary.split()))
+    if getattr(loaded, "weights_licence", ""):
+        say(f"terms of its weights: {loaded.weights_licence}")
     rows = []
     for key, field in loaded.Options.model_fields.items():
         default = "required" if field.is_required() else repr(field.default)

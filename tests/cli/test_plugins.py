@@ -21,6 +21,7 @@ def test_plugins_are_listed_shown_and_checked(command: Command) -> None:
     assert "timm:resnet18" in shown
     assert "max_stride" in shown
     assert "Start from timm's weights" in " ".join(shown.split())
+    assert "terms of its weights: MIT (Shiqi Yu" in command("plugins", "show", "yunet").stdout
     checked = command("plugins", "check")
     assert checked.returncode == 0, checked.stdout
     assert "broken" not in checked.stdout

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers.common import ROOT
+from PIL import Image
 from skimage.data import astronaut, coffee
 
 from facecycle.api import Face
@@ -68,6 +72,14 @@ def test_the_share_beyond_the_border_is_an_area() -> None:
     assert share_beyond(Similarity(0, 0, 100), (400, 400)) == pytest.approx(0.75, abs=0.02)
     assert share_beyond(Similarity(200, 200, 100, 45), (400, 400)) == 0
     assert share_beyond(Similarity(-200, 0, 100), (400, 400)) == 1
+
+
+def test_the_pages_example_runs(tmp_path: Path) -> None:
+    Image.fromarray(astronaut()).save(tmp_path / "img.jpg")
+    (code,) = re.findall(r"```python\n(.+?)```", (ROOT / "docs" / "faces.md").read_text(), re.S)
+    shapes = "print(small.shape, frontal.shape == driven.shape, whole.shape)"
+    result = subprocess.run([sys.executable, "-c", code + shapes], cwd=tmp_path, capture_output=True, text=True)
+    assert result.stdout.split("\n")[:2] == ["[]", "(64, 64, 3) True (512, 512, 3)"], result.stderr
 
 
 def test_faces_are_found_aligned_and_moved_without_torch() -> None:

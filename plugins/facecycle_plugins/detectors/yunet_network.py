@@ -46,14 +46,11 @@ def open_network(runtime: Runtime | None) -> Network:
 
 
 def _in_onnxruntime() -> Network:
-    import os
-
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1  # more threads take longer to agree than so small a network to compute
     options.log_severity_level = 3
-    if threads := os.environ.get("OMP_NUM_THREADS", ""):
-        options.intra_op_num_threads = int(threads) if threads.isdigit() else 0
     session = onnxruntime.InferenceSession(WEIGHTS / "yunet.onnx", options, providers=["CPUExecutionProvider"])
     return lambda images: session.run(None, {"images": images})
 
