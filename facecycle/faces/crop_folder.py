@@ -11,6 +11,7 @@ import hashlib
 import json
 import multiprocessing
 import os
+import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -116,6 +117,8 @@ def crop_folder(
     plan = {"format": FORMAT, "size": size, "detector": detector, "files": _fingerprint(root, names)}
     parts = [names[start : start + PART] for start in range(0, len(names), PART)]
     missing = _begin(work, plan, len(parts))
+    for folder in tree.folders:
+        remove_leftovers(out / folder)
     before = sum(len(part) for number, part in enumerate(parts) if number not in missing)
     done = before
     for number in _run(work, {number: parts[number] for number in missing}, workers):
@@ -204,7 +207,7 @@ def _run(work: _Work, parts: dict[int, list[str]], workers: int) -> Iterator[int
         return
     # Forked processes would share the threads' locks of the runtimes.
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, mp_context=context, initializer=_one_thread) as pool:
+    with ProcessPoolExecutor(workers, mp_context=context, initializer=_begin_worker) as pool:
         pending = {pool.submit(_do, work, number, part): number for number, part in parts.items()}
         try:
             for future in as_completed(pending):
@@ -217,9 +220,17 @@ def _run(work: _Work, parts: dict[int, list[str]], workers: int) -> Iterator[int
             pool.shutdown(cancel_futures=True)
 
 
-def _one_thread() -> None:
-    """Leave the other cores to the other processes; read when a runtime is imported."""
-    os.environ["OMP_NUM_THREADS"] = "1"
+def _begin_worker() -> None:
+    """Leave the other cores to the other processes, and end when the command is killed, which its pool would not do."""
+    os.environ["OMP_NUM_THREADS"] = "1"  # read when a runtime is imported
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def _do(work: _Work, number: int, names: Sequence[str]) -> None:

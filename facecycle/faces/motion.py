@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from facecycle.errors import ConfigError
+from facecycle.errors import ConfigError, DataError
 from facecycle.faces.crop import crop, finest_side, shrunk
 from facecycle.faces.sampling import cubic, resized, sample
 from facecycle.faces.similarity import Similarity, fit
@@ -85,9 +85,9 @@ def moved(
         RGB (size, size, 3), uint8. What the flows bring in from beyond the crop comes from the photograph.
 
     Raises:
-        ConfigError: the strength is not from 0 to 1.5.
+        ConfigError, DataError: see `check_motion`.
     """
-    check_strength(strength)
+    check_motion(flows, strength)
     size = size or max(1, round(similarity.side))
     if strength == 0:
         return crop(image, similarity, size)
@@ -121,9 +121,9 @@ def paste(
         RGB (H, W, 3), uint8, equal to the photograph outside the face, bit for bit.
 
     Raises:
-        ConfigError: the strength is not from 0 to 1.5.
+        ConfigError, DataError: see `check_motion`.
     """
-    check_strength(strength)
+    check_motion(flows, strength)
     result = image.copy()
     first, last = _reach(similarity, image.shape)
     if strength == 0 or not (last > first).all():
@@ -162,14 +162,22 @@ def _radius(points: np.ndarray) -> np.ndarray:
     return np.hypot(*((points[..., axis] - MIDDLE[axis]) / RADII[axis] for axis in (0, 1)))
 
 
-def check_strength(strength: float) -> None:
-    """Refuse a strength that is not from 0 to 1.5.
+def check_motion(flows: Sequence[np.ndarray], strength: float) -> None:
+    """Refuse what moves no face.
 
     Raises:
-        ConfigError: it is not.
+        ConfigError: the strength is not from 0 to 1.5.
+        DataError: a flow is not (2, h, w), or not finite.
     """
     if not 0 <= strength <= STRONGEST:
         raise ConfigError(f"the strength {strength:g} is not from 0 to {STRONGEST:g}", hint="1 is what the flow says.")
+    for flow in flows:
+        if flow.ndim != 3 or len(flow) != 2 or not flow.size:
+            raise DataError(f"an array of shape {flow.shape} is no flow", hint="Expected (2, h, w), x first.")
+        if not np.isfinite(flow).all():
+            raise DataError(
+                "the flow is not finite", hint="Are the weights damaged? Try `facecycle checkpoint verify`."
+            )
 
 
 def _sides(network_size: int) -> float:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from facecycle.api import Face
+from facecycle.errors import DataError
 
 ALIGNED = np.array([(0.299, 0.281), (0.701, 0.281), (0.326, 0.682), (0.674, 0.682)])
 """Where the eyes and the corners of the mouth lie in an aligned crop, in sides of it."""
@@ -66,7 +67,7 @@ def fit(crop: np.ndarray, photograph: np.ndarray, weights: np.ndarray | None = N
         weights: (n,), how much each pair counts; None counts all alike.
 
     Raises:
-        ValueError: all points are the same, or not finite.
+        DataError: all points are the same, or not finite.
     """
     share = np.full(len(crop), 1 / len(crop)) if weights is None else weights / weights.sum()
     source, target = _complex(crop), _complex(photograph)
@@ -74,13 +75,17 @@ def fit(crop: np.ndarray, photograph: np.ndarray, weights: np.ndarray | None = N
     spread = share @ abs(source - source_mean) ** 2
     factor = share @ ((source - source_mean).conj() * (target - target_mean)) / spread if spread else 0j
     if not (abs(factor) > 0 and cmath.isfinite(factor)):
-        raise ValueError("the points fit no similarity, because they are all the same or not finite")
+        raise DataError("the points fit no similarity, because they are all the same or not finite")
     centre = target_mean + factor * (0.5 + 0.5j - source_mean)
     return Similarity(centre.real, centre.imag, abs(factor), math.degrees(cmath.phase(factor)))
 
 
 def align(face: Face) -> Similarity:
-    """Return where a face's aligned crop lies: by its eyes and the corners of its mouth, or else by its box."""
+    """Return where a face's aligned crop lies: by its eyes and the corners of its mouth, or else by its box.
+
+    Raises:
+        DataError: all landmarks are the same, or not finite.
+    """
     if face.landmarks is not None:
         return fit(ALIGNED, face.landmarks[USED])
     left, top, width, height = face.box

@@ -92,6 +92,7 @@ def test_a_killed_command_goes_on_where_it_was(tmp_path: Path, monkeypatch: pyte
         crop_folder(root, out, size=32, tell=stop)
     assert not (out / "faces.parquet").exists()
     (out / ".faces" / ".part-000002.parquet.7.tmp").write_bytes(b"half")
+    (out / "p1" / "a" / ".1.jpg.7.tmp").write_bytes(b"half")
     with pytest.raises(RunError, match=r"other images or settings \(they differ in: size\)"):
         crop_folder(root, out, size=40)
     again = crop_folder(root, out, size=32, tell=lambda done, total: seen.append(done))

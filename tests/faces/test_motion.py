@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from skimage.data import astronaut
 
-from facecycle.errors import ConfigError
+from facecycle.errors import ConfigError, DataError
 from facecycle.faces.crop import crop
 from facecycle.faces.motion import fade, follow, inverse, moved, paste, whole_motion
 from facecycle.faces.similarity import Similarity
@@ -98,6 +98,13 @@ def test_a_strength_beyond_its_range_is_refused(strength: float) -> None:
     for act in (moved, paste):
         with pytest.raises(ConfigError, match=r"is not from 0 to 1\.5"):
             act(astronaut(), FACE, [smooth(0)], strength=strength)
+
+
+@pytest.mark.parametrize("flow", [np.zeros((16, 16)), np.zeros((3, 4, 4)), np.full((2, 4, 4), np.nan)])
+def test_what_is_no_flow_is_refused(flow: np.ndarray) -> None:
+    for act in (moved, paste):
+        with pytest.raises(DataError, match=r"no flow|not finite"):
+            act(astronaut(), FACE, [smooth(0), flow])
 
 
 @settings(max_examples=15)

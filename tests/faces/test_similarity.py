@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from facecycle.api import Face
+from facecycle.errors import DataError
 from facecycle.faces.similarity import ALIGNED, Similarity, align, fit
 
 similarities = st.builds(
@@ -51,9 +52,9 @@ def test_the_fit_has_least_squared_error_and_never_mirrors() -> None:
 
 
 def test_points_that_are_one_point_fit_nothing() -> None:
-    with pytest.raises(ValueError, match="all the same"):
+    with pytest.raises(DataError, match="all the same"):
         fit(ALIGNED, np.full((4, 2), 3.0))
-    with pytest.raises(ValueError, match="all the same"):
+    with pytest.raises(DataError, match="all the same"):
         fit(np.full((4, 2), 0.5), ALIGNED)
 
 
