@@ -20,24 +20,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from PIL import Image
-
 from facecycle.atomic import remove_folder, remove_leftovers, write_atomically, write_text
 from facecycle.data.folders import walk
-from facecycle.errors import ConfigError, DataError, NoFaceError, RunError
-from facecycle.faces.crop import crop
-from facecycle.faces.detection import detect, named, warnings
-from facecycle.faces.similarity import align
+from facecycle.errors import ConfigError, DataError, RunError
+from facecycle.faces.crop_photograph import NO_FACE, OK, Work, crop_name, crop_photograph, schema
+from facecycle.faces.detection import named
 
 TABLE, PARTS, PLAN = "faces.parquet", ".faces", "plan.json"
 FORMAT = 1
 PART = 64
 """Photographs of a part."""
-OK, NO_FACE = "ok", "no face"
-KEPT = {".jpg": "JPEG", ".jpeg": "JPEG", ".png": "PNG", ".webp": "WEBP"}
-"""Suffixes that crops keep. Other photographs become PNG files, with a second suffix."""
-NUMBERS = ("left", "top", "width", "height", "score", "x", "y", "side", "roll")
 
 
 @dataclass
@@ -63,16 +55,6 @@ class Cropped:
     doubts: Counter[str] = field(default_factory=Counter)
     table: Path = Path()
     passed_over: str = ""
-
-
-@dataclass(frozen=True)
-class _Work:
-    """What a worker needs for every part: where photographs are and crops go, and how they are made."""
-
-    root: Path
-    out: Path
-    size: int
-    detector: str
 
 
 def crop_folder(
@@ -112,7 +94,7 @@ def crop_folder(
     names = [os.path.relpath(path, root) for path in tree.paths()]
     if not names:
         raise DataError(f"the folder {root} holds no images", hint=tree.left_out() or None)
-    work = _Work(root, out, size, detector)
+    work = Work(root, out, size, detector)
     _check_names(names, root)
     plan = {"format": FORMAT, "size": size, "detector": detector, "files": _fingerprint(root, names)}
     parts = [names[start : start + PART] for start in range(0, len(names), PART)]
@@ -140,11 +122,6 @@ def _check_names(names: Sequence[str], root: Path) -> None:
         raise DataError(f"{root}: the crops of two images would be called {twice[0]}", hint="Rename one of them.")
 
 
-def crop_name(name: str) -> str:
-    """Return the name of a photograph's crop: its own, where crops can be written in that format."""
-    return name if os.path.splitext(name)[1].lower() in KEPT else f"{name}.png"
-
-
 def _fingerprint(root: Path, names: Sequence[str]) -> str:
     """Return a digest of the photographs' names, sizes and times of change."""
     digest = hashlib.sha256()
@@ -157,7 +134,7 @@ def _fingerprint(root: Path, names: Sequence[str]) -> str:
     return digest.hexdigest()
 
 
-def _begin(work: _Work, plan: dict[str, Any], count: int) -> list[int]:
+def _begin(work: Work, plan: dict[str, Any], count: int) -> list[int]:
     """Prepare the folder of crops; return the numbers of the parts that are still to be done.
 
     Raises:
@@ -194,7 +171,7 @@ def _part_file(out: Path, number: int) -> Path:
     return out / PARTS / f"part-{number:06d}.parquet"
 
 
-def _run(work: _Work, parts: dict[int, list[str]], workers: int) -> Iterator[int]:
+def _run(work: Work, parts: dict[int, list[str]], workers: int) -> Iterator[int]:
     """Do parts in one or several processes, and yield the number of each that is done.
 
     Raises:
@@ -233,54 +210,17 @@ def _end_with_parent() -> None:
         os._exit(1)
 
 
-def _do(work: _Work, number: int, names: Sequence[str]) -> None:
+def _do(work: Work, number: int, names: Sequence[str]) -> None:
     """Crop the photographs of a part, and write its rows when all its crops are on the disk."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    rows = [_row(work, name) for name in names]
+    rows = [crop_photograph(work, name) for name in names]
     table = pa.Table.from_pylist(rows, schema())
     write_atomically(_part_file(work.out, number), functools.partial(pq.write_table, table))
 
 
-def schema() -> Any:
-    """Return the columns of the table of faces."""
-    import pyarrow as pa
-
-    fields = [("path", pa.string()), ("status", pa.string()), ("crop", pa.string()), ("faces", pa.int32())]
-    fields += [(name, pa.float32()) for name in NUMBERS]
-    return pa.schema([*fields, ("landmarks", pa.list_(pa.float32(), 10)), ("warnings", pa.list_(pa.string()))])
-
-
-def _row(work: _Work, name: str) -> dict[str, Any]:
-    """Crop the largest face of a photograph, and return what is known of it."""
-    from facecycle.data.images import open_upright, printable, reason
-
-    path, row = work.root / name, {"path": printable(name), "faces": 0}
-    try:
-        image = np.asarray(open_upright(path))
-        faces = detect(image, named(work.detector), printable(path))
-    except NoFaceError:
-        return row | {"status": NO_FACE}
-    except DataError as error:
-        return row | {"status": reason(path, error)}
-    face, similarity = faces[0], align(faces[0])
-    saved = work.out / crop_name(name)
-    kind = KEPT[saved.suffix.lower()]
-    cut = Image.fromarray(crop(image, similarity, work.size))
-    write_atomically(saved, lambda temporary: cut.save(temporary, kind, quality=95, subsampling=0))
-    numbers = (*face.box, face.score, similarity.x, similarity.y, similarity.side, similarity.roll)
-    return row | {
-        "status": OK,
-        "crop": printable(crop_name(name)),
-        "faces": len(faces),
-        "landmarks": None if face.landmarks is None else face.landmarks.ravel().tolist(),
-        "warnings": warnings(face, image.shape),
-        **dict(zip(NUMBERS, map(float, numbers), strict=True)),
-    }
-
-
-def _finish(work: _Work, plan: dict[str, Any], count: int, result: Cropped) -> None:
+def _finish(work: Work, plan: dict[str, Any], count: int, result: Cropped) -> None:
     """Join the rows of all parts to the table, and count what is in them.
 
     Raises:

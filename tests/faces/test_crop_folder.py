@@ -15,6 +15,7 @@ from skimage.data import astronaut
 from facecycle.api import Face
 from facecycle.errors import ConfigError, DataError, RunError
 from facecycle.faces import crop_folder as module
+from facecycle.faces import crop_photograph
 from facecycle.faces.crop import crop
 from facecycle.faces.crop_folder import crop_folder
 from facecycle.faces.detection import detect
@@ -124,7 +125,8 @@ def test_the_largest_face_is_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         def detect(self, image: np.ndarray) -> list[Face]:
             return [Face((100, 50, 80, 100), 0.9), Face((10, 10, 20, 20), 0.99)]
 
-    monkeypatch.setattr(module, "named", lambda name: Two())
+    monkeypatch.setattr(module, "named", lambda name: None)
+    monkeypatch.setattr(crop_photograph, "named", lambda name: Two())
     (tmp_path / "in").mkdir()
     PHOTOGRAPH.save(tmp_path / "in" / "a.png")
     crop_folder(tmp_path / "in", tmp_path / "out")
