@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 
@@ -27,18 +25,13 @@ UNCERTAIN = 0.85
 
 
 @functools.cache
-def named(name: str = DEFAULT) -> Detector:
+def named(name: str) -> Detector:
     """Return the detector of a name, such as `yunet`, `centre` or `box:40,20,160,160`, opened once.
 
     Raises:
         FacecycleError: there is none, or it cannot be opened.
     """
-    return built(name)
-
-
-def built(name: str, options: Mapping[str, Any] | None = None) -> Detector:
-    """Build a detector with options; see `named`."""
-    detector: Detector = registry.build("detector", name, options)
+    detector: Detector = registry.build("detector", name)
     return detector
 
 
@@ -63,7 +56,7 @@ def detect(image: np.ndarray, detector: Detector | None = None, name: str = "the
             hint="Expected uint8 of shape (H, W, 3), RGB.",
         )
     try:
-        faces = (detector or named()).detect(image)
+        faces = (detector or named(DEFAULT)).detect(image)
     except DataError as error:
         raise DataError(f"{name}: {error.message}", hint=error.hint) from error
     if not faces:

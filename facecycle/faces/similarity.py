@@ -77,7 +77,7 @@ def fit(crop: np.ndarray, photograph: np.ndarray, weights: np.ndarray | None = N
     if not (abs(factor) > 0 and cmath.isfinite(factor)):
         raise DataError("the points fit no similarity, because they are all the same or not finite")
     centre = target_mean + factor * (0.5 + 0.5j - source_mean)
-    return Similarity(centre.real, centre.imag, abs(factor), math.degrees(cmath.phase(factor)))
+    return Similarity(float(centre.real), float(centre.imag), float(abs(factor)), math.degrees(cmath.phase(factor)))
 
 
 def align(face: Face) -> Similarity:
