@@ -13,7 +13,7 @@ from facecycle.api import Face
 from facecycle.data.images import ImageSource, parse_crop, read_square_array
 from facecycle.errors import ConfigError, DataError, did_you_mean
 from facecycle.faces.detection import DEFAULT
-from facecycle.faces.motion import check_strength
+from facecycle.faces.motion import check_motion
 from facecycle.networks import load
 from facecycle.pictures import to_pil
 from facecycle.probing.features import refuse_non_finite
@@ -115,7 +115,7 @@ class Model:
         strength: float,
         seed: int,
     ) -> list[Translated]:
-        check_strength(strength)
+        check_motion((), strength)
         other = None
         if driver is not None:
             (other,) = find_faces(read_photograph(driver), finder(detector), 1, self.size)

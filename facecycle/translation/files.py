@@ -14,7 +14,7 @@ from facecycle.data.folders import walk
 from facecycle.data.images import Crop, printable, reason
 from facecycle.errors import ConfigError, DataError
 from facecycle.faces.detection import DEFAULT
-from facecycle.faces.motion import check_strength
+from facecycle.faces.motion import check_motion
 from facecycle.pictures import contact_sheet, to_pil, write_picture
 from facecycle.runtimes.base import Runtime
 from facecycle.translation.photographs import ALL, FoundFace, find_faces, finder, read_photograph
@@ -135,7 +135,7 @@ def translate_files(
         ConfigError: a strength is not from 0 to 1.5, or `out` is a file.
     """
     for strength in (wanted.strength, *wanted.strengths):
-        check_strength(strength)
+        check_motion((), strength)
     if out.exists() and not out.is_dir():
         raise ConfigError(f"--out {out} is a file", hint="Name a folder for the pictures.")
     labels = _unique_names([*([driver] if driver is not None else []), *paths])
