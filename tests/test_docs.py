@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import torch
 from facecycle_cli.main import app
-from helpers.common import ROOT, picture
+from helpers.common import ROOT, photograph
 from typer.main import get_command
 
 from facecycle.method.facecycle import FaceCycle
@@ -80,7 +80,7 @@ def test_every_view_is_explained() -> None:
 
 def test_the_example_in_python_runs(tmp_path: Path) -> None:
     for name in ("img.jpg", "a.jpg", "b.jpg"):
-        picture(tmp_path / name, size=(80, 60))
+        photograph(tmp_path / name)
     (code,) = re.findall(r"## From Python\n\n```python\n(.+?)```", (ROOT / "README.md").read_text(), re.S)
     shapes = "print(*codes.shape, *pictures['neutral'].size)"
     result = subprocess.run([sys.executable, "-c", code + shapes], cwd=tmp_path, capture_output=True, text=True)

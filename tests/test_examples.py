@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from helpers.common import ROOT, picture
+from helpers.common import ROOT, photograph, picture
 
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
 
@@ -38,7 +38,7 @@ def test_a_run_is_trained_and_probed(tmp_path: Path) -> None:
 
 
 def test_photographs_are_translated_and_compared(tmp_path: Path) -> None:
-    photos = [picture(tmp_path / f"{number}.png", number) for number in (1, 2)]
+    photos = [photograph(tmp_path / "1.png"), photograph(tmp_path / "2.png", mirrored=True)]
     said = run("translate_and_embed.py", *photos, cwd=tmp_path)
     assert f"{photos[0]}: expression +1.00, identity +1.00 like the first" in said
     assert (tmp_path / "pictures" / "expression_swap.png").is_file()

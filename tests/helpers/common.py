@@ -7,7 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageOps
+from skimage.data import astronaut
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -21,6 +22,13 @@ def picture(path: Path, seed: int = 0, size: tuple[int, int] = (24, 24)) -> Path
     path.parent.mkdir(parents=True, exist_ok=True)
     coarse = Image.fromarray(rng.integers(0, 256, (4, 4, 3), dtype=np.uint8))
     coarse.resize(size, Image.Resampling.BICUBIC).save(path)
+    return path
+
+
+def photograph(path: Path, mirrored: bool = False) -> Path:
+    """Write scikit-image's astronaut, whose face a detector finds."""
+    image = Image.fromarray(astronaut())
+    (ImageOps.mirror(image) if mirrored else image).save(path)
     return path
 
 

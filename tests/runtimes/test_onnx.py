@@ -13,9 +13,8 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 from facecycle_plugins.datasets.synthetic.__main__ import write_faces
-from helpers.common import Command, picture, refused
-from PIL import Image, ImageOps
-from skimage.data import astronaut
+from helpers.common import Command, photograph, picture, refused
+from PIL import Image
 
 from facecycle.checkpoints.graph_file import graph_of, read
 from facecycle.checkpoints.places import SHIPPED
@@ -172,9 +171,8 @@ def test_a_damaged_graph_is_refused(weights: Path, damage: str) -> None:
 
 
 def test_commands_of_both_runtimes_write_the_same_and_one_never_imports_torch(inside: Command, tmp_path: Path) -> None:
-    photograph = Image.fromarray(astronaut())
-    photograph.save(tmp_path / "0.png")
-    ImageOps.mirror(photograph).save(tmp_path / "1.png")
+    photograph(tmp_path / "0.png")
+    photograph(tmp_path / "1.png", mirrored=True)
     for command in (["translate", "0.png", "--driver", "1.png", "--out"], ["embed", "0.png", "1.png", "--out"]):
         suffix = "" if command[0] == "translate" else ".parquet"
         started = subprocess.run(
