@@ -82,18 +82,22 @@ def test_the_pages_example_runs(tmp_path: Path) -> None:
     assert result.stdout.split("\n")[:2] == ["[]", "(64, 64, 3) True (512, 512, 3)"], result.stderr
 
 
-def test_faces_are_found_aligned_and_moved_without_torch() -> None:
+def test_faces_are_found_aligned_and_moved_without_torch(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    Image.fromarray(astronaut()).save(tmp_path / "in" / "a.png")
     code = """
 import sys
 import numpy as np
 from skimage.data import astronaut
-from facecycle.faces import crop, detection, motion, similarity
+from pathlib import Path
+from facecycle.faces import crop, crop_folder, detection, motion, similarity
 (face,) = detection.detect(astronaut())
 square = similarity.align(face)
 assert crop.crop(astronaut(), square, 64).shape == (64, 64, 3)
 motion.paste(astronaut(), square, [np.zeros((2, 16, 16))])
+assert crop_folder.crop_folder(Path("in"), Path("out")).crops == 1
 print([name for name in ("torch", "torchvision", "timm", "cv2", "scipy.ndimage") if name in sys.modules])
 """
     pytest.importorskip("onnxruntime")
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    result = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
     assert result.stdout.strip() == "[]", result.stderr
