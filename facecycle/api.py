@@ -1,6 +1,6 @@
 """What a plugin author imports: the protocols of the six kinds of plugin and the data they exchange.
 
-A plugin is a class (or factory) with `facecycle_api = (1, 0)`, an `Options` model and
+A plugin is a class (or factory) with `facecycle_api = (1, 1)`, an `Options` model and
 `__init__(self, options)`, registered under one of the entry-point groups in `GROUPS`. No base class
 is needed. Importing this module does not import torch.
 """
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor, nn
 
-API_VERSION = (1, 0)
+API_VERSION = (1, 1)
 """Version of these protocols. A plugin of another major version is refused; see `facecycle_api`."""
 
 Kind = Literal["encoder", "warper", "loss", "dataset", "method", "detector"]
@@ -32,6 +32,8 @@ GROUPS: dict[Kind, str] = {
 }
 NAMESPACE_GROUP = "facecycle.namespaces"
 """Entries `<kind>.<plugin>` name a cheap function that lists the further names that plugin answers to."""
+PRESET_GROUP = "facecycle.presets"
+"""Entries name the `.toml` files of presets: `mine = package.presets:mine.toml`. The package is found, not run."""
 
 Task = Literal["emotion", "pose", "verify"]
 
@@ -89,14 +91,20 @@ class Loss(Protocol):
 
     Attributes:
         needs_target: False for a loss that looks at the prediction alone, such as symmetry.
+
+    What a loss may have besides:
+        couples_images: True where the loss of a batch is not the mean of its images' losses. It is refused where a
+            batch is computed in several passes. Of several processes such a loss sees the whole batch by
+            `facecycle.whole_batch.gather`. False where absent.
+        fewest_images: images of a batch without which there is no loss; 1 where absent.
     """
 
     needs_target: bool
 
     def __call__(self, predictions: Tensor, target: Tensor | None) -> Tensor:
-        """Map predictions (V, B, 3, H, W) and their common target (B, 3, H, W) to losses (V,), means over the images.
+        """Map predictions (V, B, ...) and their common target (B, ...) to losses (V,), means over the images.
 
-        Of a view that is a flow, such as `flow`, they are (V, B, 2, h, w).
+        Images are (V, B, 3, H, W), flows (V, B, 2, h, w), and embeddings (V, B, D). A loss says which it compares.
 
         Of several processes each sees its own images of a batch: the mean of equal shares is the loss of the whole.
         """
@@ -245,15 +253,35 @@ class Prefetches(Protocol):
 
 @dataclass(frozen=True)
 class Pairs:
-    """A batch of pairs: `first` and `second` are (P, 3, H, W), normalised; row i of each is one pair."""
+    """A batch of pairs: row i of each tensor belongs to pair i.
+
+    Attributes:
+        first, second: normalised images (P, 3, H, W).
+        further: (P, K, 3, H, W), K more frames of the first image's track, where the stage asks for `frames` = 2 + K.
+        places: (P, 2 + K) whole numbers, the place of each frame in its track, from 0.
+        tracks: (P,) number of the first image's track.
+        people: (P,) number of the person whom the first image shows.
+    """
 
     first: Tensor
     second: Tensor
+    further: Tensor | None = None
+    places: Tensor | None = None
+    tracks: Tensor | None = None
+    people: Tensor | None = None
+
+    def apply(self, change: Callable[[Tensor], Tensor]) -> Pairs:
+        """Return the batch with every tensor changed."""
+        return Pairs(**{name: change(tensor) for name, tensor in self.tensors().items()})
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Return the tensors that the batch has, by name."""
+        return {name: tensor for name, tensor in vars(self).items() if tensor is not None}
 
 
 @dataclass(frozen=True)
 class View:
-    """A predicted image (B, 3, H, W), or a flow (B, 2, h, w), and the name of the target it is compared with."""
+    """A prediction (B, ...): an image, a flow or an embedding; and the name of the target it is compared with."""
 
     prediction: Tensor
     target: str
@@ -265,7 +293,7 @@ class Views:
 
     Attributes:
         views: view name to prediction and target name.
-        targets: target name to image (B, 3, H, W).
+        targets: target name to what predictions are compared with (B, ...); it may carry gradients.
         monitored: name to (B, ...) tensors whose deviation over the batch is logged: a code or flow
             that no longer differs between faces has collapsed.
     """
@@ -300,6 +328,11 @@ class Method(Protocol):
         view_names: per cycle, the views its losses may look at.
         features_from: name of each feature `features` can extract, and the cycle that trains it.
         panels_from: name of each image `translate` makes, and the cycle that trains it.
+
+    What a method may have besides:
+        frames: per cycle, the frames of a track that a row of `Pairs` must have; 2 where absent.
+        builds_on: per cycle, the cycles whose networks it needs trained; none where absent.
+        after_step(cycle): called after each step that the optimizer took, such as to move averaged weights.
     """
 
     view_names: Mapping[str, frozenset[str]]

@@ -29,6 +29,7 @@ CORE = (
         "facecycle.registry",
         "facecycle.seeds",
     ),
+    *("facecycle.heads", "facecycle.whole_batch"),
 )
 # Rooms of commands stand on these.
 BELOW = (
@@ -45,13 +46,17 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "facecycle.folding": (),
     "facecycle.machine": (),
     "facecycle.seeds": (),
+    "facecycle.whole_batch": (),
+    "facecycle.heads": ("facecycle.errors",),
     "facecycle.atomic": ("facecycle.errors",),
     "facecycle.distributed": (),
     "facecycle.discovery": ("facecycle.api",),
     "facecycle.registry": ("facecycle.api", "facecycle.discovery", "facecycle.errors"),
     "facecycle.config": ("facecycle.config", "facecycle.errors"),
     "facecycle.pictures": ("facecycle.atomic", "facecycle.data.images", "facecycle.errors"),
-    "facecycle.method": ("facecycle.api", "facecycle.errors", "facecycle.method"),
+    "facecycle.method": (
+        *("facecycle.api", "facecycle.errors", "facecycle.heads", "facecycle.method", "facecycle.whole_batch"),
+    ),
     "facecycle.data": (*CORE, "facecycle.data"),
     "facecycle.data.check": (*CORE, "facecycle.data", "facecycle.pictures"),
     "facecycle.faces": (*CORE, "facecycle.data", "facecycle.faces"),
@@ -77,7 +82,8 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "facecycle_plugins": (
         *("facecycle.api", "facecycle.atomic", "facecycle.cache", "facecycle.data", "facecycle.errors"),
         *("facecycle.faces.crop", "facecycle.faces.similarity"),
-        *("facecycle.pickles", "facecycle.seeds", "facecycle_kernels", "facecycle_plugins"),
+        *("facecycle.heads", "facecycle.pickles", "facecycle.seeds", "facecycle.whole_batch"),
+        *("facecycle_kernels", "facecycle_plugins"),
     ),
     "facecycle_cli": ("facecycle", "facecycle_cli"),
 }

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-from enum import StrEnum
 from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -26,14 +25,6 @@ SHOWN = 20
 PRESETS = ", ".join(preset_names())
 
 
-class Cycle(StrEnum):
-    """Which cycles a run trains."""
-
-    expression = "expression"
-    identity = "identity"
-    both = "both"
-
-
 def pretrain(
     encoder: Annotated[
         str | None, typer.Option(help="Backbone: resnet18, timm:vit_tiny_patch16_224, facecycle.")
@@ -42,7 +33,7 @@ def pretrain(
         list[str] | None, typer.Option(help="Folder of tracks or stills, list file, or KIND:PATH. Repeats.")
     ] = None,
     cycle: Annotated[
-        Cycle | None, typer.Option(help="Train this cycle alone; identity needs --from. Both when left out.")
+        str | None, typer.Option(help="Train this cycle of the method alone, such as expression. All when left out.")
     ] = None,
     preset: Annotated[str | None, typer.Option(help=f"Start from: {PRESETS}.")] = None,
     config: Annotated[
@@ -74,14 +65,14 @@ def pretrain(
         bool, typer.Option("--resume", help="Continue the run in --out, or the newest, with its own settings.")
     ] = False,
 ) -> None:
-    """Learn expression and identity codes from unlabelled faces.
+    """Learn codes from unlabelled faces, such as those of expression and identity.
 
     Example: facecycle pretrain --encoder resnet18 --data faces/ --preset small
     """
     kept = _run_to_resume(out, start) if resume else None
     file = [file_layer(config)] if config else []
     below = _below(preset, data, file) if kept is None else own_layers(kept, preset)
-    plain = {"cycle": cycle and cycle.value, "steps": steps, "perceptual": perceptual, "seed": seed, "keep": keep}
+    plain = {"cycle": cycle, "steps": steps, "perceptual": perceptual, "seed": seed, "keep": keep}
     given: dict[str, Any] = {key: value for key, value in plain.items() if value is not None}
     given |= {key: {"name": name} for key, name in (("encoder", encoder), ("warper", warper)) if name is not None}
     if data:
@@ -92,11 +83,6 @@ def pretrain(
     if "preset" in settings[1]:
         raise ConfigError("--set preset: a name set last starts from no preset", hint="Use --preset NAME.")
     resolved = resolve([*below, *file, ("flags", given), settings])
-    if resolved.cycle == Cycle.identity and start is None and kept is None:
-        raise ConfigError(
-            "--cycle identity needs trained expression networks",
-            hint="Add --from RUN, a run of the expression cycle.",
-        )
     from facecycle.data.frame_cache import limit
     from facecycle.distributed import join
     from facecycle.machine import keep_pages

@@ -43,12 +43,14 @@ class LossConfig(_Model):
 class OptimizerConfig(_Model):
     """Optimizer and learning rate of a stage."""
 
-    name: Literal["adam", "adamw"] = "adamw"
+    name: Literal["adam", "adamw", "sgd"] = "adamw"
     """`adamw` decouples the weight decay."""
     lr: float | list[tuple[int, float]] = 2e-4
     """Peak of a one-cycle schedule, or steps by epoch: [[0, 1e-5], [1, 5e-5], [20, 1e-5]]."""
     betas: tuple[float, float] = (0.9, 0.999)
-    """Decay of the two moments."""
+    """Decay of the two moments of `adam` and `adamw`."""
+    momentum: float = Field(0.0, ge=0, lt=1)
+    """Momentum of `sgd`, which the others do not have."""
     weight_decay: float = Field(0.0, ge=0)
     """Weight decay."""
 
@@ -70,16 +72,27 @@ class OptimizerConfig(_Model):
             raise ValueError("both must be at least 0 and less than 1")
         return betas
 
+    @model_validator(mode="after")
+    def _has_what_it_uses(self) -> OptimizerConfig:
+        if self.momentum and self.name != "sgd":
+            raise ValueError(f"momentum belongs to sgd, not to {self.name}")
+        return self
+
 
 class StageConfig(_Model):
     """One stage of training: which cycle, on which pairs, how long, with which losses."""
 
     cycle: str
-    """The method's cycle that is trained: `expression` or `identity`."""
-    pairing: Literal["same-track", "other-track"] = "same-track"
-    """The second image: another frame of the track, or a frame of another track."""
+    """The method's cycle that is trained, by the method's own name for it."""
+    pairing: Literal["same-track", "other-track", "same-frame", "sequence"] = "same-track"
+    """The second image: another frame of the track, a frame of another track, the same frame augmented once more, or
+    the next frame. In a `sequence` the further frames follow, `spacing` frames apart."""
     mirror_pair: float = Field(0.5, ge=0, le=1)
     """Probability that a same-track pair is a frame and its mirror image instead."""
+    frames: int = Field(2, ge=2, le=1024)
+    """Frames in a row of the batch: the pair, and further frames of the first image's track."""
+    spacing: int = Field(1, ge=1)
+    """Distance of the further frames of a `sequence`, in frames of the track."""
     epochs: int | None = Field(None, ge=1)
     """Length in epochs of one pair per track."""
     steps: int | None = Field(None, ge=1)
@@ -97,9 +110,15 @@ class StageConfig(_Model):
             raise ValueError("set steps or epochs")
         return self
 
+    @model_validator(mode="after")
+    def _spaces_a_sequence(self) -> StageConfig:
+        if self.spacing != 1 and self.pairing != "sequence":
+            raise ValueError(f"spacing belongs to the pairing sequence, not to {self.pairing}")
+        return self
+
 
 class AugmentationConfig(_Model):
-    """Random changes, drawn independently for the two images of a pair."""
+    """Random changes, drawn independently for each image of a pair."""
 
     crop_scale: tuple[float, float] = (0.95, 1.05)
     """Area of the crop relative to the image; a crop never exceeds the image."""
@@ -130,7 +149,7 @@ class RunConfig(_Model):
     size: int = Field(64, ge=16, le=4096, multiple_of=16)
     """Side of the training images, in pixels."""
     pairs: int = Field(16, ge=1)
-    """Pairs in a batch of all processes together; a batch holds twice as many images."""
+    """Pairs in a batch of all processes together; a batch holds twice as many images, or as many as `frames` say."""
     accumulate: Annotated[int, TAKEN_ON_RESUME] = Field(1, ge=1)
     """Passes that a process computes its pairs of a batch in, one after the other, to need less memory."""
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
@@ -150,8 +169,7 @@ class RunConfig(_Model):
     stages: dict[str, StageConfig] = Field(min_length=1)
     """Stages in the order they run."""
     cycle: str = "both"
-    """Train the stages of this cycle alone: `expression` (facial motion: de-expression, re-expression) or `identity`
-    (de-identity, re-identity). `both` trains every stage."""
+    """Train the stages of this cycle of the method alone. `both` trains every stage."""
     steps: int | None = Field(None, ge=1)
     """Length of every stage, in steps; beats what a stage says of its own length."""
     perceptual: str = "auto"
@@ -192,8 +210,8 @@ class RunConfig(_Model):
         if self.perceptual not in {"auto", "none"} and "perceptual" not in losses:
             raise ConfigError(
                 f"perceptual = {self.perceptual!r}: the preset {self.preset!r} has no perceptual loss",
-                hint="Use --preset base, or add one: --set stages.expression.losses.perceptual.name=perceptual "
-                "--set stages.expression.losses.perceptual.views.reconstruction=1",
+                hint=f"Use another --preset, or add one: --set stages.{next(iter(stages))}.losses.perceptual.name="
+                f"perceptual --set stages.{next(iter(stages))}.losses.perceptual.views.VIEW=1",
             )
         return {name: self._as_trained(stage) for name, stage in stages.items()}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 import os
 import signal
 import time
@@ -18,7 +19,15 @@ from facecycle.config.settings import RunConfig, StageConfig
 from facecycle.data.augment import DRAWS, augment
 from facecycle.data.images import normalise
 from facecycle.data.joined import JoinedTracks
-from facecycle.data.pairs import PAIR_DRAWS, PairIndex, Visits, sample_pairs, steps_per_epoch
+from facecycle.data.pairs import (
+    PAIR_DRAWS,
+    PairIndex,
+    Visits,
+    group_by_shard,
+    long_enough,
+    sample_pairs,
+    steps_per_epoch,
+)
 from facecycle.errors import DataError, FacecycleError
 from facecycle.seeds import seeded
 
@@ -54,18 +63,20 @@ class Prepared:
 
     pairs: Pairs
     frames: list[int]
-    """Where each image came from, the first images of the pairs before the second."""
+    """Where each image came from: the first images of the pairs, the second, and then the further ones by pair."""
     met: list[BadFrame | None]
     """All frames that were asked for, by what was wrong with them."""
 
     def pin_memory(self) -> Prepared:
         """Return the batch in memory that a GPU copies from while it computes."""
-        return Prepared(Pairs(self.pairs.first.pin_memory(), self.pairs.second.pin_memory()), self.frames, self.met)
+        return Prepared(self.pairs.apply(torch.Tensor.pin_memory), self.frames, self.met)
 
 
 @dataclass(eq=False)
 class Batches:
     """The batches of a stage. Batch `step` depends on the configuration and `step` alone.
+
+    Tracks that are too short for the stage are left out.
 
     Of several processes each has its own pairs of a batch. Every number is drawn for the whole batch, so that what is
     made of a pair does not depend on who makes it; but a process replaces bad frames by others of its own.
@@ -86,7 +97,12 @@ class Batches:
     def __post_init__(self) -> None:
         data, seed = self.data, self.config.seed
         self.pairs = self.stage.pairs or self.config.pairs
-        self.visits = Visits(len(data.tracks), self.pairs, seed, self.stage_name, data.shards, self.rank, self.world)
+        self.more = self.stage.frames - 2
+        kept = long_enough(data.tracks, self.stage, self.stage_name)
+        self.tracks = data.tracks if kept is None else [data.tracks[number] for number in kept]
+        shards = data.shards if kept is None else group_by_shard(self.tracks)
+        self.visits = Visits(len(self.tracks), self.pairs, seed, self.stage_name, shards, self.rank, self.world)
+        self.epoch_length = steps_per_epoch(len(self.tracks), self.pairs)
 
     def batch(self, step: int) -> Pairs:
         """Make the batch of a step; nothing is counted.
@@ -101,7 +117,7 @@ class Batches:
         return self._first
 
     def names(self, step: int) -> list[str]:
-        """Return the name of each image of a step's batch, the first images of the pairs before the second."""
+        """Return the name of each image of a step's batch, in the order of `Prepared.frames`."""
         return [self.data.name(frame) for frame in self._prepare(step).frames]
 
     def prepare_and_fetch(self, step: int) -> Prepared:
@@ -115,7 +131,7 @@ class Batches:
         met: list[BadFrame | None] = []
         for attempt in range(ATTEMPTS):
             index, draws = self._draw(step, attempt)
-            frames = [*index.first, *index.second]
+            frames = [*index.first, *index.second, *index.further]
             pixels, bad = self.data.images(frames, self.config.size)
             met += bad
             if not all(bad):
@@ -128,49 +144,60 @@ class Batches:
             )
         source, mirrored = self._replace_bad(bad, index.mirrored)
         count, others = len(mirrored), (~mirrored).nonzero().flatten()
-        places = torch.cat([torch.arange(count), count + others])
+        places = torch.cat([torch.arange(count), count + others, torch.arange(2 * count, len(frames))])
         chosen = pixels.index_select(0, source[places])
         images = normalise(augment(chosen, self.config.augmentation, draws.index_select(1, places)))
-        one = images[:count]
+        one, rest = images[:count], images[count + len(others) :]
         # The mirrored partner is the mirror of the image after its augmentation.
-        two = one.flip(-1).index_copy_(0, others, images[count:])
-        return Prepared(Pairs(one, two), [frames[row] for row in source], met)
+        two = one.flip(-1).index_copy_(0, others, images[count : count + len(others)])
+        further = rest.view(count, self.more, *rest.shape[1:]) if self.more else None
+        used = [frames[row] for row in source]
+        return Prepared(Pairs(one, two, further, *self._whose(used, count)), used, met)
+
+    def _whose(self, frames: list[int], count: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the places (P, 2 + K) of a batch's frames in their tracks, and the pairs' tracks and people, (P,)."""
+        tracks, places = (torch.from_numpy(found) for found in self.data.locate(frames))
+        pairs, more = places[: 2 * count].view(2, count).T, places[2 * count :].view(count, self.more)
+        return torch.cat([pairs, more], 1), tracks[:count], torch.from_numpy(self.data.people)[tracks[:count]]
 
     def _draw(self, step: int, attempt: int) -> tuple[PairIndex, Tensor]:
-        """Draw the pairs of a step, and what their augmentation takes, (DRAWS, 2 P).
+        """Draw the pairs of a step, and what their augmentation takes, (DRAWS, 2 P) and more for further frames.
 
         A further attempt draws tracks that a later epoch visits.
         """
-        config, data = self.config, self.data
         again = [attempt] if attempt else []
-        generator = seeded("batch", config.seed, self.stage_name, step, *again)
-        place = step + attempt * steps_per_epoch(len(data.tracks), self.pairs)
+        generator = seeded("batch", self.config.seed, self.stage_name, step, *again)
+        place = step + attempt * self.epoch_length
         tracks, (pools, _) = self.visits.of(place), self.visits.pools(place)
         mine = slice(self.rank * len(tracks), (self.rank + 1) * len(tracks))
         of_pairs = torch.rand(self.pairs, PAIR_DRAWS, generator=generator)[mine]
         of_images = torch.rand(DRAWS, 2, self.pairs, generator=generator)[..., mine].flatten(1)
-        index = sample_pairs(data.tracks, tracks, self.stage.pairing, self.stage.mirror_pair, of_pairs, pools)
-        return index, of_images
+        # Drawn apart, so that what a pair is drawn from does not depend on further frames.
+        generator = seeded("further", self.config.seed, self.stage_name, step, *again)
+        further = torch.rand(self.pairs, self.more, generator=generator)[mine]
+        of_further = torch.rand(DRAWS, self.pairs, self.more, generator=generator)[:, mine].flatten(1)
+        index = sample_pairs(self.tracks, tracks, self.stage, of_pairs, further, pools)
+        return index, torch.cat([of_images, of_further], 1)
 
-    @staticmethod
-    def _replace_bad(bad: Sequence[BadFrame | None], mirrored: Tensor) -> tuple[Tensor, Tensor]:
-        """Choose a row for each image: a bad frame's partner, or where both are bad another pair's image."""
+    def _replace_bad(self, bad: Sequence[BadFrame | None], mirrored: Tensor) -> tuple[Tensor, Tensor]:
+        """Choose a row for each image: for a bad one the nearest of its pair, or where all are bad another pair's."""
         source = torch.arange(len(bad))
         if not any(bad):
             return source, mirrored
         good = [row for row, problem in enumerate(bad) if problem is None]
         mirrored = mirrored.clone()
-        pairs = len(bad) // 2
+        pairs = len(mirrored)
         for row in range(pairs):
-            a, b = row, row + pairs
-            if bad[a] and bad[b]:
-                source[a] = source[b] = good[row % len(good)]
-            elif bad[a]:
-                source[a] = b
-            elif bad[b]:
-                source[b] = a
-            # A pair of one image teaches nothing unless one of the two is mirrored.
-            mirrored[row] |= source[a] == source[b]
+            begin = 2 * pairs + row * self.more
+            own = [row, row + pairs, *range(begin, begin + self.more)]
+            readable = [place for place, each in enumerate(own) if bad[each] is None]
+            for place in range(len(own)):
+                # The one before it, or else the first after it.
+                nearest = max(0, bisect.bisect_right(readable, place) - 1)
+                source[own[place]] = own[readable[nearest]] if readable else good[row % len(good)]
+            if self.stage.pairing in {"same-track", "other-track"}:
+                # A pair of one image teaches nothing unless one of the two is mirrored.
+                mirrored[row] |= source[row] == source[row + pairs]
         return source, mirrored
 
     def iterate(self, start: int, stop: int) -> Iterator[tuple[int, Pairs]]:

@@ -28,6 +28,7 @@ class JoinedTracks:
 
     Attributes:
         shards: which tracks lie in which shard; None where none does.
+        people: (n,) number of the person whom each track shows; people of two data sets are different ones.
     """
 
     def __init__(self, datasets: Sequence[Dataset]) -> None:
@@ -39,6 +40,8 @@ class JoinedTracks:
         self._first_tracks: list[int] = []
         self._first_shards: list[int] = []
         frames = shards = 0
+        people: dict[tuple[int, str], int] = {}
+        shown: list[int] = []
         for dataset in self.datasets:
             self._first_tracks.append(len(self.tracks))
             self._first_shards.append(shards)
@@ -49,18 +52,24 @@ class JoinedTracks:
                 self.tracks.append(Track(track.name, track.identity, here, shard))
                 self._frames.append(track.frames)
                 starts.append(frames)
+                shown.append(people.setdefault((len(self._first_tracks), track.identity), len(people)))
                 frames = here.stop
         self._starts = np.array(starts, np.int64)
+        self.people = np.array(shown, np.int64)
         if not self.tracks:
             raise DataError("there are no tracks to train on", hint="Name a folder of images with --data.")
         self.shards = group_by_shard(self.tracks)
 
+    def locate(self, frames: Sequence[int]) -> tuple[np.ndarray, np.ndarray]:
+        """Return the track (n,) of each frame, and its place (n,) in it."""
+        track_of = np.searchsorted(self._starts, frames, "right") - 1
+        return track_of, frames - self._starts[track_of]
+
     def images(self, frames: Sequence[int], size: int) -> tuple[Tensor, list[BadFrame | None]]:
         """Read frames of any of the data sets as uint8 RGB (n, 3, size, size)."""
-        track_of = np.searchsorted(self._starts, frames, "right") - 1
+        track_of, inside = self.locate(frames)
         owners = np.searchsorted(self._first_tracks, track_of, "right") - 1
-        inside = (frames - self._starts[track_of]).tolist()
-        own = [self._frames[t][place] for t, place in zip(track_of.tolist(), inside, strict=True)]
+        own = [self._frames[t][place] for t, place in zip(track_of.tolist(), inside.tolist(), strict=True)]
         if len(self.datasets) == 1:
             return self.datasets[0].images(own, size)
         return images_of(self.datasets, owners, np.array(own), size)

@@ -5,14 +5,15 @@ from __future__ import annotations
 import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from facecycle.api import Track
-from facecycle.errors import ConfigError
+from facecycle.config.settings import StageConfig
+from facecycle.errors import ConfigError, DataError
 from facecycle.seeds import seeded
 
 PAIR_DRAWS = 4
@@ -22,11 +23,41 @@ POOL_SHARDS = 8
 
 
 class PairIndex(NamedTuple):
-    """Frame indices of a batch of P pairs; where `mirrored`, the second image is the first's mirror."""
+    """Frame indices of a batch of P pairs; where `mirrored`, the second image is the first's mirror.
+
+    `further` has K more frames of the first image's track, pair by pair: P · K in all.
+    """
 
     first: list[int]
     second: list[int]
     mirrored: Tensor
+    further: list[int]
+
+
+def long_enough(tracks: Sequence[Track], stage: StageConfig, name: str) -> Sequence[int] | None:
+    """Return the numbers of the tracks that a stage can draw its frames from; None stands for all.
+
+    A sequence needs room for its frames. Other pairings draw frames again where a track has too few.
+
+    Raises:
+        DataError: no track is long enough.
+    """
+    if stage.pairing != "sequence":
+        return None
+    least = _span(stage)
+    kept = [number for number, track in enumerate(tracks) if len(track.frames) >= least]
+    if not kept:
+        longest = max(len(track.frames) for track in tracks)
+        raise DataError(
+            f"stages.{name} reads sequences that span {least} frames, and the longest track has {longest}",
+            hint=f"Name longer tracks with --data, or set stages.{name}.frames or .spacing lower.",
+        )
+    return None if len(kept) == len(tracks) else kept
+
+
+def _span(stage: StageConfig) -> int:
+    """Return how many frames of a track a sequence spans: a, a + 1, and those that follow `spacing` apart."""
+    return 2 + (stage.frames - 2) * stage.spacing
 
 
 def steps_per_epoch(tracks: int, pairs: int) -> int:
@@ -165,34 +196,61 @@ def _shuffled(values: np.ndarray, generator: torch.Generator) -> np.ndarray:
 def sample_pairs(
     tracks: Sequence[Track],
     chosen: Sequence[int],
-    pairing: Literal["same-track", "other-track"],
-    mirror_pair: float,
+    stage: StageConfig,
     draws: Tensor,
+    further: Tensor,
     pools: Sequence[Pool] = (),
 ) -> PairIndex:
-    """Draw a frame of each chosen track, and its partner.
+    """Draw a frame of each chosen track, its partner, and the further frames that the stage asks for.
 
     Args:
         tracks: all tracks.
         chosen: P track indices.
-        pairing: the partner is another draw from the same track (it may be the same frame), or a frame
-            of another random track.
-        mirror_pair: probability of the frame's mirror image instead, for `same-track`. A track of one
-            frame always pairs with its mirror.
+        stage: how partners are drawn. `same-track` takes another draw from the same track (it may be the same frame),
+            or with probability `mirror_pair` the frame's mirror image; a track of one frame always pairs with its
+            mirror. `other-track` takes a frame of another random track, `same-frame` the frame itself, and `sequence`
+            the one after it, for which the tracks are long enough.
         draws: (P, PAIR_DRAWS) uniform numbers.
+        further: (P, K) uniform numbers, for K further frames.
         pools: of the chosen tracks, where they lie in shards: another track is drawn from the same pool.
     """
-    first, second = [], []
+    first, second, more = [], [], []
     mirrored = [False] * len(chosen)
     for row, (index, (a, b, m, t)) in enumerate(zip(chosen, draws.tolist(), strict=True)):
-        frames = tracks[index].frames
-        first.append(frames[int(a * len(frames))])
-        if pairing == "other-track" and len(tracks) > 1:
+        own = frames = tracks[index].frames
+        place = int(a * (len(own) - (_span(stage) - 1 if stage.pairing == "sequence" else 0)))
+        partner = None
+        if stage.pairing == "other-track" and len(tracks) > 1:
             frames = tracks[_another(index, t, len(tracks), pools[row] if pools else None)].frames
-        elif pairing == "same-track":
-            mirrored[row] = len(frames) == 1 or m < mirror_pair
-        second.append(first[-1] if mirrored[row] else frames[int(b * len(frames))])
-    return PairIndex(first, second, torch.tensor(mirrored))
+        elif stage.pairing == "same-track":
+            mirrored[row] = len(own) == 1 or m < stage.mirror_pair
+            partner = place if mirrored[row] else None
+        elif stage.pairing == "same-frame":
+            partner = place
+        elif stage.pairing == "sequence":
+            partner = place + 1
+        partner = int(b * len(frames)) if partner is None else partner
+        first.append(own[place])
+        second.append(frames[partner])
+        more += [own[each] for each in _further(stage, len(own), place, {place, partner}, further[row].tolist())]
+    return PairIndex(first, second, torch.tensor(mirrored), more)
+
+
+def _further(stage: StageConfig, length: int, place: int, taken: set[int], draws: list[float]) -> list[int]:
+    """Return the places of the further frames of a row in a track of so many frames.
+
+    Drawn ones are distinct, from each other and from those that are taken, while the track has enough.
+    """
+    if stage.pairing == "same-frame":
+        return [place] * len(draws)
+    if stage.pairing == "sequence":
+        return [place + 1 + (number + 1) * stage.spacing for number in range(len(draws))]
+    found: list[int] = []
+    left = [each for each in range(length) if each not in taken] if draws else []
+    for draw in draws:
+        left = left or list(range(length))
+        found.append(left.pop(int(draw * len(left))))
+    return found
 
 
 def _another(index: int, draw: float, tracks: int, pool: Pool | None) -> int:

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import math
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.func import functional_call
 
 from facecycle.api import Options as BaseOptions
-from facecycle.errors import ConfigError, UnfitEncoder
+from facecycle.heads import HeadedEncoder
 
 SLOPE = 0.1
 CODE_SIZE = 256
@@ -114,86 +112,20 @@ class FaceCycleEncoder(nn.Module):
         return self.layer3_2(self.layer3_1(self.layer2_2(x)))
 
 
-class CodeEncoder(nn.Module):
-    """An encoder and its head: images to the flattened map (conv feature) and to a 256-d code.
+class CodeEncoder(HeadedEncoder):
+    """An encoder and its head: images to the flattened map (conv feature) and to a 256-d code in (-1, 1).
 
-    The head is Linear D→width lrelu, Linear width→256, tanh; the paper's width is 512. D is the feature map's size
-    at the training resolution, so a code exists only there while the conv feature exists at any size.
+    The head is Linear D→width lrelu, Linear width→256, tanh; the paper's width is 512. D is the feature map's size.
 
     Raises:
         UnfitEncoder: the encoder does not read images of that size, or does not give the map that it promises.
     """
 
     def __init__(self, encoder: nn.Module, size: int, width: int) -> None:
-        super().__init__()
-        self.size = size
-        self.encoder = encoder
-        self.head = nn.Sequential(nn.Linear(map_size(encoder, size), width), lrelu(), nn.Linear(width, CODE_SIZE))
+        super().__init__(encoder, size)
+        self.head = nn.Sequential(nn.Linear(self.inputs, width), lrelu(), nn.Linear(width, CODE_SIZE))
         initialise(self.head)
-
-    def conv_feature(self, images: Tensor) -> Tensor:
-        """Map normalised images (B, 3, H, W) to the flattened feature map (B, C·h·w)."""
-        return self.encoder(images).flatten(1)
 
     def code(self, conv_feature: Tensor) -> Tensor:
         """Map the flattened feature map at the training size to codes (B, 256) in (-1, 1)."""
         return self.head(conv_feature).tanh()
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Map normalised images (B, 3, size, size) to codes (B, 256) in (-1, 1).
-
-        Raises:
-            ConfigError: images of another size than the head was made for.
-        """
-        self.check(images)
-        return self.code(self.conv_feature(images))
-
-    def check(self, images: Tensor) -> None:
-        """Refuse images of another size than the head was made for.
-
-        Raises:
-            ConfigError: names both sizes.
-        """
-        if tuple(images.shape[-2:]) != (self.size, self.size):
-            height, width = images.shape[-2:]
-            raise ConfigError(
-                f"a code is defined at {self.size} x {self.size} pixels only; got {width} x {height}",
-                hint="Use the conv feature for other sizes.",
-            )
-
-
-def map_size(encoder: nn.Module, size: int) -> int:
-    """Return how many numbers an encoder's feature map has, by looking at a black image of that size.
-
-    Its own word is not enough: backbones that do not pad give smaller maps than size / stride.
-
-    Raises:
-        UnfitEncoder: it does not read such an image, or gives something other than a map of its channels.
-    """
-    channels, stride = int(encoder.channels), int(encoder.stride)  # type: ignore[arg-type]
-    if size % stride:
-        raise UnfitEncoder(f"size = {size} is not a multiple of the encoder's stride, {stride}")
-    without_numbers = torch.get_default_device().type == "meta"
-    training = encoder.training
-    try:
-        with torch.no_grad(), torch.device("cpu"):  # in evaluation mode, which moves no running statistics
-            image = torch.zeros(1, 3, size, size)
-            # Only the shape counts, so what was in memory will do: torch's own way takes seconds of imports.
-            tensors = [*encoder.named_parameters(), *encoder.named_buffers()] if without_numbers else []
-            any_numbers = {name: torch.empty(tensor.shape, dtype=tensor.dtype) for name, tensor in tensors}
-            found = functional_call(encoder.eval(), any_numbers, image)
-    except (RuntimeError, AssertionError, ValueError, TypeError, IndexError) as error:
-        if without_numbers:  # it may read images with the numbers it is made with
-            raise NotImplementedError from error
-        raise UnfitEncoder(
-            f"the encoder does not read images of {size} x {size} pixels: {str(error) or type(error).__name__}"
-        ) from error
-    finally:
-        encoder.train(training)
-    shape = tuple(found.shape)
-    if len(shape) != 4 or shape[:2] != (1, channels):
-        raise UnfitEncoder(
-            f"the encoder says that it has {channels} channels, but maps an image of {size} x {size} pixels to {shape}",
-            hint="A feature map is (B, channels, h, w); see docs/plugins.md.",
-        )
-    return found[0].numel()

@@ -9,16 +9,15 @@ ICCV 2021, arXiv 2108.03427.
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from pydantic import Field
-from torch import Tensor, distributed, nn
+from torch import Tensor, nn
 
 from facecycle.api import Options as BaseOptions
 from facecycle.api import Pairs, Parts, View, Views
 from facecycle.method.decoders import Generator, MotionDecoder, Renormalizer, backflow
 from facecycle.method.encoder import CodeEncoder
+from facecycle.whole_batch import batch_mean
 
 TRAINED = "trained"
 
@@ -50,36 +49,10 @@ def swap_halves(x: Tensor) -> Tensor:
     return torch.cat([second, first])
 
 
-class _SumOverProcesses(torch.autograd.Function):
-    """The sum of every process's tensor; each gets the sum of the gradients. Torch deprecates its own function."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor) -> Tensor:
-        total = x.clone(memory_format=torch.contiguous_format)
-        distributed.all_reduce(total)
-        return total
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> Tensor:
-        return _SumOverProcesses.forward(ctx, gradient)
-
-
-def batch_mean(x: Tensor) -> Tensor:
-    """Return the mean (1, ...) over the images of x (B, ...), of all processes that train together.
-
-    Gradients reach the images of all of them.
-    """
-    mean = x.mean(dim=0, keepdim=True)
-    if not (distributed.is_available() and distributed.is_initialized()):
-        return mean
-    exact = mean.to(torch.promote_types(mean.dtype, torch.float32))
-    return _SumOverProcesses.apply(exact) / distributed.get_world_size()
-
-
 class FaceCycle(nn.Module):
     """Two cycles over one set of networks; see `forward` for their views."""
 
-    facecycle_api = (1, 0)
+    facecycle_api = (1, 1)
     Options = FaceCycleOptions
     view_names = {
         "expression": frozenset(
@@ -104,6 +77,7 @@ class FaceCycle(nn.Module):
         "mean_face": "identity",
         "identity_swap": "identity",
     }
+    builds_on = {"identity": frozenset({"expression"})}
 
     def __init__(self, options: FaceCycleOptions) -> None:
         super().__init__()

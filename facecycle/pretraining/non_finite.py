@@ -49,7 +49,7 @@ def stop(
     # Each process has images of its own, and only some of them may be at fault.
     folder = run / FOLDER / (f"{record['stage']}-{record['step']:06d}" + (f"-process-{process}" if process else ""))
     model_file.save_model(folder / model_file.MODEL, method, metadata)
-    save_tensors(folder / BATCH, {"first": _plain(pairs.first), "second": _plain(pairs.second)})
+    save_tensors(folder / BATCH, pairs.apply(_plain).tensors())
     write_text(folder / RECORD, json.dumps(record, indent=1) + "\n")
     names = record["images"]
     more = f" (+{len(names) - NAMED} more)" if len(names) > NAMED else ""

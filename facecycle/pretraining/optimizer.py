@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -32,12 +33,15 @@ def learning_rate(config: OptimizerConfig, step: int, total: int, epoch_length: 
 
 def make_optimizer(config: OptimizerConfig, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
     """Create the optimizer of a stage; the learning rate is set before every step."""
-    kind = torch.optim.Adam if config.name == "adam" else torch.optim.AdamW
     trained = list(parameters)
     # On a GPU one kernel for all parameters. On a CPU it gains 2 %, and computes nonsense in silence where a state is
     # laid out in another way than its parameter (torch 2.14; findings/fused_adam_layouts.sh).
     on_gpu = all(p.is_cuda for p in trained)
-    return kind(trained, lr=0.0, betas=config.betas, weight_decay=config.weight_decay, fused=on_gpu)
+    shared: dict[str, Any] = {"lr": 0.0, "weight_decay": config.weight_decay, "fused": on_gpu}
+    if config.name == "sgd":
+        return torch.optim.SGD(trained, momentum=config.momentum, **shared)
+    kind = torch.optim.Adam if config.name == "adam" else torch.optim.AdamW
+    return kind(trained, betas=config.betas, **shared)
 
 
 def optimizer_tensors(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:

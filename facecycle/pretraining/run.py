@@ -19,16 +19,16 @@ from facecycle.config.settings import RunConfig, StageConfig
 from facecycle.data.batches import Batches, FrameTally, sum_of
 from facecycle.data.frames import passed_over
 from facecycle.data.joined import JoinedTracks, build_tracks, described
-from facecycle.data.pairs import steps_per_epoch
-from facecycle.errors import ConfigError, FacecycleError
+from facecycle.errors import FacecycleError
 from facecycle.machine import computes_bfloat16
 from facecycle.networks import build_method, choose_device, provenance
 from facecycle.pictures import contact_sheet, drawn, panel_array, write_picture
 from facecycle.pretraining import non_finite
+from facecycle.pretraining.checks import check_cycles, check_shares, check_stages, check_tracks
 from facecycle.pretraining.optimizer import learning_rate, make_optimizer, optimizer_tensors, restore_optimizer
 from facecycle.pretraining.resume import newest_whole
 from facecycle.pretraining.run_folder import Listener, Monitor, RunFolder
-from facecycle.pretraining.step import Objective, check_losses, select_trainable, take_step
+from facecycle.pretraining.step import Objective, select_trainable, take_step
 from facecycle.seeds import seeded
 
 SAMPLES = 8
@@ -63,12 +63,15 @@ class Pretraining:
         self.folder = folder
         self.listener = listener
         self.device = choose_device()
-        _check_shares(config)
+        check_shares(config)
         self.data: JoinedTracks = build_tracks(config)
-        for line in ("data: " + described(self.data.tracks), *passed_over(self.data.datasets)):
+        left_out = check_tracks(config, self.data.tracks)
+        for line in ("data: " + described(self.data.tracks), *passed_over(self.data.datasets), *left_out):
             listener.note(line)
         method = build_method(config, weights_follow=weights_follow)
-        check_losses(config, method)  # a mistake in the last stage is not found hours later
+        check_stages(config, method)  # a mistake in the last stage is not found hours later
+        if not weights_follow:
+            check_cycles(config, method, set())
         # Convolutions over channels-last tensors are faster on CPUs and GPUs alike.
         placed = distributed.sync_batch_norm(method).to(self.device)
         self.method: Any = placed.to(memory_format=torch.channels_last)
@@ -98,6 +101,7 @@ class Pretraining:
         """
         found = model_file.read(path)
         model_file.load_weights(self.method, found)
+        check_cycles(self.config, self.method, found.trained)
         self.trained |= found.trained
         self.parent = found.sha256()
         # What was learned keeps its terms.
@@ -170,10 +174,10 @@ class Pretraining:
             self._optimizer_state = {}
         rank, world = distributed.rank(), distributed.world_size()
         batches = Batches(self.data, self.config, name, stage, self.frames, rank, world)
-        epoch = steps_per_epoch(len(self.data.tracks), batches.pairs)
+        epoch = batches.epoch_length
         total = stage.steps or (stage.epochs or 0) * epoch  # a configuration has one of the two
         self.listener.stage(name, self.position.step, total)
-        monitor = Monitor(name, self.config, batches.pairs, self.folder, self.listener)
+        monitor = Monitor(name, self.config, stage.frames * batches.pairs, self.folder, self.listener)
         for step, pairs in batches.iterate(self.position.step, total):
             if step % self.config.log_every == 0:
                 monitor.judge(self._all_frames())
@@ -183,6 +187,8 @@ class Pretraining:
                 self.skipped_steps += 1
             else:
                 self.trained.add(stage.cycle)
+                if hasattr(self.method, "after_step"):
+                    self.method.after_step(stage.cycle)
             monitor.after_step(step, self.position.total_steps, metrics, self.skipped_steps, batches.waited)
             if monitor.stuck:
                 record = {"stage": name, "step": step, "bfloat16": self.approximate}
@@ -206,19 +212,25 @@ class Pretraining:
     def _write_samples(self, name: str, batches: Batches, wanted: frozenset[str]) -> None:
         """Write a grid of the first faces of the stage's first batch, so that grids can be compared.
 
-        Panels of cycles not trained yet, and views that this stage does not train, are left out.
+        Panels of cycles not trained yet, and views that this stage does not train, are left out. A method whose panels
+        all need drivers gets the second faces.
         """
         pairs = batches.batch(0)
         images = pairs.first[:SAMPLES].to(self.device)
         left_out = self.method.view_names[batches.stage.cycle] - wanted
         names = [k for k, v in self.method.panels_from.items() if v in self.trained and k not in left_out]
+        if not names:
+            return
         was_training = [m for m in self.method.modules() if m.training]
         self.method.eval()
         with torch.inference_mode():
-            panels = self.method.translate(images, None, seeded("samples", self.config.seed), frozenset(names))
+            noise, wanted_panels = seeded("samples", self.config.seed), frozenset(names)
+            shown = {"input": images, **self.method.translate(images, None, noise, wanted_panels)}
+            if len(shown) == 1:
+                drivers = pairs.second[:SAMPLES].to(self.device)
+                shown |= {"driver": drivers, **self.method.translate(images, drivers, noise, wanted_panels)}
         for module in was_training:
             module.training = True
-        shown = {"input": images, **panels}
         size = self.config.size
         columns = [(k, drawn(k, panel_array(k, v), size)) for k, v in shown.items()]
         path = self.folder.path / "samples" / f"{self.position.total_steps:06d}-{name}.png"
@@ -252,19 +264,6 @@ class Pretraining:
         folder = self.folder.path / "checkpoints" / f"step-{self.position.total_steps:06d}"
         model_file.save(folder, self.method, tensors, state, self._metadata(), self.config.keep)
         self.folder.list_bad_frames(frames.names)
-
-
-def _check_shares(config: RunConfig) -> None:
-    """Raise `ConfigError` where the pairs of a batch cannot be dealt to the processes, and to their passes."""
-    shares = distributed.world_size() * config.accumulate
-    for name, stage in config.trained_stages.items():
-        key, pairs = ("pairs", config.pairs) if stage.pairs is None else (f"stages.{name}.pairs", stage.pairs)
-        if pairs % shares:
-            raise ConfigError(
-                f"{key} = {pairs} cannot be shared out evenly: {distributed.world_size()} processes of "
-                f"{config.accumulate} passes each (accumulate)",
-                hint=f"Set {key} to a multiple of {shares}.",
-            )
 
 
 @contextmanager

@@ -202,11 +202,11 @@ class Listener(Protocol):
 class Monitor:
     """Logs the steps of a stage, and says when they stop making sense."""
 
-    def __init__(self, stage: str, config: RunConfig, pairs: int, folder: RunFolder, listener: Listener) -> None:
+    def __init__(self, stage: str, config: RunConfig, images: int, folder: RunFolder, listener: Listener) -> None:
         self.stage = stage
         self.config = config
         self.losses = ["total", *config.trained_stages[stage].losses]
-        self.pairs = pairs
+        self.images_of_a_step = images
         self.folder = folder
         self.listener = listener
         self.non_finite = 0
@@ -250,7 +250,7 @@ class Monitor:
             skipped: steps of the run whose loss was not finite, this one included.
             waited: seconds that the stage has waited for its data so far; logged as a share of the time.
         """
-        self.images += 2 * self.pairs
+        self.images += self.images_of_a_step
         if metrics is None:
             self.non_finite += 1
             self.listener.note(f"stage {self.stage}, step {step}: the loss is not finite; step skipped")

@@ -6,15 +6,15 @@ import math
 from collections import defaultdict
 from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from facecycle import distributed, registry
-from facecycle.api import Loss, Method, Pairs, Views
+from facecycle.api import Loss, Pairs, Views
 from facecycle.config.settings import RunConfig
-from facecycle.errors import ConfigError, did_you_mean
 from facecycle.seeds import seeded
 
 
@@ -78,29 +78,6 @@ def _sum_over_views(term: _Term, views: Views) -> Tensor:
     return torch.stack(parts).sum()
 
 
-def check_losses(config: RunConfig, method: Method) -> None:
-    """Refuse a stage without losses, and losses whose plugin, options or views do not exist, or that look at no view.
-
-    Raises:
-        ConfigError, PluginError: names the loss and the view.
-    """
-    for name, stage in config.trained_stages.items():
-        known = method.view_names[stage.cycle]
-        for label, loss in stage.losses.items():
-            registry.configure("loss", loss.name, loss.options)
-            key = f"stages.{name}.losses.{label}"
-            if not loss.views:
-                raise ConfigError(f"{key} looks at no view", hint=f"Remove it: {key}=none")
-            for view in loss.views:
-                if view not in known:
-                    raise ConfigError(
-                        f"{key}.views.{view}: the {stage.cycle} cycle has no such view",
-                        hint=did_you_mean(view, known) or f"Views: {', '.join(sorted(known))}.",
-                    )
-        if not stage.losses:
-            raise ConfigError(f"stages.{name} has no loss left to train with")
-
-
 def training_step(
     model: nn.Module,
     objective: Objective,
@@ -128,23 +105,31 @@ def training_step(
     # Whatever a plugin draws from the global generator is tied to the step as well.
     torch.manual_seed(noise.initial_seed())
     device = next(model.parameters()).device
-    passes = list(zip(pairs.first.chunk(config.accumulate), pairs.second.chunk(config.accumulate), strict=True))
+    passes = [pairs.apply(partial(_part, number, config.accumulate)) for number in range(config.accumulate)]
     losses = []
     for number, part in enumerate(passes, 1):
         if device.type == "cuda":  # seconds to import elsewhere, for nothing
             torch.compiler.cudagraph_mark_step_begin()
         with distributed.no_sync(model) if number < len(passes) else nullcontext():
             with torch.autocast(device.type, torch.bfloat16, enabled=approximate):
-                # A GPU copies from pinned memory while it computes, and changes the layout itself.
-                placed = (x.to(device, non_blocking=True) for x in part)
-                there = Pairs(*(x.contiguous(memory_format=torch.channels_last) for x in placed))
-                views = model(there, objective.cycle, objective.wanted, noise)
+                views = model(part.apply(partial(_placed, device)), objective.cycle, objective.wanted, noise)
                 total, sums = objective(views)
             (total / len(passes)).backward()
         losses.append(torch.stack([total, *sums.values()]).detach())
     means = torch.stack(losses).mean(0)
     # A loss of the configuration may be called `total` too.
     return dict(zip(["total", *sums], means, strict=True)) | {"total": means[0]}, views
+
+
+def _part(number: int, parts: int, x: Tensor) -> Tensor:
+    return x.chunk(parts)[number]
+
+
+def _placed(device: torch.device, x: Tensor) -> Tensor:
+    """Return a tensor of a batch where it is computed with, images channels last."""
+    # A GPU copies from pinned memory while it computes, and changes the layout itself.
+    there = x.to(device, non_blocking=True)
+    return there.contiguous(memory_format=torch.channels_last) if there.dim() == 4 else there
 
 
 def take_step(

@@ -122,7 +122,7 @@ def checkpoint_features(loaded: Loaded, usual: Sequence[str], names: Sequence[st
     Args:
         loaded: networks and their checkpoint.
         usual: taken without names, as far as the checkpoint trained them and they exist at this size. Where it
-            trained none of these, all others are taken.
+            trained none of these, or the method does not have them all, all others are taken.
         names: `expression`, `conv`, or several joined by `+`.
         size: side of the images in pixels.
 
@@ -144,7 +144,7 @@ def checkpoint_features(loaded: Loaded, usual: Sequence[str], names: Sequence[st
             )
     if not names:
         trained = [name for name, cycle in known.items() if cycle in checkpoint.trained]
-        names = [name for name in usual if name in trained] or trained
+        names = [name for name in usual if name in trained and known.keys() >= set(usual)] or trained
         # A code is read by a head that was made for one size.
         names = [name for name in names if size == checkpoint.config.size or name.endswith("conv")]
         if not names:

@@ -51,3 +51,48 @@ def test_images_of_a_batch_are_augmented(tmp_path: Path) -> None:
     pairs = batches.batch(3)
     for image, frame in zip(torch.cat([pairs.first, pairs.second]), shown(batches, 3), strict=True):
         assert not torch.allclose(image, frame, atol=1e-3)
+
+
+def rows(batches: Batches, step: int) -> torch.Tensor:
+    """The frames that a step names, (P, 2 + K, 3, H, W)."""
+    count, images = batches.pairs, shown(batches, step)
+    pairs = images[: 2 * count].unflatten(0, (2, count)).transpose(0, 1)
+    return torch.cat([pairs, images[2 * count :].unflatten(0, (count, -1))], 1)
+
+
+def test_further_frames_stand_beside_their_pair_and_every_frame_has_its_place(tmp_path: Path) -> None:
+    batches = batches_of(tmp_path, *UNCHANGED, "stages.direct.pairing=sequence", "stages.direct.frames=3")
+    batch = batches.batch(5)
+    assert batch.further is not None
+    assert batch.places is not None
+    stacked = torch.cat([torch.stack([batch.first, batch.second], 1), batch.further], 1)
+    assert torch.allclose(stacked, rows(batches, 5), atol=1e-5)
+    assert batch.places.tolist() == [[0, 1, 2]] * 4
+    assert sorted(batch.tracks.tolist()) == [0, 1, 2, 3]  # type: ignore[union-attr]
+
+
+def test_people_of_two_data_sets_are_different(tmp_path: Path) -> None:
+    data = batches_of(tmp_path).data.datasets
+    joined = JoinedTracks([*data, *data])
+    assert joined.people.tolist() == list(range(8))
+
+
+def test_a_frame_that_cannot_be_read_is_replaced_by_the_one_before_it(tmp_path: Path) -> None:
+    batches = batches_of(tmp_path, *UNCHANGED, "stages.direct.pairing=sequence", "stages.direct.frames=3")
+    for name in ("0/1.png", "2/6.png", "2/7.png"):
+        (tmp_path / name).write_text("no image")
+    batch = batches.batch(0)
+    assert batch.places is not None
+    assert batch.tracks is not None
+    found = dict(zip(batch.tracks.tolist(), batch.places.tolist(), strict=True))
+    assert found == {0: [0, 0, 2], 1: [0, 1, 2], 2: [2, 2, 2], 3: [0, 1, 2]}
+
+
+def test_short_tracks_are_left_out_of_sequences_alone(tmp_path: Path) -> None:
+    for number in range(2):
+        picture(tmp_path / "short" / f"{number}.png")
+    batches = batches_of(tmp_path, "stages.direct.pairing=sequence", "stages.direct.frames=3", "pairs=2")
+    assert batches.epoch_length == 2
+    seen = {track for step in range(6) for track in batches.batch(step).tracks.tolist()}  # type: ignore[union-attr]
+    assert seen == {0, 1, 2, 3}
+    assert batches_of(tmp_path, "pairs=1").epoch_length == 5

@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from facecycle.api import Track
-from facecycle.data.pairs import PAIR_DRAWS, POOL_SHARDS, Visits, group_by_shard, sample_pairs, steps_per_epoch
-from facecycle.errors import ConfigError
+from facecycle.config.settings import StageConfig
+from facecycle.data.pairs import (
+    PAIR_DRAWS,
+    POOL_SHARDS,
+    PairIndex,
+    Pool,
+    Visits,
+    group_by_shard,
+    long_enough,
+    sample_pairs,
+    steps_per_epoch,
+)
+from facecycle.errors import ConfigError, DataError
 from facecycle.seeds import seeded
 
 
@@ -21,8 +34,19 @@ def make_tracks(lengths: list[int]) -> list[Track]:
     return tracks
 
 
-def draws(pairs: int, generator: torch.Generator) -> torch.Tensor:
-    return torch.rand(pairs, PAIR_DRAWS, generator=generator)
+def stage(pairing: str, frames: int = 2, **settings: float) -> StageConfig:
+    """A stage of so many frames a row; the rest of a stage does not matter here."""
+    return StageConfig.model_validate(
+        {"cycle": "c", "steps": 1, "losses": {}, "pairing": pairing, "frames": frames, **settings}
+    )
+
+
+def drawn(
+    tracks: list[Track], chosen: list[int], how: StageConfig, generator: torch.Generator, pools: Sequence[Pool] = ()
+) -> PairIndex:
+    numbers = torch.rand(len(chosen), PAIR_DRAWS, generator=generator)
+    further = torch.rand(len(chosen), how.frames - 2, generator=generator)
+    return sample_pairs(tracks, chosen, how, numbers, further, pools)
 
 
 @given(st.integers(1, 60), st.integers(1, 16), st.integers(0, 5))
@@ -50,22 +74,22 @@ def test_partners_come_from_the_same_or_another_track(lengths: list[int], seed: 
     tracks = make_tracks(lengths)
     owner = {frame: t for t, track in enumerate(tracks) for frame in track.frames}
     chosen = list(range(len(tracks)))
-    same = sample_pairs(tracks, chosen, "same-track", 0.5, draws(len(chosen), seeded("a", seed)))
+    same = drawn(tracks, chosen, stage("same-track"), seeded("a", seed))
     assert [owner[f] for f in same.first] == [owner[f] for f in same.second] == chosen
     for row, track in enumerate(tracks):
         if len(track.frames) == 1:
             assert same.mirrored[row]
         if same.mirrored[row]:
             assert same.first[row] == same.second[row]
-    other = sample_pairs(tracks, chosen, "other-track", 0.5, draws(len(chosen), seeded("b", seed)))
+    other = drawn(tracks, chosen, stage("other-track"), seeded("b", seed))
     assert all(owner[a] != owner[b] for a, b in zip(other.first, other.second, strict=True))
     assert not other.mirrored.any()
 
 
 def test_every_frame_of_a_track_is_drawn_the_last_one_included() -> None:
     tracks = make_tracks([5])
-    drawn = {sample_pairs(tracks, [0], "same-track", 0.0, draws(1, seeded(i))).second[0] for i in range(200)}
-    assert drawn == set(range(5))
+    found = {drawn(tracks, [0], stage("same-track", mirror_pair=0), seeded(i)).second[0] for i in range(200)}
+    assert found == set(range(5))
 
 
 @given(st.integers(1, 60), st.integers(1, 16), st.integers(0, 300))
@@ -153,7 +177,7 @@ def test_another_track_comes_from_the_same_pool(sizes: list[int], seed: int) -> 
     tracks = sharded(sizes, loose=2)
     visits = Visits(len(tracks), 4, 0, "s", group_by_shard(tracks))
     chosen, (pools, _) = visits.of(seed), visits.pools(seed)
-    pairs = sample_pairs(tracks, chosen, "other-track", 0.5, draws(len(chosen), seeded("o", seed)), pools)
+    pairs = drawn(tracks, chosen, stage("other-track"), seeded("o", seed), pools)
     for first, second, pool in zip(pairs.first, pairs.second, pools, strict=True):
         assert first // 2 != second // 2
         assert second // 2 in pool.tracks
@@ -163,10 +187,8 @@ def test_every_other_track_of_the_pool_is_drawn() -> None:
     tracks = sharded([6])
     _, pool = Visits(6, 1, 0, "s", group_by_shard(tracks)).pools(0)
     assert pool is not None
-    drawn = {
-        sample_pairs(tracks, [3], "other-track", 0, draws(1, seeded(n)), [pool]).second[0] // 2 for n in range(200)
-    }
-    assert drawn == {0, 1, 2, 4, 5}
+    found = {drawn(tracks, [3], stage("other-track"), seeded(n), [pool]).second[0] // 2 for n in range(200)}
+    assert found == {0, 1, 2, 4, 5}
 
 
 def test_without_shards_processes_take_their_rows_of_one_batch() -> None:
@@ -180,3 +202,62 @@ def test_without_shards_processes_take_their_rows_of_one_batch() -> None:
 def test_pairs_that_cannot_be_shared_out_are_refused() -> None:
     with pytest.raises(ConfigError, match="pairs = 5 cannot be shared out evenly over 2 processes"):
         Visits(20, 5, 0, "s", None, 0, 2)
+
+
+# --- more than two frames -----------------------------------------------------------------------
+
+
+@given(st.lists(st.integers(1, 30), min_size=1, max_size=6), st.integers(3, 9), st.integers(1, 3), st.integers(0, 99))
+def test_a_sequence_goes_forward_in_its_track_and_short_tracks_are_left_out(
+    lengths: list[int], frames: int, spacing: int, seed: int
+) -> None:
+    tracks, how = make_tracks(lengths), stage("sequence", frames, spacing=spacing)
+    span = 2 + (frames - 2) * spacing
+    if max(lengths) < span:
+        with pytest.raises(DataError, match=f"span {span} frames, and the longest track has {max(lengths)}"):
+            long_enough(tracks, how, "s")
+        return
+    kept = long_enough(tracks, how, "s")
+    chosen = list(range(len(tracks))) if kept is None else list(kept)
+    assert chosen == [number for number, length in enumerate(lengths) if length >= span]
+    index = drawn(tracks, chosen, how, seeded(seed))
+    assert not index.mirrored.any()
+    for row, number in enumerate(chosen):
+        begin = index.first[row]
+        further = index.further[row * (frames - 2) : (row + 1) * (frames - 2)]
+        assert index.second[row] == begin + 1
+        assert further == [begin + 1 + spacing * (k + 1) for k in range(frames - 2)]
+        assert {begin, further[-1]} <= set(tracks[number].frames)
+
+
+def test_a_sequence_begins_anywhere_that_leaves_room() -> None:
+    tracks, how = make_tracks([7]), stage("sequence", 4)
+    assert {drawn(tracks, [0], how, seeded(n)).first[0] for n in range(200)} == {0, 1, 2, 3}
+
+
+@given(st.integers(1, 9), st.integers(3, 6), st.integers(0, 99))
+def test_further_frames_are_distinct_while_the_track_has_enough(length: int, frames: int, seed: int) -> None:
+    tracks = make_tracks([3, length])
+    index = drawn(tracks, [1], stage("same-track", frames), seeded(seed))
+    taken = {index.first[0], index.second[0]}
+    assert set(index.further) <= set(tracks[1].frames)
+    if length - len(taken) >= frames - 2:
+        assert len(taken | set(index.further)) == len(taken) + frames - 2
+
+
+def test_the_same_frame_is_every_image_of_its_row() -> None:
+    index = drawn(make_tracks([5, 5]), [1, 0], stage("same-frame", 4), seeded(3))
+    assert index.first == index.second
+    assert index.further == [f for f in index.first for _ in range(2)]
+    assert not index.mirrored.any()
+
+
+def test_further_frames_change_no_pair() -> None:
+    tracks, numbers = make_tracks([6, 9, 4]), torch.rand(3, PAIR_DRAWS, generator=seeded(1))
+    two, five = (
+        sample_pairs(tracks, [2, 0, 1], stage("same-track", frames), numbers, torch.rand(3, frames - 2))
+        for frames in (2, 5)
+    )
+    assert (two.first, two.second) == (five.first, five.second)
+    assert torch.equal(two.mirrored, five.mirrored)
+    assert (len(two.further), len(five.further)) == (0, 9)

@@ -109,7 +109,8 @@ def test_training_lowers_the_loss(tmp_path: Path) -> None:
 
 def test_the_identity_stage_leaves_the_expression_networks_alone(tmp_path: Path) -> None:
     train(tiny("stages.identity=none"), tmp_path / "one")
-    run = Pretraining(tiny("stages.direct=none", "stages.expression=none"), RunFolder(tmp_path / "two"), Quiet())
+    config = tiny("stages.direct=none", "stages.expression=none")
+    run = Pretraining(config, RunFolder(tmp_path / "two"), Quiet(), weights_follow=True)
     run.start_from(tmp_path / "one")
     run.folder.create(run.config)
     run.run()
