@@ -10,7 +10,7 @@ from pathlib import Path
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
-from facecycle.config.layers import preset_names
+from facecycle.config.preset_files import preset_names
 from facecycle.config.settings import (
     AugmentationConfig,
     Choice,

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from entrypoints import BadEntryPoint, CaseSensitiveConfigParser, Distribution, EntryPoint
 
-from facecycle.api import GROUPS, NAMESPACE_GROUP
+from facecycle.api import GROUPS, NAMESPACE_GROUP, PRESET_GROUP
 
 FIRST_PARTY = "facecycle"
 ALLOW_LIST = "FACECYCLE_PLUGINS"
@@ -102,7 +102,7 @@ def _read(file: Path, distribution: str, version: str, problems: list[Problem]) 
     except (configparser.Error, OSError, ValueError) as error:
         problems.append(Problem(str(file), str(error)))
         return
-    for group in filter(parser.has_section, (*GROUPS.values(), NAMESPACE_GROUP)):
+    for group in filter(parser.has_section, (*GROUPS.values(), NAMESPACE_GROUP, PRESET_GROUP)):
         for name, text in parser.items(group):
             try:
                 point = EntryPoint.from_string(text, name)

@@ -12,7 +12,7 @@ from facecycle_plugins.warpers.reference import ReferenceWarper
 from helpers.common import ROOT
 
 from facecycle.api import Pairs, Parts
-from facecycle.config.layers import preset_names
+from facecycle.config.preset_files import preset_names
 from facecycle.method.encoder import FaceCycleEncoder
 from facecycle.method.facecycle import FaceCycle, FaceCycleOptions
 from facecycle.probing.protocols import PROTOCOLS

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from facecycle.config.layers import Layer, file_layer, preset_layers, preset_names, resolve, set_layer
+from facecycle.config.layers import Layer, file_layer, method_of, preset_layers, resolve, set_layer
+from facecycle.config.preset_files import preset_names
 from facecycle.config.settings import RunConfig
 from facecycle.errors import ConfigError, shown
 from facecycle.pretraining.resume import continued, newest_run, own_layers
@@ -94,7 +95,10 @@ def pretrain(
 
 
 def _below(preset: str | None, data: list[str] | None, file: list[Layer]) -> list[Layer]:
-    """Return what a configuration file is laid over: the preset that was asked for, by flag or in the file."""
+    """Return what a configuration file is laid over: the preset that was asked for, by flag or in the file.
+
+    Where none was asked for, a file of another method than the usual preset's stands alone.
+    """
     for origin, values in file:
         if origin.endswith(".json"):
             if preset is not None:
@@ -104,9 +108,10 @@ def _below(preset: str | None, data: list[str] | None, file: list[Layer]) -> lis
         if preset not in {None, named}:
             raise ConfigError(f"--preset {preset}, but {origin} starts from the preset {shown(named)}")
         preset = named if named is None else str(named)
-    if preset is None:
-        preset = "demo" if data is None and not file else "small"
-    return preset_layers(preset)
+    if preset is not None:
+        return preset_layers(preset)
+    below = preset_layers("demo" if data is None and not file else "small")
+    return below if method_of(file) in {None, method_of(below)} else [("no preset", {"preset": None})]
 
 
 def _run_to_resume(out: Path | None, start: Path | None) -> Path:
@@ -164,7 +169,9 @@ def _conclude(outcome: Outcome, run: Path) -> None:
         say(f"{len(outcome.bad_frames)} images could not be read and were skipped; {run / BAD_FRAMES} lists them.")
     if outcome.skipped_steps:
         say(f"{outcome.skipped_steps} steps were skipped because their loss was not finite.")
-    say(f"checkpoint: {outcome.model}\nsamples: {run / 'samples'}")
+    say(f"checkpoint: {outcome.model}")
+    if (run / "samples").is_dir():  # a method may have nothing to show
+        say(f"samples: {run / 'samples'}")
     if outcome.stopped_by is not None:
         raise typer.Exit(128 + outcome.stopped_by)
 

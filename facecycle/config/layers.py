@@ -17,35 +17,31 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
+from facecycle.config.preset_files import find_preset
 from facecycle.config.settings import RunConfig
 from facecycle.errors import ConfigError, did_you_mean, shown
 
 Layer = tuple[str, dict[str, Any]]
 """Where values come from, as shown in an error, and the values as nested tables."""
-PRESETS = Path(__file__).parent / "presets"
 DEEPEST = 32
 """How deep the tables and lists of a layer may be nested; a configuration needs 7."""
-
-
-def preset_names() -> list[str]:
-    """Return the names of the presets that come with the package."""
-    return sorted(path.stem for path in PRESETS.glob("*.toml"))
 
 
 def preset_layers(name: str) -> list[Layer]:
     """Return a preset's layers, the one it extends first.
 
     Raises:
-        ConfigError: there is no such preset.
+        ConfigError, AmbiguousName, PluginError: as `find_preset` does.
     """
-    if name not in preset_names():
-        raise ConfigError(
-            f"there is no preset {name!r}; presets: {', '.join(preset_names())}",
-            hint=did_you_mean(name, preset_names()) or None,
-        )
-    values = tomllib.loads((PRESETS / f"{name}.toml").read_text())
+    values = find_preset(name)
     base = values.pop("extends", None)
     return [*(preset_layers(base) if base else []), (f"preset {name}", {**values, "preset": name})]
+
+
+def method_of(layers: Iterable[Layer]) -> str | None:
+    """Return the method that layers choose, by name; None where none of them does."""
+    chosen = [values["method"].get("name") for _, values in layers if isinstance(values.get("method"), dict)]
+    return next((name for name in reversed(chosen) if isinstance(name, str)), None)
 
 
 def file_layer(path: Path) -> Layer:

@@ -7,11 +7,19 @@ from typing import Any, ClassVar
 import torch
 
 from facecycle import registry
-from facecycle.api import Pairs, Parts
+from facecycle.api import Pairs, Parts, Views
 from facecycle.testing.common import Contract, random
 
 SIZE = 64
-PAIRS = Pairs(random(2, 3, SIZE, SIZE), random(2, 3, SIZE, SIZE, seed=1))
+
+
+def pairs_for(method: Any, cycle: str) -> Pairs:
+    """Return two pairs of two people, with the frames that a cycle reads."""
+    first, second = random(2, 3, SIZE, SIZE), random(2, 3, SIZE, SIZE, seed=1)
+    frames = getattr(method, "frames", {}).get(cycle, 2)
+    further = random(2, frames - 2, 3, SIZE, SIZE, seed=2) if frames > 2 else None
+    numbers = torch.arange(2)
+    return Pairs(first, second, further, torch.arange(frames).expand(2, -1), numbers, numbers)
 
 
 def _noise() -> torch.Generator:
@@ -38,21 +46,35 @@ class MethodContract(Contract):
         )
         return method
 
+    def views(self, method: Any, cycle: str, wanted: frozenset[str]) -> Views:
+        """Compute views of two pairs."""
+        found = method(pairs_for(method, cycle), cycle, wanted, _noise())
+        assert isinstance(found, Views)
+        return found
+
+    def test_it_names_its_own_cycles(self) -> None:
+        method = self.assembled()
+        cycles = set(method.view_names)
+        assert set(getattr(method, "frames", {})) <= cycles
+        for cycle, before in getattr(method, "builds_on", {}).items():
+            assert {cycle, *before} <= cycles
+            assert cycle not in before
+
     def test_every_cycle_gives_its_views_and_trains_something(self) -> None:
         method = self.assembled()
         for cycle, names in method.view_names.items():
-            views = method(PAIRS, cycle, names, _noise())
+            views = self.views(method, cycle, names)
             assert set(views.views) == names
             assert all(view.target in views.targets for view in views.views.values())
             parameters = [p for module in method.trainable(cycle) for p in module.parameters()]
-            total = sum(view.prediction.square().mean() for view in views.views.values())
+            total = torch.stack([view.prediction.square().mean() for view in views.views.values()]).sum()
             assert any(g is not None for g in torch.autograd.grad(total, parameters, allow_unused=True))
 
     def test_only_wanted_views_are_returned(self) -> None:
         method = self.assembled()
         for cycle, names in method.view_names.items():
             one = frozenset({min(names)})
-            assert set(method(PAIRS, cycle, one, _noise()).views) == one
+            assert set(self.views(method, cycle, one).views) == one
 
     def test_features_and_panels_have_a_row_an_image(self) -> None:
         method = self.assembled().eval()

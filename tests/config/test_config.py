@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from facecycle.config.layers import file_layer, preset_layers, preset_names, resolve, set_layer
+from facecycle.config.layers import file_layer, preset_layers, resolve, set_layer
+from facecycle.config.preset_files import preset_names
 from facecycle.errors import ConfigError
 
 

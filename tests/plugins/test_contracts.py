@@ -103,6 +103,64 @@ class TestFaceCycle(MethodContract):
     }
 
 
+class TestMse(LossContract):
+    name = "mse"
+
+
+class TestEasierHalf(LossContract):
+    name = "l1"
+    options: ClassVar[dict[str, Any]] = {"low": 0.0, "high": 0.5}
+
+
+class TestSize(LossContract):
+    name = "size"
+    shape = (2, 16, 16)
+
+
+class TestNtXent(LossContract):
+    name = "nt-xent"
+    shape = (32,)
+    zero_when_equal = False
+
+
+class TestVariance(LossContract):
+    name = "variance"
+    shape = (32,)
+
+
+class TestCovariance(LossContract):
+    name = "covariance"
+    shape = (32,)
+
+
+class TestRanking(LossContract):
+    name = "ranking"
+    shape = (11, 32)
+    target_shape = (1, 32)
+
+
+class TestPairHinge(LossContract):
+    name = "pair-hinge"
+    shape = (32,)
+
+
+class TestSimClr(MethodContract):
+    name = "simclr"
+
+
+class TestVicReg(MethodContract):
+    name = "vicreg"
+
+
+class TestTemporal(MethodContract):
+    name = "temporal"
+    options: ClassVar[dict[str, Any]] = {"frames": 4}
+
+
+class TestPairHingeMethod(MethodContract):
+    name = "pair-hinge"
+
+
 class TestSynthetic(DatasetContract):
     name = "synthetic"
     tasks = ("emotion", "pose", "verify")

@@ -1,18 +1,10 @@
-"""Losses of images: `l1`, `ssim` and `margin` compare them with a target, `symmetry` with their own mirror images."""
+"""Losses of images: `ssim` and `margin` compare them with a target, `symmetry` with their own mirror images."""
 
 from facecycle_kernels.ssim import ssim
 from torch import Tensor
 
 from facecycle.api import Options
 from facecycle_plugins.losses import Loss
-
-
-class L1Loss(Loss):
-    """Mean of |prediction - target| over all elements, batch included."""
-
-    def __call__(self, predictions: Tensor, target: Tensor) -> Tensor:
-        """Map predictions (V, B, 3, H, W) and a target (B, 3, H, W) to (V,)."""
-        return (predictions - target).abs().mean(dim=(1, 2, 3, 4))
 
 
 class SsimLoss(Loss):
