@@ -193,4 +193,4 @@ def test_only_the_chosen_plugin_is_imported(site: Path) -> None:
     )
     env = {**os.environ, "PYTHONPATH": str(site)}
     output = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=env).stdout
-    assert output.strip() == "['facecycle_plugins.losses', 'facecycle_plugins.losses.images']"
+    assert output.strip() == "['facecycle_plugins.losses', 'facecycle_plugins.losses.differences']"

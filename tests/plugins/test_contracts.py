@@ -56,6 +56,15 @@ class TestPixels(EncoderContract):
     trainable = False
 
 
+class TestFabNetEncoder(EncoderContract):
+    name = "fab-net"
+    options: ClassVar[dict[str, Any]] = {"layers": 5}
+
+
+class TestTcaeEncoder(EncoderContract):
+    name = "tcae"
+
+
 class TestReferenceWarper(WarperContract):
     name = "reference"
 
@@ -159,6 +168,14 @@ class TestTemporal(MethodContract):
 
 class TestPairHingeMethod(MethodContract):
     name = "pair-hinge"
+
+
+class TestFabNet(MethodContract):
+    name = "fab-net"
+
+
+class TestTcae(MethodContract):
+    name = "tcae"
 
 
 class TestSynthetic(DatasetContract):
