@@ -104,7 +104,8 @@ class Loss(Protocol):
     def __call__(self, predictions: Tensor, target: Tensor | None) -> Tensor:
         """Map predictions (V, B, ...) and their common target (B, ...) to losses (V,), means over the images.
 
-        Images are (V, B, 3, H, W), flows (V, B, 2, h, w), and embeddings (V, B, D). A loss says which it compares.
+        Images are (V, B, 3, H, W), flows (V, B, 2, h, w), and embeddings (V, B, D). A loss says which it compares, and
+        raises ValueError for others.
 
         Of several processes each sees its own images of a batch: the mean of equal shares is the loss of the whole.
         """

@@ -152,7 +152,7 @@ def sync_batch_norm(network: nn.Module) -> nn.Module:
     from torch import nn
 
     kinds = {type(module) for module in network.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)}
-    if world_size() > 1 and torch.cuda.is_available() and kinds == {nn.BatchNorm2d}:
+    if world_size() > 1 and torch.cuda.is_available() and kinds and kinds <= {nn.BatchNorm1d, nn.BatchNorm2d}:
         return nn.SyncBatchNorm.convert_sync_batchnorm(network)
     return network
 

@@ -274,5 +274,5 @@ class Monitor:
             names = ", ".join(k.removeprefix("deviation/") for k in dead)
             self.listener.note(
                 f"stage {self.stage}, step {step}: {names} is the same for every face of the batch; the "
-                "run has collapsed. Lower the learning rate, or train the direct path longer first."
+                "run has collapsed. Lower the learning rate, or begin with a stage of fewer losses."
             )

@@ -15,7 +15,11 @@ from torch import Tensor, nn
 from facecycle import distributed, registry
 from facecycle.api import Loss, Pairs, Views
 from facecycle.config.settings import RunConfig
+from facecycle.errors import ConfigError
 from facecycle.seeds import seeded
+
+IMAGES = 5
+"""Dimensions of views that are images or flows, (V, B, C, H, W)."""
 
 
 def select_trainable(method: Any, cycle: str) -> list[nn.Parameter]:
@@ -26,6 +30,33 @@ def select_trainable(method: Any, cycle: str) -> list[nn.Parameter]:
         network.requires_grad_(True).train()
         chosen.update((id(p), p) for p in network.parameters())
     return list(chosen.values())
+
+
+def _values(loss: Loss, predictions: Tensor, target: Tensor | None, names: list[str]) -> Tensor:
+    """Return the loss (V,) of views (V, B, ...) that share a target.
+
+    Raises:
+        ConfigError: the loss cannot compare what these views are, such as an image loss of embeddings.
+    """
+    fault = ""
+    try:
+        values = loss(predictions, target)
+    except ValueError as error:  # how a loss says what it compares
+        fault = str(error)
+    except (IndexError, RuntimeError) as error:
+        # A loss of images fails in the middle of embeddings. Of images that is its own fault, for its traceback to show.
+        if predictions.dim() == IMAGES or isinstance(error, torch.OutOfMemoryError):
+            raise
+        fault = str(error)
+    else:
+        if values.shape == (len(names),):
+            return values
+        fault = f"it gives {tuple(values.shape)} for {len(names)} views"
+    raise ConfigError(
+        f"the loss {type(loss).__name__} does not compare views such as {names[0]}, whose numbers for each image have "
+        f"the shape {tuple(predictions.shape[2:])}: {fault}",
+        hint="Images are (3, H, W), flows (2, h, w) and embeddings (D,). Choose another loss, or another view.",
+    )
 
 
 @dataclass(frozen=True)
@@ -72,7 +103,7 @@ def _sum_over_views(term: _Term, views: Views) -> Tensor:
     parts = []
     for target, names in by_target.items():
         predictions = torch.stack([views.views[name].prediction for name in names])
-        values = term.loss(predictions, views.targets[target] if target else None)
+        values = _values(term.loss, predictions, views.targets[target] if target else None, names)
         weights = torch.tensor([term.views[name] for name in names]).to(values)
         parts.append((values * weights).sum())
     return torch.stack(parts).sum()

@@ -49,9 +49,19 @@ class NtXentLoss(Loss):
 
 
 def _rows(embeddings: Tensor) -> Tensor:
-    """Return the embeddings (V, B, D) of all processes, (V, B · processes, D), in single precision at least."""
+    """Return the embeddings (V, B, D) of all processes, (V, B · processes, D), in single precision at least.
+
+    Raises:
+        ValueError: they are not embeddings.
+    """
+    _check(embeddings, "embeddings (D,)", 3)
     exact = embeddings.to(torch.promote_types(embeddings.dtype, torch.float32))
     return gather(exact.transpose(0, 1)).transpose(0, 1)
+
+
+def _check(predictions: Tensor, what: str, dimensions: int) -> None:
+    if predictions.dim() != dimensions:
+        raise ValueError(f"it compares {what}")
 
 
 class VarianceLoss(Loss):
@@ -108,6 +118,7 @@ class RankingLoss(Loss):
 
     def __call__(self, predictions: Tensor, target: Tensor) -> Tensor:
         """Map codes (V, B, 1 + K, D), in the order of time, and the anchor's (B, 1, D) to (V,)."""
+        _check(predictions, "codes (1 + K, D) in the order of time", 4)
         distances = (predictions - target).square().sum(-1)
         return (distances[..., :-1] - distances[..., 1:] + self.options.margin).relu().sum(2).mean(1)
 
@@ -136,5 +147,6 @@ class PairHingeLoss(Loss):
 
     def __call__(self, predictions: Tensor, target: Tensor) -> Tensor:
         """Map unit codes (V, B, D) and those they are paired with (B, D) to (V,)."""
+        _check(predictions, "embeddings (D,)", 3)
         inside = self.options.boundary - (predictions - target).square().sum(-1)
         return (self.options.margin - (inside if self.options.same else -inside)).relu().mean(1)

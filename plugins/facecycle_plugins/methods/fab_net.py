@@ -76,7 +76,7 @@ class FabNet(CodeMethod):
             weights = torch.stack([self.mask(code, target) for code in codes]).softmax(0)
             moved = moved * weights
         view = View(moved.sum(0), "target")
-        return Views({"reconstruction": view}, {"target": pairs.first}, {"code": target, "flow": flows[0]})
+        return Views({"reconstruction": view}, {"target": pairs.first}, {"code": target})
 
     def translate(
         self, images: Tensor, drivers: Tensor | None, noise: torch.Generator | None, wanted: frozenset[str]
