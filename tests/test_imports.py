@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import functools
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -157,3 +158,13 @@ def test_the_start_of_a_command_imports_nothing_heavy(statement: str) -> None:
     code = f"import sys\n{statement}\nprint('heavy', [m for m in {heavy} if m in sys.modules])"
     output = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert output.rstrip().endswith("heavy []")
+
+
+RIVALS = re.compile(r"simclr|vicreg|fab.?net|\btcae\b|pair.?hinge|nt.?xent|[\"']temporal[\"']", re.I)
+
+
+def test_no_room_knows_a_rival_method_by_name() -> None:
+    own = [PACKAGES["facecycle_plugins"] / room for room in ("methods", "losses", "encoders", "presets")]
+    for _, file in modules():
+        if not any(room in file.parents for room in own):
+            assert not RIVALS.search(file.read_text()), file

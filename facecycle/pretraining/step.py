@@ -44,7 +44,7 @@ def _values(loss: Loss, predictions: Tensor, target: Tensor | None, names: list[
     except ValueError as error:  # how a loss says what it compares
         fault = str(error)
     except (IndexError, RuntimeError) as error:
-        # A loss of images fails in the middle of embeddings. Of images that is its own fault, for its traceback to show.
+        # An image loss fails in the middle of embeddings. Of images that is its own fault, which its traceback shows.
         if predictions.dim() == IMAGES or isinstance(error, torch.OutOfMemoryError):
             raise
         fault = str(error)
