@@ -30,7 +30,8 @@ A run's configuration is layered: defaults, then the preset, then `--config FILE
 Every flag of `facecycle pretrain` that changes what is trained is one key, so a file can say what a flag says.
 
 * The preset (`{presets}`) is that of `--preset`, or of the key `preset` in a `.toml` file, or else
-  `small`. Without `--data` and `--config` it is `demo`. A `.json` file is complete and is laid over none.
+  `small`. Without `--data` and `--config` it is `demo`. A `.json` file is complete and is laid over none, and so is a
+  `.toml` file of another method that names no preset.
 * Tables merge key by key. A plugin that gets another name loses the options of the former one.
 * `--set KEY=none` removes a stage, a loss or a view. In a `.json` file that is `null`, and TOML has no such value.
 * The complete result is written to `config.json` in the run folder and into every checkpoint.
@@ -44,7 +45,8 @@ FOOT = """\
 
 Views are what losses look at. These are the views of the method `facecycle`, where `x` and `y` are the two images of a
 pair. A stage computes the views that its losses name, and runs no network that none of them needs. The preset `small`
-begins with the direct path alone: `direct` and `frontal`, which need no generator.
+begins with the direct path alone: `direct` and `frontal`, which need no generator. [methods.md](methods.md) has other
+methods.
 
 The cycle `expression` is the paper's motion cycle. De-expression takes a face to its neutral face by the facial motion
 `flow`, and re-expression takes the neutral face back.

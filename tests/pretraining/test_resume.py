@@ -16,6 +16,7 @@ from helpers.common import picture
 from helpers.training import Quiet, tiny, train, weights
 from kill import TINY
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.summary.writer import event_file_writer
 
 from facecycle.checkpoints import model_file
 from facecycle.checkpoints.folders import latest_folder
@@ -200,7 +201,9 @@ def test_a_kept_batch_gives_the_losses_of_its_step(tmp_path: Path) -> None:
         assert value == pytest.approx(logged[name], rel=1e-4), name
 
 
-def test_steps_that_are_taken_again_are_drawn_once(tmp_path: Path) -> None:
+def test_steps_that_are_taken_again_are_drawn_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Files of one second are read by the number of their writer in this process, as text: the 10th before the 9th.
+    monkeypatch.setattr(event_file_writer, "_global_uid", event_file_writer.AtomicCounter(0))
     for first, last in ((0, 5), (3, 6)):  # the second time from a checkpoint after three steps
         folder = RunFolder(tmp_path)
         folder.open_logs(first)

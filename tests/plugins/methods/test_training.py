@@ -53,6 +53,8 @@ def test_it_trains_what_it_has(trained: Path) -> None:
     assert all(line["gradient_norm"] > 0 for line in lines)
     assert all(value > 0 for line in lines for key, value in line.items() if key.startswith("deviation/"))
     assert found.checkpoint.trained == set(found.method.view_names)
+    grids = len(list(trained.glob("samples/*.png")))
+    assert grids == (len(found.checkpoint.config.stages) if found.method.panels_from else 0)
 
 
 def test_a_stopped_run_ends_with_the_same_weights(trained: Path, tmp_path: Path) -> None:
