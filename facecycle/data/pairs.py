@@ -216,7 +216,8 @@ def sample_pairs(
     """
     first, second, more = [], [], []
     mirrored = [False] * len(chosen)
-    for row, (index, (a, b, m, t)) in enumerate(zip(chosen, draws.tolist(), strict=True)):
+    numbers = zip(chosen, draws.tolist(), further.tolist(), strict=True)
+    for row, (index, (a, b, m, t), rest) in enumerate(numbers):
         own = frames = tracks[index].frames
         place = int(a * (len(own) - (_span(stage) - 1 if stage.pairing == "sequence" else 0)))
         partner = None
@@ -232,7 +233,7 @@ def sample_pairs(
         partner = int(b * len(frames)) if partner is None else partner
         first.append(own[place])
         second.append(frames[partner])
-        more += [own[each] for each in _further(stage, len(own), place, {place, partner}, further[row].tolist())]
+        more += [own[each] for each in _further(stage, len(own), place, {place, partner}, rest)]
     return PairIndex(first, second, torch.tensor(mirrored), more)
 
 

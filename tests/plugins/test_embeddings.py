@@ -49,6 +49,15 @@ def test_the_terms_of_vicreg_are_the_librarys(pairs: int, width: int, scale: flo
         assert torch.allclose(a, b, rtol=1e-6, atol=1e-9)
 
 
+@pytest.mark.parametrize("name", ["nt-xent", "covariance"])
+def test_bfloat16_elsewhere_leaves_the_loss_exact(name: str) -> None:
+    predictions, target = unit_free(0, 1, 6, 16).float(), unit_free(1, 6, 16).float()
+    loss = build("loss", name)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = loss(predictions, target)
+    assert torch.equal(found, loss(predictions, target))
+
+
 # --- against the public codes ---------------------------------------------------------------------
 
 

@@ -41,7 +41,7 @@ class NtXentLoss(Loss):
         partners = _rows(target[None]).expand(len(predictions), -1, -1)
         unit = F.normalize(torch.cat([_rows(predictions), partners], dim=1), dim=2)
         pairs = partners.shape[1]
-        cosines = unit @ unit.transpose(1, 2) / self.options.temperature
+        cosines = _products(unit, unit.transpose(1, 2)) / self.options.temperature
         itself = torch.eye(2 * pairs, dtype=torch.bool, device=unit.device)
         partner = torch.arange(2 * pairs, device=unit.device).roll(pairs).expand(len(unit), -1)
         logits = cosines.masked_fill(itself, float("-inf"))
@@ -57,6 +57,12 @@ def _rows(embeddings: Tensor) -> Tensor:
     _check(embeddings, "embeddings (D,)", 3)
     exact = embeddings.to(torch.promote_types(embeddings.dtype, torch.float32))
     return gather(exact.transpose(0, 1)).transpose(0, 1)
+
+
+def _products(a: Tensor, b: Tensor) -> Tensor:
+    """Return the matrix product a @ b in full precision: divided by a temperature, bfloat16 is too coarse."""
+    with torch.autocast(a.device.type, enabled=False):
+        return a @ b
 
 
 def _check(predictions: Tensor, what: str, dimensions: int) -> None:
@@ -93,7 +99,7 @@ class CovarianceLoss(Loss):
         """Map embeddings (V, B, D) to (V,)."""
         rows = _rows(predictions)
         centred = rows - rows.mean(dim=1, keepdim=True)
-        covariance = centred.transpose(1, 2) @ centred / (rows.shape[1] - 1)
+        covariance = _products(centred.transpose(1, 2), centred) / (rows.shape[1] - 1)
         diagonal = covariance.diagonal(dim1=1, dim2=2)
         return (covariance.square().sum((1, 2)) - diagonal.square().sum(1)) / rows.shape[2]
 
