@@ -233,7 +233,8 @@ def sample_pairs(
         partner = int(b * len(frames)) if partner is None else partner
         first.append(own[place])
         second.append(frames[partner])
-        more += [own[each] for each in _further(stage, len(own), place, {place, partner}, rest)]
+        taken = {place, partner} if frames is own else {place}
+        more += [own[each] for each in _further(stage, len(own), place, taken, rest)]
     return PairIndex(first, second, torch.tensor(mirrored), more)
 
 

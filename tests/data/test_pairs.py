@@ -245,6 +245,14 @@ def test_further_frames_are_distinct_while_the_track_has_enough(length: int, fra
         assert len(taken | set(index.further)) == len(taken) + frames - 2
 
 
+def test_further_frames_of_other_people_are_still_of_the_first_track() -> None:
+    tracks = make_tracks([4, 4])
+    for seed in range(30):
+        index = drawn(tracks, [0], stage("other-track", 5), seeded(seed))
+        assert {index.first[0], *index.further} == set(tracks[0].frames)
+        assert index.second[0] in tracks[1].frames
+
+
 def test_the_same_frame_is_every_image_of_its_row() -> None:
     index = drawn(make_tracks([5, 5]), [1, 0], stage("same-frame", 4), seeded(3))
     assert index.first == index.second
