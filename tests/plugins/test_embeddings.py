@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from helpers import rivals
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -24,6 +24,7 @@ def gradients(loss: Tensor, *inputs: Tensor) -> list[Tensor]:
 # --- against pytorch-metric-learning --------------------------------------------------------------
 
 
+@settings(max_examples=25)
 @given(st.integers(2, 9), st.integers(2, 20), st.floats(0.05, 1.0), st.integers(0, 2**31))
 def test_nt_xent_is_the_librarys(pairs: int, width: int, temperature: float, seed: int) -> None:
     losses = pytest.importorskip("pytorch_metric_learning.losses", reason="the oracle is in the extra dev")
@@ -36,6 +37,7 @@ def test_nt_xent_is_the_librarys(pairs: int, width: int, temperature: float, see
         assert torch.allclose(a, b, rtol=1e-6, atol=1e-9)
 
 
+@settings(max_examples=25)
 @given(st.integers(2, 9), st.integers(2, 20), st.floats(0.1, 3.0), st.integers(0, 2**31))
 def test_the_terms_of_vicreg_are_the_librarys(pairs: int, width: int, scale: float, seed: int) -> None:
     losses = pytest.importorskip("pytorch_metric_learning.losses", reason="the oracle is in the extra dev")
