@@ -7,8 +7,9 @@ from typing import Annotated, Any
 import typer
 
 from facecycle import registry
-from facecycle.api import GROUPS, NAMESPACE_GROUP, Kind
+from facecycle.api import GROUPS, NAMESPACE_GROUP, PRESET_GROUP, Kind
 from facecycle.atomic import write_text
+from facecycle.config.preset_files import find_preset
 from facecycle.discovery import FIRST_PARTY, canonical, scan
 from facecycle.errors import AmbiguousName, ConfigError, FacecycleError, PluginError, RunError
 from facecycle_cli.console import say, show_table
@@ -77,7 +78,7 @@ def show(
     name: Annotated[str, typer.Argument(help="A plugin's name, such as resnet18 or hog.")],
     kind: Annotated[str | None, typer.Option(help=f"Its kind: {KINDS}.")] = None,
 ) -> None:
-    """Show where a plugin comes from and which options it has.
+    """Show where a plugin comes from and which options it has; of a method, its cycles, views and features too.
 
     Example: facecycle plugins show tracks
     """
@@ -96,6 +97,12 @@ def show(
         rows.append([key, str(getattr(field.annotation, "__name__", field.annotation)), default, meaning])
     if rows:
         show_table("options", ["option", "type", "default", "what it is"], rows, text=4)
+    if plugin.kind == "method":
+        cycles = []
+        for cycle, views in loaded.view_names.items():
+            features = [feature for feature, by in loaded.features_from.items() if by == cycle]
+            cycles.append([cycle, ", ".join(sorted(views)), ", ".join(features)])
+        show_table("cycles", ["cycle", "views for losses", "features"], cycles, text=3)
 
 
 @app.command()
@@ -126,6 +133,14 @@ def check(
         except FacecycleError as error:
             broken += 1
             say(f"broken  namespace {entry.name}: {error}")
+    presets = scan().in_group(PRESET_GROUP) if name is None and kind is None else []
+    for entry in presets:
+        try:
+            find_preset(f"{entry.distribution}/{entry.name}")
+            say(f"ok      preset {entry.name} ({entry.distribution})")
+        except FacecycleError as error:
+            broken += 1
+            say(f"broken  preset {entry.name}: {error}")
     for problem in scan().problems:
         say(f"unreadable  {problem.where}: {problem.reason}")
     if broken:

@@ -83,7 +83,7 @@ class StageConfig(_Model):
     """One stage of training: which cycle, on which pairs, how long, with which losses."""
 
     cycle: str
-    """The method's cycle that is trained, by the method's own name for it."""
+    """The method's cycle that is trained; `facecycle plugins show METHOD` lists them, and their views."""
     pairing: Literal["same-track", "other-track", "same-frame", "sequence"] = "same-track"
     """The second image: another frame of the track, a frame of another track, the same frame augmented once more, or
     the next frame. In a `sequence` the further frames follow, `spacing` frames apart."""

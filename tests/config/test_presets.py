@@ -115,6 +115,16 @@ def test_a_file_of_another_method_is_laid_over_no_stages_of_ours(site: Path, ins
     refused(inside("pretrain", "--config", tmp_path / "own.toml", "--data", "gone"), "no file or folder")
 
 
+def test_the_check_reads_presets_and_a_method_shows_its_cycles(site: Path, inside: Command) -> None:
+    shown = inside("plugins", "show", "mine").stdout
+    assert all(word in shown for word in ("triples", "others", "code"))
+    (site / "their_package" / "presets" / "mine.toml").write_text("pairs = [")
+    checked = inside("plugins", "check")
+    assert checked.returncode == 2
+    assert "ok      preset small (facecycle)" in checked.stdout
+    assert "broken  preset mine: the preset 'mine' of their-package 1.0" in checked.stdout
+
+
 def test_every_preset_stands_alone(site: Path) -> None:
     assert {"small", "paper", "mine"} <= set(preset_names())
     for name in preset_names():
