@@ -108,15 +108,15 @@ def embed_files(
 
 
 def _features(runtime: Runtime, names: Sequence[str]) -> list[str]:
-    """Return the named features of a checkpoint, or the codes that it trained."""
+    """Return the named features of a checkpoint, or its codes; of another method, the first feature that it names."""
     trained = runtime.features
     for name in names:
         if name not in trained:
             hint = did_you_mean(name, trained) or f"Features: {', '.join(trained)}."
             raise ConfigError(f"--feature {name}: {runtime.weights} has no such feature", hint=hint)
-    chosen = list(dict.fromkeys(names)) or [name for name in CODES if name in trained]
+    chosen = list(dict.fromkeys(names)) or [name for name in CODES if name in trained] or list(trained[:1])
     if not chosen:
-        raise ConfigError(f"{runtime.weights} trained none of the codes {', '.join(CODES)}")
+        raise ConfigError(f"{runtime.weights} trained no features")
     return chosen
 
 
