@@ -89,7 +89,8 @@ def measure(count: int = 1000) -> list[Result]:
             _run("-c", PLAIN, folder / "model.tar", first, folder, folder / "vgg19.pth")
 
         def ours(images: Path, out: str) -> int:
-            arguments = ("translate", images, "--checkpoint", folder / "model.safetensors", "--out", folder / out)
+            arguments = ("translate", images, "--detector", "centre", "--checkpoint", folder / "model.safetensors")
+            arguments += ("--out", folder / out)
             return int(_run("-c", OURS, *arguments).split()[-1])
 
         plain(), ours(first, "one")
