@@ -224,7 +224,7 @@ def test_import_show_verify_and_translate_as_a_user_does(inside: Command, import
     assert verified.returncode == 0, verified.stderr
     assert verified.stdout.strip().endswith("ok")
     picture(tmp_path / "face.png")
-    result = inside("translate", "face.png", "--checkpoint", "finalmodel.safetensors")
+    result = inside("translate", "face.png", "--detector", "centre", "--checkpoint", "finalmodel.safetensors")
     assert result.returncode == 0, result.stderr
 
 
