@@ -18,7 +18,7 @@ from facecycle.networks import load
 from facecycle.pictures import to_pil
 from facecycle.probing.features import refuse_non_finite
 from facecycle.runtimes.by_torch import TorchRuntime
-from facecycle.translation.photographs import ALL, find_faces, finder, read_photograph
+from facecycle.translation.photographs import ALL, find_driver, find_faces, finder, read_photograph
 from facecycle.translation.rows import Row, names_of, pictures_of
 
 EXPRESSION = "expression"
@@ -116,9 +116,7 @@ class Model:
         seed: int,
     ) -> list[Translated]:
         check_motion((), strength)
-        other = None
-        if driver is not None:
-            (other,) = find_faces(read_photograph(driver), finder(detector), 1, self.size)
+        other = None if driver is None else find_driver(driver, detector, self.size)
         region = None if crop is None else parse_crop(crop)
         faces = find_faces(read_photograph(image), finder(detector, region), which, self.size)
         names, _ = names_of(self.panels, other is not None)

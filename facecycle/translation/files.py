@@ -17,7 +17,7 @@ from facecycle.faces.detection import DEFAULT
 from facecycle.faces.motion import check_motion
 from facecycle.pictures import contact_sheet, to_pil, write_picture
 from facecycle.runtimes.base import Runtime
-from facecycle.translation.photographs import ALL, FoundFace, find_faces, finder, read_photograph
+from facecycle.translation.photographs import ALL, FoundFace, find_driver, find_faces, finder, read_photograph
 from facecycle.translation.rows import (
     FRONTAL,
     PASTED,
@@ -43,6 +43,8 @@ COLUMNS = (
     *("expression_swap", "identity_swap", "flow"),
 )
 """Of a sheet; with a driver there is no room for flows."""
+SIDES = {"png": 2**31, "jpg": 65_535, "webp": 16_383}
+"""Longest side, in pixels, that a format allows."""
 CELL = 160
 """Side of a sheet's cells, in pixels."""
 
@@ -141,8 +143,7 @@ def translate_files(
     labels = _unique_names([*([driver] if driver is not None else []), *paths])
     other = None
     if driver is not None:
-        (face,) = find_faces(read_photograph(driver), finder(wanted.detector), 1, runtime.size)
-        other = labels.pop(0), face
+        other = labels.pop(0), find_driver(driver, wanted.detector, runtime.size)
     names, missing = names_of(runtime.panels, other is not None)
     writer = _Writer(out, wanted, names, Translation(missing=missing), len(paths) > 1 or wanted.face == ALL)
     for faces in _batches(runtime, list(zip(labels, paths, strict=True)), wanted, writer.result):
@@ -162,7 +163,11 @@ def _batches(
     pixels, detector = 0, finder(wanted.detector, wanted.crop)
     for name, path in named:
         try:
-            found = find_faces(read_photograph(path), detector, wanted.face, runtime.size)
+            photograph = read_photograph(path)
+            if max(photograph.pixels.shape) > SIDES[wanted.suffix]:
+                what = f"a .{wanted.suffix} has {SIDES[wanted.suffix]:,} pixels to a side at most"
+                raise DataError(f"{printable(path)}: {what}", hint="Take --format png.")
+            found = find_faces(photograph, detector, wanted.face, runtime.size)
         except DataError as error:
             if len(named) == 1:
                 raise

@@ -11,7 +11,7 @@ import numpy as np
 
 from facecycle.api import Detector, Face
 from facecycle.data.images import DAMAGED, Crop, ImageSource, printable, upright
-from facecycle.errors import DataError
+from facecycle.errors import DataError, NoFaceError
 from facecycle.faces.crop import crop as cut_out
 from facecycle.faces.detection import DEFAULT, detect, named, warnings
 from facecycle.faces.motion import inverse, moved, paste
@@ -84,6 +84,16 @@ def finder(detector: str = DEFAULT, crop: Crop | None = None) -> Detector:
         FacecycleError: there is no such detector, or it cannot be opened.
     """
     return named(detector if crop is None else f"box:{','.join(map(str, crop))}")
+
+
+def find_driver(source: ImageSource, detector: str, size: int) -> FoundFace:
+    """Find the largest face of a photograph that others follow; see `find_faces`."""
+    try:
+        return find_faces(read_photograph(source), finder(detector), 1, size)[0]
+    except NoFaceError as error:
+        raise NoFaceError(
+            error.message, hint="Faces are to follow it. Name another driver, or one cut to its face."
+        ) from error
 
 
 def find_faces(photograph: Photograph, detector: Detector, which: int | str, size: int) -> list[FoundFace]:

@@ -11,6 +11,7 @@ from PIL import Image, ImageCms
 from skimage.data import astronaut
 
 from facecycle.checkpoints.places import SHIPPED
+from facecycle.data.images import Crop
 from facecycle.errors import ConfigError, DataError, FacecycleError, NoFaceError
 from facecycle.faces.motion import MIDDLE, RADII
 from facecycle.runtimes.base import Runtime
@@ -130,6 +131,15 @@ def test_a_folder_goes_on_without_what_shows_no_face(runtime: Runtime, tmp_path:
         with pytest.raises(NoFaceError, match=path.name):
             translate_files(runtime, paths[:1], tmp_path / "none", driver=path)
     assert not (tmp_path / "none").exists()
+
+
+def test_a_photograph_that_a_format_is_too_small_for_is_named(runtime: Runtime, two: Path, tmp_path: Path) -> None:
+    wide = np.zeros((64, 16_500, 3), np.uint8)
+    wide[:, :64] = np.asarray(Image.fromarray(astronaut()[:180, 130:310]).resize((64, 64)))
+    Image.fromarray(wide).save(tmp_path / "wide.png")
+    wanted = Wanted(suffix="webp", crop=Crop(0, 0, 64, 64))
+    made = translate_files(runtime, [two, tmp_path / "wide.png"], tmp_path / "out", wanted)
+    assert made.skipped == {str(tmp_path / "wide.png"): "a .webp has 16,383 pixels to a side at most"}
 
 
 @pytest.mark.parametrize(
