@@ -396,6 +396,10 @@ class Detector(Protocol):
     Attributes:
         licence: the terms of its code.
         weights_licence: the terms of its weights and of what they were trained on; '' where it has none.
+
+    What a detector may have besides:
+        follow(image, face): the face again in the next frame of a video, or None where it is not there. Without it,
+            every frame is searched.
     """
 
     licence: str

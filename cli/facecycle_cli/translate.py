@@ -1,14 +1,22 @@
-"""`facecycle translate`: photographs to the same with frontal, re-expressed and neutral faces."""
+"""`facecycle translate`: photographs and videos to the same with frontal and re-expressed faces."""
 
+from __future__ import annotations
+
+import signal
+import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from facecycle.errors import ConfigError
 from facecycle_cli import flags
-from facecycle_cli.console import say
+from facecycle_cli.console import occasionally, say
+
+if TYPE_CHECKING:
+    from facecycle.runtimes.base import Runtime
+    from facecycle.translation.files import Translation, Wanted
 
 
 class Format(StrEnum):
@@ -20,7 +28,7 @@ class Format(StrEnum):
 
 
 def translate(
-    images: Annotated[list[Path], typer.Argument(help="Photographs, or folders of them.")],
+    images: Annotated[list[Path], typer.Argument(help="Photographs, folders of them, or videos.")],
     driver: Annotated[
         Path | None, typer.Option(help="A second face: the first one wears its expression, and identities are swapped.")
     ] = None,
@@ -50,6 +58,7 @@ def translate(
     Example: facecycle translate img.jpg --driver other.jpg
     """
     from facecycle.data.images import parse_crop
+    from facecycle.data.video import is_video
     from facecycle.machine import keep_pages
     from facecycle.runtimes.choose import choose
     from facecycle.translation.files import Wanted, expand, translate_files
@@ -66,17 +75,40 @@ def translate(
         seed=seed,
     )
     keep_pages()
-    paths = expand(images, say)  # a wrong path is named before networks are loaded
+    videos = [path for path in images if is_video(path)]
+    photographs = [path for path in images if path not in videos]
+    if photographs and driver is not None and is_video(driver):
+        raise ConfigError(f"--driver {driver} is a video, which drives videos alone", hint="Name a photograph.")
+    paths = expand(photographs, say)  # a wrong path is named before networks are loaded
     chosen, why = choose(checkpoint, runtime)
-    result = translate_files(chosen, paths, out, wanted, driver)
     say(f"checkpoint: {chosen.origin}\nruntime: {why}")
+    if paths:
+        _say_what_was_made(translate_files(chosen, paths, out, wanted, driver), wanted.face, out)
+    for path in videos:
+        _translate_video(chosen, path, out, wanted, driver)
+
+
+def _translate_video(runtime: Runtime, path: Path, out: Path, wanted: Wanted, driver: Path | None) -> None:
+    from facecycle.translation.video import translate_video
+
+    # A video takes minutes. Whoever ends it finds no half of one.
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
+    made = translate_video(runtime, path, out, wanted, driver, occasionally())
+    if made.cut_short:
+        say(f"{path}: it was cut short, {made.cut_short:,} frames are missing")
+    if made.moved < made.frames:
+        say(f"{path}: {made.frames - made.moved:,} frames show no face, and stay as they are")
+    say(f"video: {made.path}, {made.frames:,} frames in {sum(made.seconds.values()):.0f} s")
+
+
+def _say_what_was_made(result: Translation, face: int | str, out: Path) -> None:
     if result.missing:
         say(f"left out {', '.join(result.missing)}: the checkpoint did not train the cycle they need")
     for name, reason in result.skipped.items():
         say(f"skipped {name}: {reason}")
     for name, doubts in result.doubts.items():
         say(f"{name}: {'; '.join(doubts)}")
-    several = {name: count for name, count in result.faces.items() if count > 1 and wanted.face == 1}
+    several = {name: count for name, count in result.faces.items() if count > 1 and face == 1}
     for name, count in several.items():
         say(f"{name}: the largest of {count} faces was taken; --face N or --face all takes others")
     for sheet in result.sheets:

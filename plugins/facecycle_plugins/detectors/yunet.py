@@ -84,6 +84,26 @@ class YuNet:
         ]
         return sorted(faces, key=lambda face: -face.box[2] * face.box[3])
 
+    def follow(self, image: np.ndarray, face: Face) -> Face | None:
+        """Find a face again that was there a moment ago, such as in the frame before; None where it is not.
+
+        One look at it and at its mirror image takes a tenth of a detection.
+        """
+        if face.landmarks is None:
+            return None
+        square = _around(face.landmarks, ZOOMS[0])
+        scale = FINEST * PATCH / square.side
+        smaller, scales = _resized(image, scale) if scale < 1 else (image, np.ones(2))
+        seen = self._seen(smaller, [_around(face.landmarks * scales, ZOOMS[0])], mirrored=True)
+        score = min(score for _, score in seen)
+        if not score:
+            return None
+        landmarks = np.mean([found for found, _ in seen], axis=0) / scales
+        moved = fit(face.landmarks, landmarks)  # from pixels to pixels
+        left, top, width, height = face.box
+        corner = moved.to_photograph(np.array([left, top], float))
+        return Face((float(corner[0]), float(corner[1]), width * moved.side, height * moved.side), score, landmarks)
+
     def _search(self, image: np.ndarray) -> Found:
         """Look at the usual sizes, then closer, then at the three quarter turns, of which the surest counts."""
         length = max(image.shape[:2])

@@ -1,0 +1,149 @@
+"""Videos: their frames, upright, with the times at which they are shown, through PyAV, the extra `video`."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from queue import Empty, Full, Queue
+from threading import Event, Thread
+from typing import Any, TypeVar
+
+import numpy as np
+
+from facecycle.errors import ConfigError, DataError
+
+SUFFIXES = frozenset({".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi"})
+"""Of files that are taken for videos."""
+AHEAD = 4
+"""Frames that are made before they are used: each stage of the work has a thread of its own."""
+Item = TypeVar("Item")
+
+
+@dataclass(frozen=True)
+class Frame:
+    """A frame of a video.
+
+    Attributes:
+        pixels: upright RGB (H, W, 3), uint8.
+        pts: when it is shown, in units of the stream's time base.
+        seconds: the same in seconds.
+    """
+
+    pixels: np.ndarray
+    pts: int
+    seconds: float
+
+
+def is_video(path: Path) -> bool:
+    """Tell whether a file's suffix is a video's."""
+    return path.suffix.lower() in SUFFIXES
+
+
+def library() -> Any:
+    """Import PyAV.
+
+    Raises:
+        ConfigError: it is not installed.
+    """
+    try:
+        import av
+    except ImportError as error:
+        raise ConfigError("videos need PyAV, which is not installed", hint="pip install 'facecycle[video]'") from error
+    return av
+
+
+@contextlib.contextmanager
+def opened(path: Path) -> Iterator[Any]:
+    """Open a video for reading, as a PyAV container with a video stream that can be decoded.
+
+    Raises:
+        ConfigError: PyAV is not installed.
+        DataError: it cannot be read, has no video stream, or no decoder knows its codec.
+    """
+    av = library()
+    try:
+        container = av.open(str(path))
+    except (av.error.FFmpegError, OSError) as error:
+        raise DataError(
+            f"{path}: not a video that can be read ({error.strerror})", hint="Was it cut short, or is it still written?"
+        ) from error
+    with container:
+        if not container.streams.video:
+            raise DataError(f"{path}: there is no video stream in it")
+        stream = container.streams.video[0]
+        if stream.codec_context is None:
+            raise DataError(f"{path}: no decoder is installed for its video stream")
+        stream.thread_type = "AUTO"
+        yield container
+
+
+def frames(path: Path) -> Iterator[Frame]:
+    """Yield the frames of a video, upright, in the order they are shown.
+
+    What a file that is cut short still holds is yielded.
+
+    Raises:
+        ConfigError, DataError: see `opened`.
+    """
+    with opened(path) as container:
+        stream = container.streams.video[0]
+        for packet in container.demux(stream):
+            yield from decoded(packet, stream)
+
+
+def decoded(packet: Any, stream: Any) -> Iterator[Frame]:
+    """Yield the upright frames that a packet completes; one that is damaged completes none."""
+    av = library()
+    try:
+        found = packet.decode()
+    except av.error.InvalidDataError:
+        return
+    base = stream.time_base or Fraction(1, 25)
+    for frame in found:
+        pts = frame.pts if frame.pts is not None else frame.dts
+        if pts is not None:
+            # Phones store how they were held; the turn is counter-clockwise, as numpy's.
+            pixels = np.rot90(frame.to_ndarray(format="rgb24"), frame.rotation // 90)
+            yield Frame(np.ascontiguousarray(pixels), pts, float(pts * base))
+
+
+def ahead(items: Iterator[Item], depth: int = AHEAD) -> Iterator[Item]:
+    """Yield items that a thread makes ahead, so many at most; what it raises is raised here."""
+    queue: Queue[tuple[str, Any]] = Queue(depth)
+    stopped = Event()
+
+    def put(kind: str, value: Any) -> bool:
+        while not stopped.is_set():
+            with contextlib.suppress(Full):
+                queue.put((kind, value), timeout=0.1)
+                return True
+        return False
+
+    def work() -> None:
+        try:
+            for item in items:
+                if not put("item", item):
+                    return
+            put("end", None)
+        except BaseException as error:  # noqa: BLE001 - it is raised where the items are used
+            put("error", error)
+
+    thread = Thread(target=work, daemon=True)
+    thread.start()
+    try:
+        while True:
+            try:
+                kind, value = queue.get(timeout=0.5)
+            except Empty:
+                continue
+            if kind == "error":
+                raise value
+            if kind == "end":
+                return
+            yield value
+    finally:
+        stopped.set()
+        thread.join()

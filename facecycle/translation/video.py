@@ -1,0 +1,339 @@
+"""Videos: the face of every frame moved within it; sound, times, size and length stay as they are."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from facecycle.api import Detector, Face
+from facecycle.atomic import write_atomically
+from facecycle.data.video import Frame, ahead, decoded, frames, is_video, library, opened
+from facecycle.errors import ConfigError, DataError
+from facecycle.faces.crop import crop
+from facecycle.faces.motion import check_motion, inverse, paste
+from facecycle.faces.similarity import Similarity, align
+from facecycle.runtimes.base import Runtime
+from facecycle.translation.files import Wanted
+from facecycle.translation.photographs import find_driver, finder
+
+BATCH = 8
+"""Frames whose faces are computed at a time."""
+AGAIN = 5
+"""Frames without a face, or with another than the followed one, after which the whole frame is searched."""
+SMOOTH = 0.12
+"""Deviation, in seconds, of the weights by which a crop's place is averaged over time, so that it does not shake."""
+GAP = 0.3
+"""Seconds without a face that are bridged."""
+CONTAINERS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mp4"}
+"""What a video of some suffix becomes; every other one becomes Matroska, which takes any sound."""
+ENCODING = {"crf": "18", "preset": "veryfast"}
+
+
+@dataclass
+class Filmed:
+    """What was made of a video.
+
+    Attributes:
+        path: the new video.
+        frames, moved: how many frames it has, and in how many a face was moved.
+        cut_short: how many frames the file promised and does not hold.
+        shake: mean change of a crop's corners from frame to frame, in sides of the crop, found and smoothed.
+        seconds: that each part of the work took.
+    """
+
+    path: Path
+    frames: int = 0
+    moved: int = 0
+    cut_short: int = 0
+    shake: tuple[float, float] = (0.0, 0.0)
+    seconds: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Track:
+    """Where a face is in every frame of a video.
+
+    Attributes:
+        seconds: (n,) when each frame is shown.
+        places: (n, 4), the crop's centre x and y, the logarithm of its side, and its roll; nan where there is no face.
+    """
+
+    seconds: np.ndarray
+    places: np.ndarray
+
+    def smooth(self) -> Track:
+        """Average places over time; short gaps are bridged, long ones stay."""
+        seen = np.flatnonzero(np.isfinite(self.places[:, 0]))
+        if not len(seen):
+            return self
+        places = np.full_like(self.places, np.nan)
+        ends = np.flatnonzero(np.diff(self.seconds[seen]) > GAP)
+        for part in np.split(seen, ends + 1):
+            inside = np.arange(part[0], part[-1] + 1)
+            known, times = self.seconds[part], self.seconds[inside]
+            weights = np.exp(-0.5 * ((times[:, None] - known) / SMOOTH) ** 2)
+            places[inside] = weights @ self.places[part] / weights.sum(1, keepdims=True)
+        return Track(self.seconds, places)
+
+    def similarity(self, number: int) -> Similarity | None:
+        """Return where the crop of a frame lies, or None where there is no face."""
+        x, y, size, roll = self.places[number].tolist()
+        return None if np.isnan(x) else Similarity(x, y, float(np.exp(size)), roll)
+
+    def shake(self) -> float:
+        """Return the mean second difference of a crop's centre, in sides of the crop: a steady motion has none."""
+        change = np.linalg.norm(np.diff(self.places[:, :2], 2, axis=0), axis=1) / np.exp(self.places[1:-1, 2])
+        return float(np.nanmean(change)) if np.isfinite(change).any() else 0.0
+
+
+def translate_video(
+    runtime: Runtime,
+    path: Path,
+    out: Path,
+    wanted: Wanted = Wanted(),
+    driver: Path | None = None,
+    tell: Callable[[str], None] = lambda text: None,
+) -> Filmed:
+    """Move the largest face of a video, frame by frame, to the front, or as a driver moves.
+
+    The video is read twice: once to see where the face is, so that its place can be smoothed over time, and once to
+    move it. So memory does not grow with its length. A driver's photograph gives the face its expression. A driver's
+    video moves it as that face moves, relative to its own most neutral frame, and holds its last frame.
+
+    Args:
+        runtime: the weights, ready to compute, with the panel `flow`.
+        path: the video.
+        out: folder to write to; created when missing.
+        wanted: the detector, the crop and the strength.
+        driver: a photograph or a video.
+        tell: told how far the work is.
+
+    Raises:
+        ConfigError: PyAV is not installed, or the weights know no flow.
+        DataError: a file is no video, holds no frame, or no face is found in it.
+        RunError: the video cannot be written.
+    """
+    check_motion((), wanted.strength)
+    if "flow" not in runtime.panels:
+        raise ConfigError(f"{runtime.weights} knows no flow, which moves the faces of videos")
+    begun = time.monotonic()
+    if driver is not None and not is_video(driver):
+        flow = _flows(runtime, find_driver(driver, wanted.detector, runtime.size).pixels[None])[0]
+        follow: _Follow = _Photograph(inverse(flow, runtime.size))
+    elif driver is not None:
+        follow = _driving(runtime, driver, wanted, tell)
+    else:
+        follow = _Nobody()
+    found = track(path, finder(wanted.detector, wanted.crop), tell)
+    if not np.isfinite(found.places).any():
+        raise DataError(f"{path}: no face was found in any of {len(found.seconds):,} frames", hint="See --detector.")
+    smooth = found.smooth()
+    made = Filmed(out / f"{path.stem}-pasted.{CONTAINERS.get(path.suffix.lower(), 'mkv')}", len(found.seconds))
+    made.moved = int(np.isfinite(smooth.places[:, 0]).sum())
+    made.shake = found.shake(), smooth.shake()
+    made.seconds["finding"] = time.monotonic() - begun
+    made.path.parent.mkdir(parents=True, exist_ok=True)
+
+    def write(temporary: Path) -> None:
+        made.cut_short = _render(runtime, path, temporary, made.path.suffix, smooth, follow, wanted.strength, tell)
+
+    write_atomically(made.path, write)
+    made.seconds["moving"] = time.monotonic() - begun - made.seconds["finding"]
+    return made
+
+
+def track(path: Path, detector: Detector, tell: Callable[[str], None] = lambda text: None) -> Track:
+    """Find a face in every frame of a video; between detections it is followed, where the detector can.
+
+    Raises:
+        DataError: the video cannot be read, or holds no frame.
+    """
+    seconds, places = [], []
+    face: Face | None = None
+    missing = 0
+    for number, frame in enumerate(ahead(frames(path))):
+        face = _next_face(detector, frame.pixels, face if missing < AGAIN else None, missing)
+        missing = 0 if face is not None else missing + 1
+        seconds.append(frame.seconds)
+        places.append([np.nan] * 4 if face is None else _place(align(face)))
+        tell(f"{path.name}: looked for a face up to frame {number + 1:,}")
+    if not seconds:
+        raise DataError(f"{path}: there is no frame in it")
+    return Track(np.array(seconds), np.array(places))
+
+
+def _next_face(detector: Detector, pixels: np.ndarray, before: Face | None, missing: int) -> Face | None:
+    follow = getattr(detector, "follow", None)
+    if before is not None and follow is not None and (face := follow(pixels, before)) is not None:
+        return face
+    if missing % AGAIN:  # a frame without a face is looked at in full now and then
+        return None
+    faces = detector.detect(pixels)
+    return faces[0] if faces else None
+
+
+def _place(similarity: Similarity) -> list[float]:
+    return [similarity.x, similarity.y, float(np.log(similarity.side)), similarity.roll]
+
+
+def _flows(runtime: Runtime, pixels: np.ndarray) -> np.ndarray:
+    return runtime.translate(pixels, None, 0, ["flow"])["flow"]
+
+
+class _Nobody:
+    """Follows nobody: faces turn to the front."""
+
+    def flows(self, own: np.ndarray, seconds: float) -> list[np.ndarray]:
+        return [own]
+
+
+@dataclass(frozen=True)
+class _Photograph:
+    """Follows a photograph: faces wear its expression."""
+
+    back: np.ndarray
+
+    def flows(self, own: np.ndarray, seconds: float) -> list[np.ndarray]:
+        return [own, self.back]
+
+
+@dataclass(frozen=True)
+class _Video:
+    """Follows a video: faces move as its face does, relative to its most neutral frame."""
+
+    seconds: np.ndarray
+    moves: np.ndarray
+    neutral: np.ndarray
+    size: int
+
+    def flows(self, own: np.ndarray, seconds: float) -> list[np.ndarray]:
+        number = int(np.searchsorted(self.seconds, seconds - 1e-6).clip(0, len(self.seconds) - 1))
+        return [self.neutral, inverse(self.moves[number], self.size)]
+
+
+_Follow = _Nobody | _Photograph | _Video
+
+
+def _driving(runtime: Runtime, path: Path, wanted: Wanted, tell: Callable[[str], None]) -> _Video:
+    """Return how the face of a driver's video moves.
+
+    Raises:
+        DataError: no frame of it shows a face.
+    """
+    found = track(path, finder(wanted.detector), tell).smooth()
+    seconds, flows = [], []
+    for part in _chunks(enumerate(ahead(frames(path)))):
+        seen = [(frame, place) for number, frame in part if (place := found.similarity(number)) is not None]
+        if seen:
+            pixels = np.stack([crop(frame.pixels, place, runtime.size).transpose(2, 0, 1) for frame, place in seen])
+            flows += list(_flows(runtime, pixels))
+            seconds += [frame.seconds for frame, _ in seen]
+    if not flows:
+        raise DataError(f"{path}: no face was found", hint="Faces are to follow it. Name another driver.")
+    moves = np.stack(flows)
+    return _Video(np.array(seconds), moves, moves[np.square(moves).mean((1, 2, 3)).argmin()], runtime.size)
+
+
+def _chunks(items: Iterator[Any]) -> Iterator[list[Any]]:
+    while part := list(islice(items, BATCH)):
+        yield part
+
+
+def _moved(
+    runtime: Runtime, numbered: Iterator[tuple[int, Any]], places: Track, follow: _Follow, strength: float
+) -> Iterator[Any]:
+    """Yield frames with their faces moved, and every packet of sound where it stood between them."""
+    for part in _chunks(numbered):
+        seen = [
+            (position, place)
+            for position, (number, frame) in enumerate(part)
+            if isinstance(frame, Frame) and (place := places.similarity(number)) is not None
+        ]
+        made = {}
+        if seen:
+            crops = [crop(part[i][1].pixels, place, runtime.size).transpose(2, 0, 1) for i, place in seen]
+            for (i, place), own in zip(seen, _flows(runtime, np.stack(crops)), strict=True):
+                frame = part[i][1]
+                flows = follow.flows(own, frame.seconds)
+                made[i] = paste(frame.pixels, place, flows, strength=strength, network_size=runtime.size)
+        for position, (_, item) in enumerate(part):
+            yield Frame(made[position], item.pts, item.seconds) if position in made else item
+
+
+def _render(
+    runtime: Runtime,
+    path: Path,
+    out: Path,
+    suffix: str,
+    places: Track,
+    follow: _Follow,
+    strength: float,
+    tell: Callable[[str], None],
+) -> int:
+    """Write a video with its faces moved, and return how many frames its file promised and does not hold."""
+    av = library()
+    kind = "mp4" if suffix == ".mp4" else "matroska"
+    with opened(path) as source, av.open(str(out), "w", format=kind, options={"movflags": "+faststart"}) as target:
+        video, sounds = source.streams.video[0], list(source.streams.audio)
+        promised, begun, done = video.frames, time.monotonic(), 0
+        items = ahead(_moved(runtime, ahead(_numbered(source, video, sounds)), places, follow, strength))
+        streams: dict[Any, Any] = {}
+        total = len(places.seconds)
+        early: list[Any] = []
+        encoder = None
+        for item in items:
+            if not isinstance(item, Frame):
+                early.append(item)
+            else:
+                if encoder is None:  # all streams are made before anything is written, and the first frame has the size
+                    encoder = _encoder(target, video, item.pixels.shape)
+                    streams = {sound: target.add_stream_from_template(sound) for sound in sounds}
+                shown = av.VideoFrame.from_ndarray(_even(item.pixels), format="rgb24")
+                shown.pts, shown.time_base = item.pts, video.time_base
+                target.mux(encoder.encode(shown))
+                done += 1
+                left = (time.monotonic() - begun) / done * max(0, total - done)
+                tell(f"{path.name}: {done:,} of {total:,} frames, {left:.0f} s left")
+            if encoder is not None:
+                for packet in early:
+                    packet.stream = streams[packet.stream]
+                    target.mux(packet)
+                early.clear()
+        if encoder is not None:
+            target.mux(encoder.encode(None))
+    return max(0, promised - done)
+
+
+def _numbered(source: Any, video: Any, sounds: Sequence[Any]) -> Iterator[tuple[int, Any]]:
+    """Yield frames with their numbers, and packets of sound with the number of the frame that comes next."""
+    number = 0
+    for packet in source.demux(video, *sounds):
+        if packet.stream is video:
+            for frame in decoded(packet, video):
+                yield number, frame
+                number += 1
+        elif packet.dts is not None:
+            yield number, packet
+
+
+def _encoder(target: Any, video: Any, shape: tuple[int, ...]) -> Any:
+    """Add an H.264 stream with the times and colours of another."""
+    stream = target.add_stream("libx264", rate=video.average_rate or 25, options=ENCODING)
+    stream.height, stream.width = (side + side % 2 for side in shape[:2])  # its colours have half the resolution
+    stream.pix_fmt = "yuv420p"
+    stream.time_base = stream.codec_context.time_base = video.time_base
+    for name in ("color_primaries", "color_trc", "colorspace"):
+        setattr(stream.codec_context, name, getattr(video.codec_context, name))
+    return stream
+
+
+def _even(pixels: np.ndarray) -> np.ndarray:
+    """Repeat the last row and column where their number is odd."""
+    height, width = pixels.shape[:2]
+    return np.pad(pixels, ((0, height % 2), (0, width % 2), (0, 0)), "edge") if height % 2 or width % 2 else pixels
