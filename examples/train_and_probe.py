@@ -17,8 +17,10 @@ from facecycle.networks import load
 from facecycle.pretraining.run import Pretraining
 from facecycle.pretraining.run_folder import RunFolder
 from facecycle.probing.features import baseline_features, checkpoint_features
-from facecycle.probing.probe import Subject, run_probe, write_result
+from facecycle.probing.probe import run_probe
 from facecycle.probing.protocols import PROTOCOLS
+from facecycle.probing.result import write_result
+from facecycle.probing.subject import Subject
 
 
 class Printer:
@@ -52,7 +54,7 @@ def main(out: str, faces: str | None = None, poses: str | None = None, steps: st
     features = [*checkpoint_features(loaded, protocol.features, [], size), *baseline_features()]
     labelled = choice("pose-csv", poses)
     dataset = registry.build("dataset", labelled["name"], labelled.get("options"))
-    result = run_probe(protocol, Subject(size, features, loaded), dataset, {"checkpoint": out}, limit=800)
+    result = run_probe(protocol, Subject(size, features), dataset, {"checkpoint": out}, limit=800)
     for row in result.rows:
         print(f"{row.feature:28} {row.metrics['mean']:6.2f} degrees")
     print(f"report: {write_result(result, Path(f'{out}-probe'))}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,7 +15,7 @@ from facecycle_cli.console import occasionally, say, show_table
 from facecycle_cli.data import build, parse, parse_options
 
 if TYPE_CHECKING:
-    from facecycle.probing.probe import Subject
+    from facecycle.probing.subject import Subject
 
 TASKS = {protocol.task: protocol for protocol in reversed(PROTOCOLS.values())}
 """Task to its usual protocol, which is the first of its protocols."""
@@ -36,7 +37,10 @@ def probe(
     protocol: Annotated[
         str | None, typer.Option(help=f"{', '.join(PROTOCOLS)}; the task's first one when left out.")
     ] = None,
-    checkpoint: flags.Checkpoint = None,
+    checkpoint: Annotated[
+        list[Path] | None,
+        typer.Option(help="Run folder or .safetensors file; facecycle's own weights when left out. Repeats: compares."),
+    ] = None,
     encoder: Annotated[
         str | None, typer.Option(help="Probe this encoder instead of a checkpoint: timm:resnet18, hog.")
     ] = None,
@@ -60,18 +64,21 @@ def probe(
     """
     from facecycle.distributed import is_main, join
     from facecycle.machine import keep_pages
-    from facecycle.probing.probe import run_probe, write_result
+    from facecycle.probing.probe import run_probe
+    from facecycle.probing.result import write_result
 
     chosen = _protocol(task, protocol)
     keep_pages()
     join()
     dataset, about = _data(chosen, data, test, parse_options(option, allow_missing))
-    subject, whose = _subject(chosen, checkpoint, encoder, pretrained, weights, feature or [], size)
+    subject, whose = _subject(chosen, checkpoint or [], encoder, pretrained, weights, feature or [], size)
     limit = SYNTHETIC_LIMIT if about.get("trained on", about["data set"]) == "synthetic" else None
     result = run_probe(chosen, subject, dataset, {**whose, **about}, limit, occasionally())
     if not is_main():
         return
     show_table(f"{result.task}, protocol {result.protocol}, 95 % intervals", *result.table())
+    if result.differences:
+        show_table("differences over the same test items, 95 % paired intervals", *result.differences_table())
     say(f"split: {result.split}")
     if result.classes:
         say("classes: " + ", ".join(f"{name} {count:,}" for name, count in result.classes.items()))
@@ -135,7 +142,7 @@ def _data(
 
 def _subject(
     protocol: ProbeProtocol,
-    checkpoint: Path | None,
+    checkpoints: list[Path],
     encoder: str | None,
     pretrained: bool,
     weights: Path | None,
@@ -143,9 +150,8 @@ def _subject(
     size: int | None,
 ) -> tuple[Subject, dict[str, str]]:
     """Return what is probed, and the facts that identify it."""
-    from facecycle.networks import load, origin
-    from facecycle.probing.features import baseline_features, checkpoint_features, encoder_features
-    from facecycle.probing.probe import Subject
+    from facecycle.probing.features import baseline_features, encoder_features
+    from facecycle.probing.subject import Subject
 
     if not protocol.features and (encoder or pretrained or weights or names or size):
         raise ConfigError(
@@ -156,22 +162,39 @@ def _subject(
     size = size or protocol.size
     # At the protocol's own size, a baseline of another would belong to another protocol.
     baselines = baseline_features() if protocol.features and protocol.size is None else []
-    if encoder is not None:
-        if checkpoint is not None or names:
-            raise ConfigError("--encoder has no checkpoint and no named features", hint="Leave one of them out.")
-        size = size or DEFAULT_SIZE
-        own = encoder_features(encoder, pretrained, size, weights)
-        source = f"weights of {weights}" if weights else "pretrained" if pretrained else "not trained by facecycle"
-        facts = {"encoder": f"{encoder}, {source}", **({"encoder's input": own[0].fed} if own[0].fed else {})}
-        subject = Subject(size, [*own, *baselines])
-    else:
+    if encoder is None:
         if pretrained or weights:
             flag = "--pretrained" if pretrained else "--weights"
             raise ConfigError(f"{flag} goes with --encoder", hint="Example: --encoder timm:resnet18 --pretrained")
-        loaded = load(checkpoint)
-        facts = {"checkpoint": origin(loaded.checkpoint), "sha256": loaded.checkpoint.sha256()}
-        say(f"checkpoint: {facts['checkpoint']}")
-        size = size or loaded.checkpoint.config.size
-        own = checkpoint_features(loaded, protocol.features, names, size) if protocol.features else []
-        subject = Subject(size, [*own, *baselines], loaded)
-    return subject, {**facts, "image size": f"{size} px"}
+        subject, facts = _checkpoints(protocol, checkpoints, names, size)
+        return replace(subject, features=[*subject.features, *baselines]), facts
+    if checkpoints or names:
+        raise ConfigError("--encoder has no checkpoint and no named features", hint="Leave one of them out.")
+    size = size or DEFAULT_SIZE
+    own = encoder_features(encoder, pretrained, size, weights)
+    source = f"weights of {weights}" if weights else "pretrained" if pretrained else "not trained by facecycle"
+    facts = {"encoder": f"{encoder}, {source}", **({"encoder's input": own[0].fed} if own[0].fed else {})}
+    return Subject(size, [*own, *baselines]), {**facts, "image size": f"{size} px"}
+
+
+def _checkpoints(
+    protocol: ProbeProtocol, paths: list[Path], names: list[str], size: int | None
+) -> tuple[Subject, dict[str, str]]:
+    """Return the features of checkpoints, or these alone where pictures are measured, and the facts of a single one."""
+    from facecycle.probing.subject import Subject, facts_of, features_of, load_all
+
+    loaded = load_all(paths)
+    sizes = {label: size or each.checkpoint.config.size for label, each in loaded.items()}
+    if not protocol.features and len(set(sizes.values())) > 1:
+        raise ConfigError(
+            f"the protocol {protocol.name} compares pictures of one size, and not of several: "
+            + ", ".join(f"{label} {side} px" for label, side in sizes.items()),
+            hint="Probe these checkpoints one by one.",
+        )
+    facts = {label: facts_of(each) for label, each in loaded.items()}
+    for label, about in facts.items():
+        say(f"checkpoint: {about['checkpoint']}" if len(facts) == 1 else f"checkpoint {label}: {about['checkpoint']}")
+    features = features_of(loaded, protocol, names, size) if protocol.features else []
+    first = next(iter(loaded))
+    told = ", ".join(f"{side} px" for side in dict.fromkeys(sizes.values()))
+    return Subject(sizes[first], features, loaded), {**(facts[first] if len(facts) == 1 else {}), "image size": told}

@@ -56,6 +56,7 @@ class Feature:
         name: what `read` calls it.
         batch: images that it reads at a time.
         fed: what a pretrained encoder makes of our images before it reads them, for the report; empty for others.
+        checkpoint: label of the checkpoint that learned it, where several are probed; twins have none.
     """
 
     label: str
@@ -65,6 +66,7 @@ class Feature:
     name: str = "map"
     batch: int = CPU_BATCH
     fed: str = ""
+    checkpoint: str = ""
 
 
 def network_features(
@@ -114,7 +116,9 @@ def dimensions(features: Sequence[Feature]) -> list[int]:
 # --- whose features -----------------------------------------------------------------------------
 
 
-def checkpoint_features(loaded: Loaded, usual: Sequence[str], names: Sequence[str], size: int) -> list[Feature]:
+def checkpoint_features(
+    loaded: Loaded, usual: Sequence[str], names: Sequence[str], size: int, whose: str = ""
+) -> list[Feature]:
     """Return the checkpoint's features, each followed by its random twin.
 
     The twin is the same architecture with freshly initialised weights.
@@ -125,6 +129,7 @@ def checkpoint_features(loaded: Loaded, usual: Sequence[str], names: Sequence[st
             trained none of these, or the method does not have them all, all others are taken.
         names: `expression`, `conv`, or several joined by `+`.
         size: side of the images in pixels.
+        whose: label of the checkpoint, where there are several.
 
     Raises:
         ConfigError: a name that the method does not have, that the checkpoint did not train, or that does not
@@ -152,10 +157,12 @@ def checkpoint_features(loaded: Loaded, usual: Sequence[str], names: Sequence[st
     twin = build_method(checkpoint.config.model_copy(update={"seed": checkpoint.config.seed + 1}), weights_follow=True)
     origin = registry.find("encoder", checkpoint.config.encoder.name).origin
     sha256, twin_digest = checkpoint.sha256(), _digest(twin)
-    own = [(name, f"{sha256}:{name}", name) for name in names]
-    others = [(f"{name}, random twin", f"random:{origin}:{twin_digest}:{name}", name) for name in names]
-    pairs = (network_features(m, _joined(m), size, named) for m, named in ((method, own), (twin, others)))
-    return [feature for pair in zip(*pairs, strict=True) for feature in pair]
+    before = f"{whose}: " if whose else ""
+    own = [(f"{before}{name}", f"{sha256}:{name}", name) for name in names]
+    others = [(f"{before}{name}, random twin", f"random:{origin}:{twin_digest}:{name}", name) for name in names]
+    learned, random = (network_features(m, _joined(m), size, named) for m, named in ((method, own), (twin, others)))
+    learned = [replace(feature, checkpoint=whose) for feature in learned]
+    return [feature for pair in zip(learned, random, strict=True) for feature in pair]
 
 
 def _joined(method: Method) -> Callable[[Tensor, frozenset[str]], dict[str, Tensor]]:

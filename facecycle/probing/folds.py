@@ -10,8 +10,8 @@ import numpy as np
 
 from facecycle.api import Labelled
 from facecycle.errors import DataError
-from facecycle.probing.probe import Row
 from facecycle.probing.protocols.base import INNER_FOLDS
+from facecycle.probing.result import Row
 
 SMALL = 10_000_000
 """Up to so many numbers a solver's steps are too short to share between threads."""
@@ -65,7 +65,8 @@ def measured(row: Row, tested: np.ndarray, predicted: np.ndarray, labels: Labell
     """Complete a row: the metrics of all tested samples, given by their places, and bootstrap intervals."""
     row.tested, row.true, row.predicted = tested, labels.targets[tested], predicted
     for name, values in measure(predicted, row.true).items():
-        row.add(name, values.mean(), bootstrap(values, labels.groups[tested]))
+        items = values, labels.groups[tested]
+        row.add(name, values.mean(), bootstrap(*items), items)
     return row
 
 

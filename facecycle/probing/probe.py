@@ -1,45 +1,24 @@
-"""A probe: what is probed on which images, and its result, as JSON that can be read back and as a page."""
+"""A probe: labels as far as their images can be read, and what is scored on them under a protocol."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any, Literal
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import torch
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from facecycle import distributed
 from facecycle.api import BadFrame, Dataset, Labelled, Task, Verification
-from facecycle.atomic import write_atomically, write_text
 from facecycle.data.frames import FileDataset
 from facecycle.errors import DataError, NotOffered
-from facecycle.networks import Loaded
-from facecycle.pages import fill
-from facecycle.probing.features import Feature
-from facecycle.probing.protocols import PROTOCOLS, ProbeProtocol
+from facecycle.probing.differences import between_checkpoints
+from facecycle.probing.protocols import ProbeProtocol
+from facecycle.probing.result import Result
+from facecycle.probing.subject import Subject, facts_of
 from facecycle.seeds import seeded
-
-RESULT = "result.json"
-PAGE = "report.md"
-
-
-@dataclass(frozen=True)
-class Subject:
-    """What is probed: features, and the checkpoint they or the pictures are of.
-
-    Attributes:
-        size: side of the images it reads, in pixels; a baseline may read others.
-        features: what is scored; empty where a protocol looks at pictures.
-        loaded: networks and their checkpoint, where it is one.
-    """
-
-    size: int
-    features: Sequence[Feature] = ()
-    loaded: Loaded | None = None
 
 
 class Samples:
@@ -139,7 +118,7 @@ def run_probe(
 
     Args:
         protocol: one of `PROTOCOLS`.
-        subject: the features, or the checkpoint whose pictures are measured.
+        subject: the features, or the checkpoints whose pictures are measured.
         dataset: holds the labels.
         facts: what identifies the subject and the data, for the report.
         limit: use at most so many training-only samples, drawn by seed 0.
@@ -157,6 +136,7 @@ def run_probe(
                 raise
     rows = protocol.score(subject, samples, say)
     several = len(protocol.labels) > 1
+    compared = subject.checkpoints if len(subject.checkpoints) > 1 else {}
     return Result(
         task=protocol.task,
         protocol=protocol.name,
@@ -169,131 +149,6 @@ def run_probe(
         facts=facts,
         unreadable={name: reason for each in samples for name, reason in each.unreadable.items()},
         rows=rows,
+        checkpoints={label: facts_of(loaded) for label, loaded in compared.items()},
+        differences=between_checkpoints(protocol, rows),
     )
-
-
-# --- results --------------------------------------------------------------------------------------
-
-
-class Row(BaseModel):
-    """The scores of one feature, or of one kind of picture. What is drawn from is not written.
-
-    Attributes:
-        feature: what was scored.
-        dimensions: of the feature; 0 where the row looks at none.
-        metrics: over all tested samples, or the mean over folds; see the protocol.
-        intervals: metric to the bounds of its 95 % confidence interval.
-        folds: fold number to the metrics of that fold.
-        chosen: fold number to the value selected for it on its training part.
-        tested: places of the tested samples among all, an array.
-        true, predicted: per tested sample a class id or three angles; of a pair, whether it shows one person, and a
-            similarity.
-        pictures: title to uint8 pictures (n, 3, S, S), in the first row, where pictures are measured.
-    """
-
-    model_config = ConfigDict(extra="forbid")
-
-    feature: str
-    dimensions: int
-    metrics: dict[str, float] = {}
-    intervals: dict[str, tuple[float, float]] = {}
-    folds: dict[int, dict[str, float]] = {}
-    chosen: dict[int, float] = {}
-    tested: Any = Field(None, exclude=True, repr=False)
-    true: Any = Field(None, exclude=True, repr=False)
-    predicted: Any = Field(None, exclude=True, repr=False)
-    pictures: dict[str, Any] = Field({}, exclude=True, repr=False)
-
-    def add(self, metric: str, value: float, interval: tuple[float, float] | None = None) -> None:
-        """Note a metric, with its interval where there is one."""
-        self.metrics[metric] = float(value)
-        if interval is not None:
-            self.intervals[metric] = interval
-
-
-class Result(BaseModel):
-    """A probe's table, and every fact needed to read it.
-
-    Attributes:
-        task, protocol, selection, interval: the procedure by name, what was selected how, and what the confidence
-            intervals are drawn over.
-        split: how the data was split.
-        counts: samples, and how many are tested and trained on.
-        classes: class name to its samples, where samples have classes.
-        coverage: what was found of a data set, against what its authors state.
-        facts: checkpoint, sha256, data, size, versions.
-        unreadable: images that could not be read and were left out, with the reason.
-    """
-
-    model_config = ConfigDict(extra="forbid")
-
-    format: Literal["facecycle-probe/1"] = "facecycle-probe/1"
-    task: str
-    protocol: str
-    selection: str
-    interval: str
-    split: str
-    counts: dict[str, int]
-    classes: dict[str, int] = {}
-    coverage: list[str]
-    facts: dict[str, str]
-    unreadable: dict[str, str]
-    rows: list[Row]
-
-    @model_validator(mode="after")
-    def _of_a_protocol(self) -> Result:
-        if self.protocol not in PROTOCOLS or PROTOCOLS[self.protocol].task != self.task:
-            raise ValueError(f"there is no protocol {self.protocol!r} of a task {self.task!r}")
-        return self
-
-    @property
-    def first_feature(self) -> Row:
-        """The row of the first feature, which is the checkpoint's own; else the first row."""
-        return next((row for row in self.rows if row.dimensions), self.rows[0])
-
-    def table(self) -> tuple[list[str], list[list[str]]]:
-        """Return the column titles and the rows as text; brackets hold 95 % confidence intervals."""
-        metrics = PROTOCOLS[self.protocol].metrics
-        found = [name for name in metrics if any(name in row.metrics for row in self.rows)]
-        rows = [
-            [row.feature, str(row.dimensions or "-"), *(self.cell(row, name) for name in found)] for row in self.rows
-        ]
-        return ["feature", "dimensions", *(metrics[name].title for name in found)], rows
-
-    def cell(self, row: Row, metric: str) -> str:
-        """Return a metric as text, with its interval where there is one, in the unit of its column."""
-        if metric not in row.metrics:
-            return "-"
-        printed = PROTOCOLS[self.protocol].metrics[metric]
-        values = [row.metrics[metric], *row.intervals.get(metric, ())]
-        value, *bounds = (f"{value * (100 if printed.percent else 1):.{printed.decimals}f}" for value in values)
-        return f"{value} [{', '.join(bounds)}]" if bounds else value
-
-
-def read_result(path: Path) -> Result:
-    """Read a `result.json`.
-
-    Raises:
-        DataError: it cannot be read, or is not what a probe writes.
-    """
-    try:
-        return Result.model_validate_json(path.read_bytes())
-    except OSError as error:
-        raise DataError(f"cannot read {path}: {error.strerror}") from error
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(map(str, first["loc"])) or "the file"
-        raise DataError(f"{path} is not the result of a probe: {where}: {first['msg']}") from error
-
-
-def write_result(result: Result, out: Path) -> Path:
-    """Write `result.json`, the task's picture and `report.md` into a folder; return the page's path.
-
-    Raises:
-        RunError: the folder cannot be written.
-    """
-    write_text(out / RESULT, result.model_dump_json(indent=1) + "\n")
-    write_atomically(out / f"{result.task}.png", lambda temporary: PROTOCOLS[result.protocol].draw(result, temporary))
-    titles, rows = result.table()
-    write_text(out / PAGE, fill("probe.md.jinja", result=result, titles=titles, rows=rows))
-    return out / PAGE

@@ -17,7 +17,7 @@ from facecycle.config.settings import RunConfig
 from facecycle.errors import DataError
 from facecycle.pages import drawable, fill
 from facecycle.pretraining.run_folder import CONFIG, METRICS, RunFolder
-from facecycle.probing.probe import RESULT, Result, read_result
+from facecycle.probing.result import RESULT, Result, read_result
 
 LARGEST_PICTURE = 4 * 1024**2
 """Bytes; a larger picture is named in the report, not carried in it."""

@@ -14,7 +14,8 @@ from helpers.layouts import LAYOUTS
 from PIL import Image
 
 from facecycle.data.images import from_uint8, read_square
-from facecycle.networks import load
+from facecycle.networks import SHIPPED, load
+from facecycle.probing.subject import load_all
 
 
 @pytest.fixture
@@ -188,6 +189,108 @@ def test_neutral_faces_are_measured_where_the_truth_is_known(command: Command, t
     result = command("probe", *arguments)
     assert result.returncode == 0, result.stderr
     assert "skipped s3/7.png: not an image" in result.stdout
+
+
+TINY = "--set=method.options={width=4, motion_width=16, generator_blocks=1, renormalizer_blocks=1}"
+
+
+def two_runs(command: Command) -> None:
+    """Train FaceCycle and a rival for a step each, with the same small encoder."""
+    few = ["--encoder", "timm:mobilenetv3_small_050", "--steps", 1, "--set=pairs=4"]
+    for arguments in (["--cycle", "expression", TINY, "--out", "ours"], ["--preset", "simclr", "--out", "rival"]):
+        result = command("pretrain", *few, *arguments)
+        assert result.returncode == 0, result.stderr
+
+
+def test_several_checkpoints_share_a_table_and_their_differences_have_intervals(
+    command: Command, tmp_path: Path
+) -> None:
+    two_runs(command)
+    for number in range(24):
+        picture(tmp_path / "faces" / ("happy", "sad")[number % 2] / f"S{number // 2:03d}_{number % 2}.png", number)
+    probe = ["probe", "--task", "emotion", "--data", "faces"]
+    result = command(*probe, "--checkpoint", "ours", "--checkpoint", "rival", "--out", "both")
+    assert result.returncode == 0, result.stderr
+    both = json.loads((tmp_path / "both" / "result.json").read_text())
+    names = [row["feature"] for row in both["rows"]]
+    ours = [f"ours: {name}{twin}" for name in ("expression", "conv") for twin in ("", ", random twin")]
+    rival = [f"rival: {name}{twin}" for name in ("code", "conv") for twin in ("", ", random twin")]
+    assert names == ["majority class", *ours, *rival, "hog", "lbp uniform", "lbp nri_uniform", "pixels"]
+    assert {label: facts["method"] for label, facts in both["checkpoints"].items()} == {
+        "ours": "facecycle",
+        "rival": "simclr",
+    }
+    best, *others = both["differences"]
+    assert best["best"]
+    assert [(each["one"], each["other"]) for each in others] in ([("ours: conv", "rival: conv")], [])
+    scores = {row["feature"]: row["metrics"]["accuracy"] for row in both["rows"]}
+    for each in both["differences"]:
+        low, high = each["intervals"]["accuracy"]
+        assert low <= each["metrics"]["accuracy"] <= high
+        assert each["metrics"]["accuracy"] == pytest.approx(scores[each["one"]] - scores[each["other"]])
+    assert "differences over the same test items" in result.stdout
+    assert "A less B" in (tmp_path / "both" / "report.md").read_text()
+
+    # One checkpoint gives what it gave without the other, and nothing that belongs to several.
+    assert command(*probe, "--checkpoint", "ours", "--out", "one").returncode == 0
+    one = json.loads((tmp_path / "one" / "result.json").read_text())
+    assert not {"checkpoints", "differences"} & one.keys()
+    assert "less B" not in (tmp_path / "one" / "report.md").read_text()
+    shared = {row["feature"].removeprefix("ours: "): row for row in both["rows"]}
+    for row in one["rows"]:
+        assert "checkpoint" not in row
+        assert row == {k: v for k, v in shared[row["feature"]].items() if k != "checkpoint"} | {
+            "feature": row["feature"]
+        }
+
+
+def test_checkpoints_give_the_features_that_they_have(command: Command, tmp_path: Path) -> None:
+    two_runs(command)
+    pose = LAYOUTS["pose-csv"](tmp_path / "data")
+    both = ["probe", "--task", "pose", "--data", pose, "--checkpoint", "ours", "--checkpoint", "rival"]
+    result = command(*both, "--feature", "expression", "--feature", "code")
+    assert result.returncode == 0, result.stderr
+    written = json.loads((tmp_path / "probes" / "pose" / "result.json").read_text())
+    learned = [row["feature"] for row in written["rows"] if row["checkpoint"]]
+    assert learned == ["ours: expression", "rival: code"]
+    refused(command(*both, "--feature", "code"), "ours has none of the features code", "expression")
+    refused(command(*both, "--feature", "cnov"), "no feature 'cnov'", "Did you mean conv")
+    refused(command(*both, "--checkpoint", "ours/."), "given twice")
+
+
+def test_neutral_faces_of_several_checkpoints_are_compared_at_one_size(command: Command, tmp_path: Path) -> None:
+    for name, more in (("one", "seed=1"), ("two", "seed=2"), ("large", "size=96")):
+        begun = command(
+            "pretrain", "--cycle", "expression", "--steps", 1, "--set=pairs=2", TINY, "--set", more, "--out", name
+        )
+        assert begun.returncode == 0, begun.stderr
+    for number in range(8):
+        picture(tmp_path / "people" / f"s{number // 2}" / f"{number}.png", number)
+    people = ["--data", "identity-folders:people", "--option", "folds=2"]
+    probe = ["probe", "--task", "neutral", *people, "--checkpoint", "one", "--checkpoint"]
+    result = command(*probe, "two", "--out", "out")
+    assert result.returncode == 0, result.stderr
+    written = json.loads((tmp_path / "out" / "result.json").read_text())
+    panels = [f"{run}: {panel}" for run in ("one", "two") for panel in ("frontal", "neutral")]
+    assert [row["feature"] for row in written["rows"]] == ["input", *panels]
+    pairs = [("one: frontal", "two: frontal"), ("one: neutral", "two: neutral")]
+    assert [(each["one"], each["other"]) for each in written["differences"]] == pairs
+    assert set(written["differences"][0]["intervals"]) == {"verification"}
+    refused(command(*probe, "large"), "one 64 px, large 96 px", "one by one")
+    # Features of images of different sizes are compared: each network reads its own.
+    pose = LAYOUTS["pose-csv"](tmp_path / "data")
+    result = command("probe", "--task", "pose", "--data", pose, "--checkpoint", "one", "--checkpoint", "large")
+    assert result.returncode == 0, result.stderr
+
+
+def test_labels_tell_checkpoints_apart(tmp_path: Path) -> None:
+    for place in ("a/run", "b/run", "c"):
+        (tmp_path / place).mkdir(parents=True)
+        shutil.copy(SHIPPED, tmp_path / place / "default.safetensors")
+    paths = [tmp_path / place / "default.safetensors" for place in ("a/run", "b/run")]
+    assert list(load_all(paths)) == [str(path) for path in paths]
+    shutil.copy(SHIPPED, tmp_path / "c" / "other.safetensors")
+    assert list(load_all([paths[0], tmp_path / "c" / "other.safetensors"])) == ["default", "other"]
 
 
 def test_codes_are_written_as_parquet(command: Command, tmp_path: Path) -> None:

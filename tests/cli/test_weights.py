@@ -13,7 +13,7 @@ from helpers.layouts import LAYOUTS
 from facecycle.checkpoints import model_file
 from facecycle.checkpoints.tensor_file import write_tensors
 from facecycle.networks import SHIPPED
-from facecycle.probing.probe import read_result
+from facecycle.probing.result import read_result
 
 USES = {
     "probe": ["probe", "--task", "pose"],

@@ -27,9 +27,11 @@ from facecycle.probing.features import (
     dimensions,
     encoder_features,
 )
-from facecycle.probing.probe import Result, Row, Subject, read_result, run_probe, write_result
+from facecycle.probing.probe import run_probe
 from facecycle.probing.protocols import PROTOCOLS
 from facecycle.probing.protocols.facecycle_raf import sgd_classifier
+from facecycle.probing.result import Result, Row, read_result, write_result
+from facecycle.probing.subject import Subject
 from facecycle.registry import build
 
 FACTS = {"checkpoint": "none", "sha256": "0", "data": "here", "image size": "32 px"}

@@ -12,11 +12,11 @@ from sklearn.linear_model import LogisticRegression, Ridge
 from facecycle.api import Labelled, Verification
 from facecycle.errors import DataError
 from facecycle.probing.folds import bootstrap, inner_splits, span, standardise
-from facecycle.probing.probe import Row
 from facecycle.probing.protocols import PROTOCOLS
 from facecycle.probing.protocols.cosine_10fold import Cosine10Fold, best_threshold, interval_over_folds, similarities
 from facecycle.probing.protocols.linear import Linear
 from facecycle.probing.protocols.linear_pose import ALPHA_GRID, LinearPose
+from facecycle.probing.result import Row
 
 
 def labelled(targets: np.ndarray, folds: np.ndarray, groups: np.ndarray) -> Labelled:

@@ -9,7 +9,7 @@ from helpers.common import picture
 
 from facecycle.config.layers import preset_layers, resolve
 from facecycle.errors import DataError
-from facecycle.probing.probe import Result, Row, write_result
+from facecycle.probing.result import Result, Row, write_result
 from facecycle.reporting.report import loss_curves, write_report
 
 

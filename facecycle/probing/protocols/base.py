@@ -13,7 +13,9 @@ from facecycle.api import Task
 if TYPE_CHECKING:
     import numpy as np
 
-    from facecycle.probing.probe import Result, Row, Samples, Subject
+    from facecycle.probing.probe import Samples
+    from facecycle.probing.result import Result, Row
+    from facecycle.probing.subject import Subject
 
 INNER_FOLDS = 3
 CHOSEN_INSIDE = f"by {INNER_FOLDS}-fold cross-validation inside each training split (seed 0), groups kept together"
@@ -26,6 +28,7 @@ class Metric:
     title: str
     decimals: int
     percent: bool = False
+    lower_is_better: bool = False
 
 
 class ProbeProtocol(ABC):
@@ -41,6 +44,7 @@ class ProbeProtocol(ABC):
         selection: how whatever is chosen is chosen, for the report.
         interval: what its confidence intervals are drawn over.
         metrics: what it measures, and how that is printed.
+        headline: the metric that says which of two features is better.
         features: features of a checkpoint that it looks at by default; none where it looks at pictures.
         size: side of the images in pixels; None is the checkpoint's own.
         data_options: options of the data sets that belong to the protocol.
@@ -54,6 +58,7 @@ class ProbeProtocol(ABC):
     selection: str
     interval: str
     metrics: Mapping[str, Metric]
+    headline: str
     features: tuple[str, ...] = ()
     size: int | None = None
     data_options: Mapping[str, Any] = {}
@@ -63,7 +68,7 @@ class ProbeProtocol(ABC):
         """Score what is probed, in the first of several processes; the others help to extract features.
 
         Args:
-            subject: the features, or the checkpoint whose pictures are measured.
+            subject: the features, or the checkpoints whose pictures are measured.
             samples: one for each kind of labels that the data set has.
             say: told how a long protocol comes along.
 
@@ -81,7 +86,7 @@ class ProbeProtocol(ABC):
                 feature, values = together.pop(0), found.pop(0)  # so that each is freed when it was scored
                 refuse_non_finite(feature.label, values, faces.name)
                 rows[feature.label] = self.fit(values, faces.labels)
-                rows[feature.label].feature = feature.label
+                rows[feature.label].feature, rows[feature.label].checkpoint = feature.label, feature.checkpoint
         if not distributed.is_main():
             return []
         return [*self.blind(faces.labels), *(rows[feature.label] for feature in subject.features)]

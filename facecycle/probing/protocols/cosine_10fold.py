@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from facecycle.api import Verification
-    from facecycle.probing.probe import Result, Row
+    from facecycle.probing.result import Result, Row
 
 CHUNK = 4_000_000
 """Numbers of features that are worked on in double precision at a time."""
@@ -32,6 +32,7 @@ class Cosine10Fold(ProbeProtocol):
         "deviation": Metric("± over folds", 1, percent=True),
         "auc": Metric("AUC", 3),
     }
+    headline = "accuracy"
     features = ("identity", "identity_conv", "conv")
 
     def fit(self, features: np.ndarray, labels: Verification) -> Row:
@@ -45,7 +46,7 @@ class Cosine10Fold(ProbeProtocol):
         from sklearn.metrics import roc_auc_score
 
         from facecycle.data.labels.verification import check_folds
-        from facecycle.probing.probe import Row
+        from facecycle.probing.result import Row
 
         check_folds(labels)
         folds = np.unique(labels.folds)
@@ -59,7 +60,7 @@ class Cosine10Fold(ProbeProtocol):
             right = (tested[test] >= row.chosen[fold]) == labels.same[test]
             row.folds[fold] = {"accuracy": float(right.mean())}
         accuracies = np.array([metrics["accuracy"] for metrics in row.folds.values()])
-        row.add("accuracy", accuracies.mean(), interval_over_folds(accuracies))
+        row.add("accuracy", accuracies.mean(), interval_over_folds(accuracies), (accuracies, None))
         row.add("deviation", accuracies.std())
         row.add("auc", roc_auc_score(labels.same, tested))
         return row

@@ -24,7 +24,9 @@ if TYPE_CHECKING:
 
     from facecycle.api import Labelled
     from facecycle.probing.features import Feature
-    from facecycle.probing.probe import Row, Samples, Subject
+    from facecycle.probing.probe import Samples
+    from facecycle.probing.result import Row
+    from facecycle.probing.subject import Subject
 
 BATCH = 256
 EPOCHS = 300
@@ -89,7 +91,7 @@ def sgd_classifier(
     from facecycle.checkpoints.tensor_file import save_tensors
     from facecycle.probing.features import extract, refuse_non_finite
     from facecycle.probing.folds import measured
-    from facecycle.probing.probe import Row
+    from facecycle.probing.result import Row
     from facecycle.seeds import seeded
 
     targets, folds = labels.targets, labels.folds
@@ -131,7 +133,8 @@ def sgd_classifier(
         say(f"{feature.label}: epoch {epoch + 1} of {epochs}, loss {loss.item():.3f}")
     with torch.inference_mode():
         predicted = classifier(tested).argmax(1).numpy()
-    row = measured(Row(feature=feature.label, dimensions=tested.shape[1]), test, predicted, labels, hits)
+    row = Row(feature=feature.label, checkpoint=feature.checkpoint, dimensions=tested.shape[1])
+    row = measured(row, test, predicted, labels, hits)
     row.folds[0] = row.metrics
     return row
 

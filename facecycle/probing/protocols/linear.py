@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from facecycle.api import Labelled
     from facecycle.probing.folds import Model
-    from facecycle.probing.probe import Result, Row
+    from facecycle.probing.result import Result, Row
 
 C_GRID = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
 """Inverse regularisation of the logistic regression."""
@@ -30,6 +30,7 @@ class Linear(ProbeProtocol):
     selection = f"C from {list(C_GRID)} {CHOSEN_INSIDE}"
     interval = "bootstrap over test subjects"
     metrics = {"accuracy": Metric("accuracy (%)", 1, percent=True)}
+    headline = "accuracy"
     features: tuple[str, ...] = ("expression", "conv")
 
     def blind(self, labels: Labelled) -> list[Row]:

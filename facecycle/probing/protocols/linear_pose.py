@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from facecycle.api import Labelled
     from facecycle.probing.folds import Model
-    from facecycle.probing.probe import Result, Row
+    from facecycle.probing.result import Result, Row
 
 ALPHA_GRID = tuple(10 ** (half / 2) for half in range(11))
 """Regularisation of the ridge regression."""
@@ -30,7 +30,11 @@ class LinearPose(ProbeProtocol):
     data = "pose-csv"
     selection = f"alpha from {[round(alpha, 2) for alpha in ALPHA_GRID]} {CHOSEN_INSIDE}"
     interval = "bootstrap over test subjects"
-    metrics = {**{angle: Metric(f"{angle} MAE (deg)", 2) for angle in ANGLES}, "mean": Metric("mean (deg)", 2)}
+    metrics = {
+        **{angle: Metric(f"{angle} MAE (deg)", 2, lower_is_better=True) for angle in ANGLES},
+        "mean": Metric("mean (deg)", 2, lower_is_better=True),
+    }
+    headline = "mean"
     features: tuple[str, ...] = ("expression", "conv")
 
     def blind(self, labels: Labelled) -> list[Row]:

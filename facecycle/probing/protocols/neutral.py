@@ -21,7 +21,9 @@ if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor
 
-    from facecycle.probing.probe import Result, Row, Samples, Subject
+    from facecycle.probing.probe import Samples
+    from facecycle.probing.result import Result, Row
+    from facecycle.probing.subject import Subject
 
 MADE = ("frontal", "neutral")
 SHOWN = 8
@@ -50,12 +52,13 @@ class Neutral(ProbeProtocol):
     )
     interval = "bootstrap over subjects; verification: Student interval over folds"
     metrics = {
-        "l1": Metric("L1 to truth", 4),
+        "l1": Metric("L1 to truth", 4, lower_is_better=True),
         "ssim": Metric("SSIM to truth", 3),
-        "emotion": Metric("emotion (%)", 1, percent=True),
+        "emotion": Metric("emotion (%)", 1, percent=True, lower_is_better=True),
         "verification": Metric("verification (%)", 1, percent=True),
-        "yaw": Metric("yaw spread (deg)", 2),
+        "yaw": Metric("yaw spread (deg)", 2, lower_is_better=True),
     }
+    headline = "l1"
 
     def score(self, subject: Subject, samples: Sequence[Samples], say: Callable[[str], None]) -> list[Row]:
         """Measure the inputs and each panel that is made of them.
@@ -67,22 +70,28 @@ class Neutral(ProbeProtocol):
 
         from facecycle import distributed
         from facecycle.networks import choose_device
-        from facecycle.probing.probe import Row
+        from facecycle.probing.result import Row
         from facecycle.runtimes.by_torch import panels_of
         from facecycle.seeds import seeded
 
-        loaded = subject.loaded
-        assert loaded is not None, "neutral faces are a checkpoint's"
-        if {loaded.method.panels_from[panel] for panel in MADE} - loaded.checkpoint.trained:
-            raise ConfigError(f"{loaded.checkpoint.path} did not train the cycle that makes neutral faces")
+        for loaded in subject.checkpoints.values():
+            makes = loaded.method.panels_from
+            if {makes.get(panel) for panel in MADE} - loaded.checkpoint.trained:
+                raise ConfigError(f"{loaded.checkpoint.path} did not train the cycle that makes neutral faces")
         if not distributed.is_main():
             return []
-        method = loaded.method.to(choose_device())
-        rows = {panel: Row(feature=panel, dimensions=0) for panel in ("input", *MADE)}
+        several = len(subject.checkpoints) > 1
+        rows = {"input": Row(feature="input", dimensions=0)}
+        for label, panel in ((label, panel) for label in subject.checkpoints for panel in MADE):
+            name = f"{label}: {panel}" if several else panel
+            rows[name] = Row(feature=name, checkpoint=label if several else "", dimensions=0)
         for faces in samples:
             pixels = faces.pixels(subject.size)
-            made = panels_of(method, pixels, None, seeded("neutral", 0), MADE)
-            panels = {"input": pixels, **{name: torch.from_numpy(panel) for name, panel in made.items()}}
+            panels = {"input": pixels}
+            for label, loaded in subject.checkpoints.items():
+                method = loaded.method.to(choose_device())
+                made = panels_of(method, pixels, None, seeded("neutral", 0), MADE)
+                panels |= {f"{label}: {p}" if several else p: torch.from_numpy(made[p]) for p in MADE}
             found = _hog_features(panels)
             if faces.task == "pose":
                 _spread_of_yaw(faces.labels, found, rows)
@@ -90,7 +99,8 @@ class Neutral(ProbeProtocol):
                 metric, reader = READERS[faces.task]
                 for panel, row in rows.items():
                     scores = reader.fit(found[panel], faces.labels)
-                    row.add(metric, scores.metrics["accuracy"], scores.intervals.get("accuracy"))
+                    found_of = scores.metrics["accuracy"], scores.intervals.get("accuracy")
+                    row.add(metric, *found_of, scores.items["accuracy"])
             if faces is samples[0]:
                 _compare(faces, panels, rows)
         return list(rows.values())
@@ -165,6 +175,6 @@ def _compare(faces: Samples, panels: Mapping[str, Tensor], rows: Mapping[str, Ro
             l1 = (images - truth).abs().mean(dim=(1, 2, 3)).numpy().astype(float)
             pairs = zip(images.numpy(), truth.numpy(), strict=True)
             ssim = np.array([structural_similarity(a, b, channel_axis=0, data_range=1.0) for a, b in pairs], float)
-            row.add("l1", l1.mean(), bootstrap(l1, people))
-            row.add("ssim", ssim.mean(), bootstrap(ssim, people))
+            row.add("l1", l1.mean(), bootstrap(l1, people), (l1, people))
+            row.add("ssim", ssim.mean(), bootstrap(ssim, people), (ssim, people))
     rows["input"].pictures = {name: pixels[:SHOWN] for name, pixels in shown.items()}

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from facecycle.config.layers import preset_layers, resolve
 from facecycle.pages import fill, plain
 from facecycle.pretraining.run_folder import CONFIG, METRICS
-from facecycle.probing.probe import RESULT
+from facecycle.probing.result import RESULT
 from facecycle.reporting.report import write_report
 
 ROW = {

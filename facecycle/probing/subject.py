@@ -1,0 +1,92 @@
+"""What is probed: features, or the checkpoints that they or the pictures are of, each under a label."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from facecycle.errors import ConfigError
+from facecycle.networks import Loaded, load, origin
+from facecycle.probing.features import Feature, checkpoint_features
+from facecycle.probing.protocols import ProbeProtocol
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What is probed.
+
+    Attributes:
+        size: side of the images that the first feature reads, in pixels; others may read others.
+        features: what is scored; empty where a protocol looks at pictures.
+        checkpoints: label to networks and their checkpoint, where checkpoints are probed.
+    """
+
+    size: int
+    features: Sequence[Feature] = ()
+    checkpoints: Mapping[str, Loaded] = field(default_factory=dict)
+
+
+def load_all(paths: Sequence[Path]) -> dict[str, Loaded]:
+    """Load checkpoints under labels that tell them apart; without a path, the one that comes with the package.
+
+    A label is the name of the run or file, or the path as it was given where two names are the same.
+
+    Raises:
+        ConfigError: a checkpoint is given twice.
+        CheckpointError: one cannot be loaded.
+    """
+    if not paths:
+        return {"facecycle": load(None)}
+    whole = [path.resolve() for path in paths]
+    for path in paths:
+        if whole.count(path.resolve()) > 1:
+            raise ConfigError(f"--checkpoint {path}: given twice", hint="Name each checkpoint once.")
+    names = [path.stem if path.suffix == ".safetensors" else path.name for path in whole]
+    labels = [name if names.count(name) == 1 else str(path) for name, path in zip(names, paths, strict=True)]
+    return {label: load(path) for label, path in zip(labels, paths, strict=True)}
+
+
+def facts_of(loaded: Loaded) -> dict[str, str]:
+    """Return what identifies a checkpoint, for a report."""
+    checkpoint = loaded.checkpoint
+    config = checkpoint.config
+    return {
+        "checkpoint": origin(checkpoint),
+        "sha256": checkpoint.sha256(),
+        "method": config.method.name,
+        **({"begun with": "pretrained weights"} if config.encoder.options.get("pretrained") else {}),
+    }
+
+
+def features_of(
+    checkpoints: Mapping[str, Loaded], protocol: ProbeProtocol, names: Sequence[str], size: int | None
+) -> list[Feature]:
+    """Return the features of checkpoints, each followed by its random twin, as `checkpoint_features` does of one.
+
+    Args:
+        checkpoints: by their labels, which stand before the features of several.
+        protocol: says which features are usual.
+        names: features to take. Of several checkpoints, each gives those that its method has.
+        size: side of the images in pixels; None is each checkpoint's own.
+
+    Raises:
+        ConfigError: as `checkpoint_features`; or no checkpoint has a feature of that name.
+    """
+    known = {label: loaded.method.features_from.keys() for label, loaded in checkpoints.items()}
+    features = []
+    for label, loaded in checkpoints.items():
+        # A name that nobody has is left in, and refused with the names that there are.
+        own = [name for name in names if _has(known[label], name) or not any(_has(k, name) for k in known.values())]
+        whose = label if len(checkpoints) > 1 else ""
+        if names and not own:
+            raise ConfigError(
+                f"{label} has none of the features {', '.join(names)}", hint=f"Features: {', '.join(known[label])}."
+            )
+        side = size or loaded.checkpoint.config.size
+        features += checkpoint_features(loaded, protocol.features, own, side, whose)
+    return features
+
+
+def _has(known: Collection[str], name: str) -> bool:
+    return all(part in known for part in name.split("+"))
