@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/installed
 
-.PHONY: demo test lint proof kill fuzz bench weights docs clean
+.PHONY: demo test lint proof kill fuzz bench weights compare docs clean
 
 demo: $(STAMP)
 	rm -rf demo && mkdir demo
@@ -53,6 +53,11 @@ weights: $(STAMP)
 	$(BIN)/facecycle probe --task pose --data $(DATA)/tracks/pose.csv --checkpoint $(MADE) --out runs/weights/pose
 	$(BIN)/facecycle probe --task emotion --data $(DATA)/emotions --checkpoint $(MADE) --out runs/weights/emotion
 	$(BIN)/facecycle probe --task verify --data $(DATA)/people --checkpoint $(MADE) --out runs/weights/verify
+
+# DATA as above, with more_tracks/. Seven methods of two seeds and 30 minutes each, and what is there is not made again.
+compare: $(STAMP)
+	@test -n "$(DATA)" || { echo "say where the faces are: make compare DATA=FOLDER"; exit 2; }
+	$(BIN)/python recipes/comparison/compare.py $(DATA)
 
 docs: $(STAMP)
 	$(BIN)/python docs/configuration.py

@@ -70,4 +70,9 @@ def paired(
     """
     (values, groups), (others, _) = one, other
     differences = values - others
-    return differences, interval_over_folds(differences) if groups is None else bootstrap(differences, groups)
+    return differences, interval_of(differences, groups)
+
+
+def interval_of(values: np.ndarray, groups: np.ndarray | None) -> tuple[float, float] | None:
+    """Return the 95 % interval of the mean of `Row.items`: over people, or over folds where there are no people."""
+    return interval_over_folds(values) if groups is None else bootstrap(values, groups)
