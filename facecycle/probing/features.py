@@ -31,6 +31,8 @@ GPU_BATCH = 1024
 """Halved until it fits."""
 VERSION = 3
 """Raise it when the same inputs give other features, so that cached ones are not used again."""
+TWIN = ", random twin"
+"""Ends the label of a feature of the same network with fresh weights."""
 # Encoder, options, side of its images in pixels: whatever the probed features read, these read the same.
 BASELINES: tuple[tuple[str, dict[str, Any], int], ...] = (
     ("hog", {}, 64),
@@ -159,7 +161,7 @@ def checkpoint_features(
     sha256, twin_digest = checkpoint.sha256(), _digest(twin)
     before = f"{whose}: " if whose else ""
     own = [(f"{before}{name}", f"{sha256}:{name}", name) for name in names]
-    others = [(f"{before}{name}, random twin", f"random:{origin}:{twin_digest}:{name}", name) for name in names]
+    others = [(f"{before}{name}{TWIN}", f"random:{origin}:{twin_digest}:{name}", name) for name in names]
     learned, random = (network_features(m, _joined(m), size, named) for m, named in ((method, own), (twin, others)))
     learned = [replace(feature, checkpoint=whose) for feature in learned]
     return [feature for pair in zip(learned, random, strict=True) for feature in pair]
@@ -195,15 +197,18 @@ def encoder_features(name: str, pretrained: bool, size: int, weights: Path | Non
         return [_encoder_feature(name, options, size, f"{name}, untrained" if "pretrained" in fields else name)]
     source = {**({"pretrained": True} if pretrained else {}), **({"weights": str(weights)} if weights else {})}
     own = _encoder_feature(name, {**options, **source}, size, f"{name}, {weights.name if weights else 'pretrained'}")
-    return [own, _encoder_feature(name, options, size, f"{name}, random twin")]
+    return [own, _encoder_feature(name, options, size, f"{name}{TWIN}")]
 
 
 def baseline_features() -> list[Feature]:
     """Return the handcrafted features that every probe is compared with; HoG comes first."""
-    return [
-        _encoder_feature(name, options, size, f"{name} {' '.join(map(str, options.values()))}".strip())
-        for name, options, size in BASELINES
-    ]
+    labels = zip(BASELINES, baseline_names(), strict=True)
+    return [_encoder_feature(name, options, size, label) for (name, options, size), label in labels]
+
+
+def baseline_names() -> list[str]:
+    """Return what results call the handcrafted features."""
+    return [f"{name} {' '.join(map(str, options.values()))}".strip() for name, options, _ in BASELINES]
 
 
 def _encoder_feature(name: str, options: dict[str, Any], size: int, label: str) -> Feature:

@@ -18,17 +18,15 @@ from facecycle.errors import DataError
 from facecycle.pages import drawable, fill
 from facecycle.pretraining.run_folder import CONFIG, METRICS, RunFolder
 from facecycle.probing.result import RESULT, Result, read_result
+from facecycle.reporting.tables import Part, notes, paper_tables, table
 
 LARGEST_PICTURE = 4 * 1024**2
 """Bytes; a larger picture is named in the report, not carried in it."""
+PAIRED = "best marks the best feature of each checkpoint, chosen by the same table, which flatters it"
 LAST_STEP = 2**53
 """No run takes so many steps, and no plot tells larger numbers apart."""
 MOST = 32
 """Stages of a run that are drawn, and curves of a stage."""
-
-
-Part = dict[str, Any]
-"""What a template fills in: of a table, a run or a picture that travels inside the page."""
 
 
 def write_report(folders: Sequence[Path], out: Path) -> tuple[Path, Path]:
@@ -46,7 +44,7 @@ def write_report(folders: Sequence[Path], out: Path) -> tuple[Path, Path]:
     published = tomllib.loads((resources.files("facecycle.reporting") / "published.toml").read_text("utf-8"))
     values = {
         "source": published["source"],
-        "tables": [*_paper_tables(published["tables"], [result for _, result in results]), *_own_tables(results)],
+        "tables": [*paper_tables(published, [result for _, result in results]), *_own_tables(results)],
         "runs": [_run(folder) for folder in runs],
         "samples": [picture for sheet in sheets for picture in _pictures(sheet)],
         "environment": list(model_file.environment().items()),
@@ -79,72 +77,17 @@ def _find(folders: Sequence[Path]) -> tuple[list[tuple[Path, Result]], list[Path
 # --- tables -------------------------------------------------------------------------------------
 
 
-def _table(title: str, columns: list[str], rows: list[Part], notes: list[str], pictures: Sequence[Part] = ()) -> Part:
-    return {"title": title, "columns": columns, "rows": rows, "notes": notes, "pictures": pictures}
-
-
-def _paper_tables(published: list[dict[str, Any]], results: list[Result]) -> Iterator[Part]:
-    """Yield the paper's tables; a feature's numbers on several data sets share a row."""
-    for given in published:
-        columns = given["columns"]
-        rows = [{"cells": [r["name"], *_padded(r["values"], len(columns))], "ours": False} for r in given["rows"]]
-        notes = [given["note"]]
-        ours: dict[str, list[list[str]]] = {}
-        for result in results:
-            places = [place for place, c in enumerate(columns) if c["data"] == result.facts.get("data set")]
-            if result.task != given["task"] or not places:
-                continue
-            for row in result.rows:
-                lines = ours.setdefault(f"{row.feature} ({_procedure(result)})", [])
-                # A second result on the same data, such as another of its test sets, has a row of its own.
-                if not lines or any(lines[-1][place] != "-" for place in places):
-                    lines.append(["-"] * len(columns))
-                for place in places:
-                    lines[-1][place] = result.cell(row, columns[place]["metric"])
-            notes += _notes(result)
-        rows += [{"cells": [what, *cells], "ours": True} for what, lines in ours.items() for cells in lines]
-        yield _table(given["title"], ["method", *(c["title"] for c in columns)], rows, notes)
-
-
-def _padded(values: list[float], count: int) -> list[str]:
-    return [f"{value:.2f}" for value in values] + ["-"] * (count - len(values))
-
-
-def _procedure(result: Result) -> str:
-    """Name what a row's numbers come from; rows that differ in it must not be merged."""
-    facts = result.facts
-    parts = [
-        facts.get("sha256", "")[:12] or facts.get("encoder", "no checkpoint"),
-        result.protocol,
-        facts.get("image size", ""),
-        f"trained on {facts['trained on']}" if "trained on" in facts else "",
-    ]
-    return ", ".join(part for part in parts if part)
-
-
 def _own_tables(results: list[tuple[Path, Result]]) -> Iterator[Part]:
     """Yield each result as a table of its own, with its picture."""
     for path, result in results:
         columns, rows = result.table()
         title = f"{result.task}: {result.protocol} on {result.facts.get('tested on') or result.facts.get('data', '?')}"
         pictures = _pictures(path.with_name(f"{result.task}.png"))
-        yield _table(title, columns, [{"cells": cells, "ours": True} for cells in rows], _notes(result), pictures)
-
-
-def _notes(result: Result) -> list[str]:
-    counts, classes = (
-        ", ".join(f"{count:,} {name}" for name, count in counted.items()) for counted in (result.counts, result.classes)
-    )
-    notes = [
-        f"protocol {result.protocol}: {result.selection}; intervals: {result.interval}",
-        f"split: {result.split}; {counts}",
-        *([f"classes: {classes}"] if classes else []),
-        ", ".join(f"{name} {value}" for name, value in result.facts.items()),
-        *(f"data: {line}" for line in result.coverage),
-    ]
-    if result.unreadable:
-        notes.append(f"{len(result.unreadable)} images could not be read and were left out")
-    return notes
+        yield table(title, columns, [{"cells": cells, "ours": True} for cells in rows], notes(result), pictures)
+        if result.differences:
+            columns, lines = result.differences_table()
+            cells = [{"cells": line, "ours": True} for line in lines]
+            yield table(f"{title}: differences", columns, cells, [f"paired over the same test items; {PAIRED}"])
 
 
 # --- runs and pictures --------------------------------------------------------------------------

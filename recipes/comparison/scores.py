@@ -16,7 +16,7 @@ from facecycle.api import BadFrame, Dataset, Labelled, Task, Track, Verification
 from facecycle.atomic import write_text
 from facecycle.checkpoints import model_file
 from facecycle.probing.differences import between_checkpoints, difference, interval_of
-from facecycle.probing.features import baseline_features
+from facecycle.probing.features import TWIN, baseline_features
 from facecycle.probing.probe import run_probe
 from facecycle.probing.protocols import PROTOCOLS, ProbeProtocol
 from facecycle.probing.result import RESULT, Difference, Result, Row, read_result, write_result
@@ -29,7 +29,6 @@ PROBES = {
     "people": ("cosine-10fold", "people"),
 }
 """Probe to its protocol, and its data below the folder of all."""
-TWIN = ", random twin"
 
 
 class HeldOut:

@@ -196,7 +196,7 @@ TINY = "--set=method.options={width=4, motion_width=16, generator_blocks=1, reno
 
 def two_runs(command: Command) -> None:
     """Train FaceCycle and a rival for a step each, with the same small encoder."""
-    few = ["--encoder", "timm:mobilenetv3_small_050", "--steps", 1, "--set=pairs=4"]
+    few = ["--encoder", "fab-net", "--set=encoder.options={layers=5}", "--steps", 1, "--set=pairs=4"]
     for arguments in (["--cycle", "expression", TINY, "--out", "ours"], ["--preset", "simclr", "--out", "rival"]):
         result = command("pretrain", *few, *arguments)
         assert result.returncode == 0, result.stderr
@@ -231,6 +231,20 @@ def test_several_checkpoints_share_a_table_and_their_differences_have_intervals(
     assert "differences over the same test items" in result.stdout
     assert "A less B" in (tmp_path / "both" / "report.md").read_text()
 
+    assert command("report", "both").returncode == 0
+    report = (tmp_path / "report" / "report.md").read_text()
+    assert "## emotion: linear on faces: differences" in report
+    assert "checkpoint rival: " in (tmp_path / "both" / "report.md").read_text()
+
+    # Each gives the features that it has, of those that are named.
+    several = [*probe, "--checkpoint", "ours", "--checkpoint", "rival"]
+    assert command(*several, "--feature", "expression", "--feature", "code", "--out", "named").returncode == 0
+    named = json.loads((tmp_path / "named" / "result.json").read_text())
+    assert [row["feature"] for row in named["rows"] if row["checkpoint"]] == ["ours: expression", "rival: code"]
+    refused(command(*several, "--feature", "code"), "ours has none of the features code", "expression")
+    refused(command(*several, "--feature", "cnov"), "no feature 'cnov'", "Did you mean conv")
+    refused(command(*several, "--checkpoint", "ours/."), "given twice")
+
     # One checkpoint gives what it gave without the other, and nothing that belongs to several.
     assert command(*probe, "--checkpoint", "ours", "--out", "one").returncode == 0
     one = json.loads((tmp_path / "one" / "result.json").read_text())
@@ -242,20 +256,6 @@ def test_several_checkpoints_share_a_table_and_their_differences_have_intervals(
         assert row == {k: v for k, v in shared[row["feature"]].items() if k != "checkpoint"} | {
             "feature": row["feature"]
         }
-
-
-def test_checkpoints_give_the_features_that_they_have(command: Command, tmp_path: Path) -> None:
-    two_runs(command)
-    pose = LAYOUTS["pose-csv"](tmp_path / "data")
-    both = ["probe", "--task", "pose", "--data", pose, "--checkpoint", "ours", "--checkpoint", "rival"]
-    result = command(*both, "--feature", "expression", "--feature", "code")
-    assert result.returncode == 0, result.stderr
-    written = json.loads((tmp_path / "probes" / "pose" / "result.json").read_text())
-    learned = [row["feature"] for row in written["rows"] if row["checkpoint"]]
-    assert learned == ["ours: expression", "rival: code"]
-    refused(command(*both, "--feature", "code"), "ours has none of the features code", "expression")
-    refused(command(*both, "--feature", "cnov"), "no feature 'cnov'", "Did you mean conv")
-    refused(command(*both, "--checkpoint", "ours/."), "given twice")
 
 
 def test_neutral_faces_of_several_checkpoints_are_compared_at_one_size(command: Command, tmp_path: Path) -> None:
