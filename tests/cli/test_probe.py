@@ -191,12 +191,13 @@ def test_neutral_faces_are_measured_where_the_truth_is_known(command: Command, t
     assert "skipped s3/7.png: not an image" in result.stdout
 
 
+SMALL_ENCODER = "--encoder", "fab-net", "--set=encoder.options={layers=5}"
 TINY = "--set=method.options={width=4, motion_width=16, generator_blocks=1, renormalizer_blocks=1}"
 
 
 def two_runs(command: Command) -> None:
     """Train FaceCycle and a rival for a step each, with the same small encoder."""
-    few = ["--encoder", "fab-net", "--set=encoder.options={layers=5}", "--steps", 1, "--set=pairs=4"]
+    few = [*SMALL_ENCODER, "--steps", 1, "--set=pairs=4"]
     for arguments in (["--cycle", "expression", TINY, "--out", "ours"], ["--preset", "simclr", "--out", "rival"]):
         result = command("pretrain", *few, *arguments)
         assert result.returncode == 0, result.stderr
@@ -208,7 +209,7 @@ def test_several_checkpoints_share_a_table_and_their_differences_have_intervals(
     two_runs(command)
     for number in range(24):
         picture(tmp_path / "faces" / ("happy", "sad")[number % 2] / f"S{number // 2:03d}_{number % 2}.png", number)
-    probe = ["probe", "--task", "emotion", "--data", "faces"]
+    probe = ["probe", "--task", "emotion", "--data", "class-folders:faces", "--option", "folds=2"]
     result = command(*probe, "--checkpoint", "ours", "--checkpoint", "rival", "--out", "both")
     assert result.returncode == 0, result.stderr
     both = json.loads((tmp_path / "both" / "result.json").read_text())
@@ -233,7 +234,7 @@ def test_several_checkpoints_share_a_table_and_their_differences_have_intervals(
 
     assert command("report", "both").returncode == 0
     report = (tmp_path / "report" / "report.md").read_text()
-    assert "## emotion: linear on faces: differences" in report
+    assert "## emotion: linear on class-folders:faces: differences" in report
     assert "checkpoint rival: " in (tmp_path / "both" / "report.md").read_text()
 
     # Each gives the features that it has, of those that are named.
@@ -261,7 +262,8 @@ def test_several_checkpoints_share_a_table_and_their_differences_have_intervals(
 def test_neutral_faces_of_several_checkpoints_are_compared_at_one_size(command: Command, tmp_path: Path) -> None:
     for name, more in (("one", "seed=1"), ("two", "seed=2"), ("large", "size=96")):
         begun = command(
-            "pretrain", "--cycle", "expression", "--steps", 1, "--set=pairs=2", TINY, "--set", more, "--out", name
+            *("pretrain", "--cycle", "expression", *SMALL_ENCODER, "--steps", 1, "--set=pairs=2", TINY),
+            *("--set", more, "--out", name),
         )
         assert begun.returncode == 0, begun.stderr
     for number in range(8):
