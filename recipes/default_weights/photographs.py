@@ -1,172 +1,252 @@
-"""What `translate` makes of photographs, as it was and as it is: python recipes/default_weights/photographs.py DATA.
+"""What `translate` makes of photographs, old against new: photographs.py DATA [CHECKPOINT], in recipes/default_weights.
 
-It was: the middle square at 64 pixels, and the `frontal` panel of it. It is: the face found, aligned, and moved at the
-photograph's own resolution. DATA holds `tracks` with `pose.csv`, of which fold 0 was not trained on, and `photos`.
+The old way squeezed the middle square to what the networks read, and its frontal face stayed as small. The new one
+finds and aligns the face, and moves it at full resolution. DATA holds `tracks` with `pose.csv`, whose fold 0 was not
+trained on, and `photos`. Yaw is read by FaceMesh where FACEMESH_PYTHON names a Python that has it; see facemesh.py.
 """
 
 from __future__ import annotations
 
+import itertools
+import os
+import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
-import torch
 from make import HELD_OUT
 from PIL import Image
 from scipy.ndimage import laplace
-from scipy.spatial.distance import pdist, squareform
+from scipy.spatial.distance import pdist
+from skimage.color import rgb2gray
 from skimage.data import astronaut
 from sklearn.metrics import roc_auc_score
 
 from facecycle import registry
 from facecycle.api import Dataset
-from facecycle.checkpoints.places import SHIPPED
 from facecycle.errors import NoFaceError
-from facecycle.faces.crop import crop
-from facecycle.faces.motion import fade, paste
+from facecycle.faces.crop import crop, shrunk
+from facecycle.faces.motion import MIDDLE, RADII
 from facecycle.faces.similarity import Similarity
-from facecycle.probing.features import baseline_features, extract
-from facecycle.probing.protocols.neutral import read_yaw
+from facecycle.networks import load
 from facecycle.runtimes.base import Runtime
-from facecycle.runtimes.by_onnx import OnnxRuntime
-from facecycle.translation.photographs import FoundFace, Motion, find_faces, finder, read_photograph
+from facecycle.runtimes.by_torch import TorchRuntime
+from facecycle.translation.photographs import FoundFace, Motion, Photograph, find_faces, finder, read_photograph
 
-FRAME = 96
-"""Side of the frames, in pixels."""
-APART = 15.0
-"""Degrees of yaw by which two frames of a pair differ at least."""
+INNER = 0.65
+"""Share of the radii of `paste`'s ellipse that holds eyes, nose, mouth and chin, and hardly anything else."""
+SIDE = 32
+"""Side of aligned crops, in pixels, at which faces of different resolution are compared."""
+OTHER_YAW = 15
+"""Degrees by which two frames of a person differ at least."""
+DRAWS = 200
+"""Of the bootstrap over people."""
 BINS = (0, 15, 30, 45, 90)
-RESAMPLES = 200
+"""Degrees of an input's yaw, to either side, between which the referee's readings are averaged."""
+WIDER, MESH = 1.25, 192
+"""The square that FaceMesh sees, in sides of the aligned crop, whose border goes on, and its side in pixels."""
 
 
 @dataclass(frozen=True)
-class Way:
-    """Faces one way: their crops as networks read them (n, 3, S, S), and how each moves."""
+class Case:
+    """A photograph, translated both ways.
 
-    faces: list[FoundFace]
-    motions: list[Motion]
-    frontal: np.ndarray
+    Attributes:
+        face: the face, found and aligned.
+        motion: how it moves, the new way.
+        old: the photograph (H, W, 3) with the frontal panel of the old way, enlarged, in place of its middle square.
+    """
+
+    face: FoundFace
+    motion: Motion
+    old: np.ndarray
+
+    def squares(self, where: Similarity | None = None) -> dict[str, np.ndarray]:
+        """Return aligned crops (S, S, 3), at the photograph's resolution: its own, and the frontal face of either way.
+
+        Args:
+            where: the crop of the old way's face; None takes the photograph's.
+        """
+        own = self.face.similarity
+        side = max(1, round(own.side))
+        return {
+            "photograph": crop(self.face.photograph.pixels, own, side),
+            "old": crop(self.old, where or own, side),
+            "new": self.motion.cut_out(1.0),
+        }
 
 
-def made(runtime: Runtime, images: list[np.ndarray], detector: str) -> Way:
-    """Find and translate one face of each image; where none is found, the middle square is taken."""
-    faces = []
-    for image in images:
-        photograph = read_photograph(image)
+def translated(runtime: Runtime, photographs: Sequence[Photograph]) -> dict[int, Case]:
+    """Translate photographs both ways; return cases by the place of their photograph, but for those without a face."""
+    new, old = {}, {}
+    for place, photograph in enumerate(photographs):
         try:
-            faces += find_faces(photograph, finder(detector), 1, runtime.size)
+            (new[place],) = find_faces(photograph, finder(), 1, runtime.size)
         except NoFaceError:
-            faces += find_faces(photograph, finder("centre"), 1, runtime.size)
-    panels = runtime.translate(np.stack([face.pixels for face in faces]), None, 0, ["flow", "frontal"])
-    motions = [Motion(face, flow) for face, flow in zip(faces, panels["flow"], strict=True)]
-    return Way(faces, motions, panels["frontal"])
+            continue
+        (old[place],) = find_faces(photograph, finder("centre"), 1, runtime.size)
+    flows = runtime.translate(np.stack([face.pixels for face in new.values()]), None, 0, ["flow"])["flow"]
+    panels = runtime.translate(np.stack([face.pixels for face in old.values()]), None, 0, ["frontal"])["frontal"]
+    cases = {}
+    for (place, face), flow, panel in zip(new.items(), flows, panels, strict=True):
+        left, top, width, height = map(int, old[place].face.box)
+        whole = face.photograph.pixels.copy()
+        enlarged = Image.fromarray(panel.transpose(1, 2, 0)).resize((width, height), Image.Resampling.BICUBIC)
+        whole[top : top + height, left : left + width] = np.asarray(enlarged)
+        cases[place] = Case(face, Motion(face, flow), whole)
+    return cases
 
 
-def within(pictures: np.ndarray) -> np.ndarray:
-    """Return the colours (n, p) within the face of aligned pictures (n, 3, S, S), in [0, 1]."""
-    face = fade(Similarity(0.5, 0.5, 1).pixels(pictures.shape[-1])) > 0
-    return pictures[:, :, face].reshape(len(pictures), -1) / 255.0
+def radius(points: np.ndarray) -> np.ndarray:
+    """Return how far points (..., 2) of an aligned crop are from the face's middle: 1 where `paste` ends."""
+    return np.sqrt((((points - MIDDLE) / RADII) ** 2).sum(-1))
 
 
-def same_person(pictures: np.ndarray, people: np.ndarray, tracks: np.ndarray, yaw: np.ndarray) -> str:
-    """Return how well the L1 distance of frontal faces tells a track's face at two yaws from two people at two yaws."""
-    alike = 1 - squareform(pdist(within(pictures), "cityblock"))
-    first, second = np.triu_indices(len(people), 1)
-    counted = (tracks[first] == tracks[second]) | (people[first] != people[second])
-    counted &= abs(yaw[first] - yaw[second]) >= APART
-    first, second = first[counted], second[counted]
-    scores, same = alike[first, second], people[first] == people[second]
-    numbers = np.unique(people, return_inverse=True)[1]
+def inner(size: int) -> np.ndarray:
+    """Return which pixels (size, size) of an aligned crop are of the face."""
+    rows, columns = (np.mgrid[:size, :size] + 0.5) / size
+    return radius(np.stack((columns, rows), -1)) < INNER
+
+
+def same_person(cases: Sequence[Case], yaw: np.ndarray, people: np.ndarray, tracks: np.ndarray) -> Iterator[str]:
+    """Tell a person at another yaw from other people by the pixels of the face.
+
+    The old way's face is looked at where it lies on average, because nothing aligns it. Two faces are as near as their
+    RGB pixels in the mean, as they are, or after the mean and deviation of each face are made the same.
+    """
+    lie = [case.face.similarity for case in cases]
+    mean = Similarity(*(float(np.mean([getattr(each, name) for each in lie])) for name in ("x", "y", "side", "roll")))
+    seen: dict[str, list[np.ndarray]] = {}
+    for case in cases:
+        for way, square in case.squares(mean).items():
+            seen.setdefault(way, []).append(shrunk(square, SIDE)[inner(SIDE)].ravel().astype(float))
+    first, second = np.triu_indices(len(cases), 1)
+    same = people[first] == people[second]
+    turned = same & (abs(yaw[first] - yaw[second]) >= OTHER_YAW)
+    one_track = tracks[first] == tracks[second]
+    for shown, positive in (("of the same video", turned & one_track), ("of another video", turned & ~one_track)):
+        kept = positive | ~same
+        pairs = people[first[kept]], people[second[kept]]
+        count = len(set(pairs[0][positive[kept]]))
+        yield f"{positive.sum()} pairs {shown}, of {count} people, against {(~same).sum()} of two people:"
+        for kind in ("pixels", "normalised pixels"):
+            found = []
+            for way, faces in seen.items():
+                pixels = np.array(faces)
+                if kind != "pixels":
+                    pixels = (pixels - pixels.mean(1, keepdims=True)) / pixels.std(1, keepdims=True)
+                auc, low, high = auc_of(-pdist(pixels, "cityblock")[kept], positive[kept], *pairs)
+                found.append(f"{way} {auc:.3f} ({low:.3f} to {high:.3f})")
+            yield f"  AUC by {kind}: {', '.join(found)}"
+
+
+def auc_of(scores: np.ndarray, positive: np.ndarray, one: np.ndarray, other: np.ndarray) -> tuple[float, float, float]:
+    """Return the AUC of pairs and its 95 % interval, by a bootstrap over people.
+
+    A person who is drawn k times counts k times in pairs with himself, and a pair of people as often as both are drawn.
+
+    Args:
+        scores, positive: of each pair (n,).
+        one, other: the two people (n,) of each pair.
+    """
+    names, numbers = np.unique(np.concatenate([one, other]), return_inverse=True)
+    order = np.argsort(-scores)  # sorted once, because sorting takes most of the time
+    scores, positive = scores[order], positive[order]
+    first, second = numbers.reshape(2, -1)[:, order]
     rng = np.random.default_rng(0)
     drawn = []
-    for _ in range(RESAMPLES):
-        weight = np.bincount(rng.integers(0, numbers.max() + 1, numbers.max() + 1), minlength=numbers.max() + 1)
-        # A pair counts as often as both of its people are drawn; one person's own pairs, as often as that one is.
-        one, other = weight[numbers[first]], weight[numbers[second]]
-        drawn.append(roc_auc_score(same, scores, sample_weight=np.where(same, one, one * other)))
-    low, high = np.quantile(drawn, [0.025, 0.975])
-    return f"AUC {roc_auc_score(same, scores):.3f} [{low:.3f}, {high:.3f}], {same.sum():,} pairs of one face"
+    for _ in range(DRAWS):
+        times = np.bincount(rng.integers(len(names), size=len(names)), minlength=len(names))
+        weights = np.where(positive, times[first], times[first] * times[second])
+        if weights[positive].any():
+            drawn.append(roc_auc_score(positive, scores, sample_weight=weights))
+    low, high = np.percentile(drawn, (2.5, 97.5))
+    return float(roc_auc_score(positive, scores)), float(low), float(high)
 
 
-def sharpness(picture: np.ndarray) -> float:
-    """Return the variance of the Laplacian within the face of an aligned picture (S, S, 3)."""
-    within = fade(Similarity(0.5, 0.5, 1).pixels(len(picture))) > 0
-    return float(laplace(picture.mean(axis=2))[within].var())
+def sharpness(case: Case) -> dict[str, float]:
+    """Return the variance of the Laplacian inside the frontal face of either way, as a share of the photograph's."""
+    found = {way: float(laplace(rgb2gray(face))[inner(len(face))].var()) for way, face in case.squares().items()}
+    return {way: found[way] / found["photograph"] for way in ("old", "new")}
 
 
-def sharp(old: Way, new: Way) -> tuple[list[float], list[float]]:
-    """Return the sharpness of frontal faces as a share of their photograph's, the old way enlarged to its size."""
-    before, after = [], []
-    for face, motion, whole, panel in zip(new.faces, new.motions, old.faces, old.frontal, strict=True):
-        still = sharpness(motion.cut_out(0))
-        after.append(sharpness(motion.cut_out(1)) / still)
-        square = Image.fromarray(panel.transpose(1, 2, 0))
-        large = np.asarray(square.resize((round(whole.similarity.side),) * 2, Image.Resampling.BICUBIC))
-        corner = whole.similarity.corners()[0]
-        there = Similarity(face.similarity.x - corner[0], face.similarity.y - corner[1], face.similarity.side)
-        before.append(sharpness(crop(large, there, max(1, round(there.side)))) / still)
-    return before, after
+def outside(case: Case) -> tuple[int, int]:
+    """Return how many pixels the pasted picture changes outside the face's ellipse, and how many inside."""
+    before = case.face.photograph.pixels
+    changed = (case.motion.put_back(before, 1.0) != before).any(-1)
+    rows, columns = np.mgrid[: before.shape[0], : before.shape[1]] + 0.5
+    beyond = radius(case.face.similarity.to_crop(np.stack((columns, rows), -1))) >= 1
+    return int((changed & beyond).sum()), int((changed & ~beyond).sum())
 
 
-def changed_outside(way: Way) -> int:
-    """Return how many pixels outside of faces differ after pasting."""
-    count = 0
-    for motion in way.motions:
-        photograph, place = motion.face.photograph.pixels, motion.face.similarity
-        pasted = paste(photograph, place, motion.flows)
-        y, x = np.mgrid[: photograph.shape[0], : photograph.shape[1]] + 0.5
-        outside = fade(place.to_crop(np.stack([x, y], -1))) == 0
-        count += int((photograph != pasted).any(axis=2)[outside].sum())
-    return count
+def read_yaw(squares: Sequence[np.ndarray], python: str) -> np.ndarray:
+    """Return the yaw (n,) of aligned crops (S, S, 3) in degrees, as FaceMesh reads it, NaN where it sees no face."""
+    wide = [crop(each, Similarity(len(each) / 2, len(each) / 2, WIDER * len(each)), MESH) for each in squares]
+    with tempfile.TemporaryDirectory() as folder:
+        given, found = Path(folder, "faces.npy"), Path(folder, "yaw.npy")
+        np.save(given, np.stack(wide))
+        subprocess.run([python, Path(__file__).with_name("facemesh.py"), given, found], check=True)
+        return np.asarray(np.load(found))
 
 
-def left_of_yaw(known: np.ndarray, yaw: np.ndarray, shown: np.ndarray, true: np.ndarray) -> str:
-    """Read the yaw of frontal faces from HoG, after learning it from others' inputs; mean size by the input's yaw."""
-    hog = baseline_features()[0]
-    features = [extract([hog], torch.from_numpy(pixels))[0].numpy() for pixels in (known, shown)]
-    (found,) = read_yaw(features[0], yaw, features[1])
-    parts = []
-    for low, high in pairwise(BINS):
-        inside = (abs(true) >= low) & (abs(true) < high)
-        parts.append(f"{low}-{high}: {abs(true[inside]).mean():.1f} to {abs(found[inside]).mean():.1f}")
-    return ", ".join(parts)
+def left_yaw(cases: Sequence[Case], yaw: np.ndarray) -> Iterator[str]:
+    """Measure how far from the front faces still look, by a referee that no checkpoint made."""
+    python = os.environ.get("FACEMESH_PYTHON")
+    if not python:
+        yield "yaw of frontal faces: not measured, because FACEMESH_PYTHON is not set; see facemesh.py"
+        return
+    ways: dict[str, list[np.ndarray]] = {}
+    for case in cases:
+        pasted = case.motion.put_back(case.face.photograph.pixels, 1.0)
+        more = {"pasted": crop(pasted, case.face.similarity, max(1, round(case.face.similarity.side)))}
+        for way, square in (case.squares() | more).items():
+            ways.setdefault(way, []).append(square)
+    bins = list(itertools.pairwise(BINS))
+    places = [(abs(yaw) >= low) & (abs(yaw) < high) for low, high in bins]
+    counts = ", ".join(f"{a} to {b} ({place.sum()})" for (a, b), place in zip(bins, places, strict=True))
+    yield f"mean |yaw| by FaceMesh, degrees, of faces whose yaw is {counts}"
+    for way, squares in ways.items():
+        read = read_yaw(squares, python)
+        seen = np.isfinite(read)
+        means = ", ".join(f"{abs(read[place & seen]).mean():.1f}" for place in places)
+        agrees = np.corrcoef(read[seen], yaw[seen])[0, 1]
+        yield f"  {way}: {means} (sees {seen.mean():.1%}; against the photograph's yaw r = {agrees:.2f})"
 
 
 def main() -> None:
-    """Print every measure, the old way and the new."""
-    if len(sys.argv) != 2:
+    """Print every measure, a line each."""
+    if not 2 <= len(sys.argv) <= 3:
         sys.exit(__doc__)
-    data = Path(sys.argv[1])
-    runtime = OnnxRuntime(SHIPPED)
-    frames: Dataset = registry.build("dataset", "pose-csv", {"path": data / "tracks" / "pose.csv"})
-    labels = frames.labelled("pose")
-    pixels = frames.images(labels.frames.tolist(), FRAME)[0].permute(0, 2, 3, 1).numpy()
-    yaw, held = labels.targets[:, 1], labels.folds == HELD_OUT
-    tracks = np.array([str(Path(frames.name(frame)).parent) for frame in labels.frames.tolist()])
-    images = list(pixels)
-    old, new = (made(runtime, images, detector) for detector in ("centre", "yunet"))
-    # The old way's faces lie where those of the frames lie on average.
-    found = [face.similarity for face in new.faces if not face.face.exact]
-    print(f"frames: {len(images):,}, a face found in {len(found):,}; fold {HELD_OUT} has {held.sum():,}")
-    x, y, side = np.mean([(each.x, each.y, each.side) for each in found], axis=0)
-    place = Similarity(*(float(n) * runtime.size / FRAME for n in (x, y, side)))
-    cut = np.stack([crop(panel.transpose(1, 2, 0), place, runtime.size) for panel in old.frontal]).transpose(0, 3, 1, 2)
-    for name, pictures in (("was", cut), ("is", new.frontal)):
-        found_alike = same_person(pictures[held], labels.groups[held], tracks[held], yaw[held])
-        print(f"same face, {name}: {found_alike}", flush=True)
-    for name, way in (("was", old), ("is", new)):
-        inputs = np.stack([face.pixels for face in way.faces])
-        said = left_of_yaw(inputs[~held], yaw[~held], way.frontal[held], yaw[held])
-        print(f"mean size of the yaw, degrees, {name}: {said}", flush=True)
-    photographs = [np.asarray(Image.open(path).convert("RGB")) for path in sorted((data / "photos").glob("*.jpg"))]
-    photographs.append(astronaut())
-    before, after = (made(runtime, photographs, detector) for detector in ("centre", "yunet"))
-    for name, ways in (("photographs", (before, after)), ("frames", (old, new))):
-        shares = [np.median(each) for each in sharp(*ways)]
-        print(f"sharpness of the frontal face, {name}, share of the input's: was {shares[0]:.2f}, is {shares[1]:.2f}")
-    print(f"pixels changed outside of faces: {changed_outside(after)} of photographs, {changed_outside(new)} of frames")
+    root = Path(sys.argv[1])
+    runtime = TorchRuntime(load(Path(sys.argv[2]) if len(sys.argv) > 2 else None))
+    data: Dataset = registry.build("dataset", "pose-csv", {"path": root / "tracks" / "pose.csv"})
+    labels = data.labelled("pose")
+    held = np.flatnonzero(labels.folds == HELD_OUT)
+    paths = [data.files.paths[frame] for frame in labels.frames[held].tolist()]
+    named = {path.stem: read_photograph(path) for path in sorted((root / "photos").iterdir())}
+    named["astronaut"] = Photograph("astronaut", astronaut(), {})
+    found = translated(runtime, [*named.values(), *map(read_photograph, paths)])
+    singles = {name: found.pop(place) for place, name in enumerate(named)}
+    kept = np.array(list(found)) - len(named)
+    frames, yaw = list(found.values()), labels.targets[held[kept], 1]
+    print(f"{len(paths)} frames of fold {HELD_OUT}, a face found in {len(frames)}, and {', '.join(named)}", flush=True)
+
+    tracks = np.array([str(paths[place].parent) for place in kept])
+    people = np.array([paths[place].parent.parent.name for place in kept])
+    for line in same_person(frames, yaw, people, tracks):
+        print(line, flush=True)
+    sharp = {name: sharpness(case) for name, case in singles.items()}
+    of_frames = [sharpness(case) for case in frames]
+    sharp["frames (median)"] = {way: float(np.median([each[way] for each in of_frames])) for way in ("old", "new")}
+    for name, share in sharp.items():
+        print(f"sharpness of {name}: old {share['old']:.3f}, new {share['new']:.3f}")
+    beyond, within = np.sum([outside(case) for case in (*singles.values(), *frames)], axis=0)
+    print(f"pixels changed in {len(singles) + len(frames)} pasted pictures: {beyond} outside the face, {within} inside")
+    for line in left_yaw(frames, yaw):
+        print(line, flush=True)
 
 
 if __name__ == "__main__":
