@@ -64,7 +64,9 @@ def _training(schedules: dict[str, RunConfig], runs: dict[str, Path]) -> str:
         times = ", ".join("resumed" if each["resumed"] else f"{each['seconds'] / 60:.1f}" for each in found)
         stills = "tracks and stills" if method in STILLS else "tracks"
         rows.append([method, config.preset or "-", stills, steps, f"{images:,}", times])
-    return _markdown(["method", "preset", "learns from", "steps", "images", "minutes, with start and saving"], rows)
+    return _markdown(
+        ["method", "preset", "learns from", "steps", "images drawn", "minutes, with start and saving"], rows
+    )
 
 
 def _probed(name: str, scores: Scores) -> str:
@@ -110,7 +112,7 @@ def draw_curves(runs: dict[str, Path], file: Path) -> None:
     methods = list(dict.fromkeys(label.rpartition("-")[0] for label in runs))
     columns = min(4, len(methods))
     figure = Figure(figsize=(3.5 * columns, 2.8 * -(-len(methods) // columns)), layout="constrained")
-    panels = figure.subplots(-(-len(methods) // columns), columns, squeeze=False).flat
+    panels = figure.subplots(-(-len(methods) // columns), columns, squeeze=False).flatten().tolist()
     for axes, method in zip(panels, methods, strict=False):
         for label, run in runs.items():
             if label.rpartition("-")[0] == method:
@@ -119,6 +121,6 @@ def draw_curves(runs: dict[str, Path], file: Path) -> None:
                 axes.plot(*zip(*points, strict=True), linewidth=1, label=drawable(label))
         axes.set(title=drawable(method), xlabel="step", ylabel="total loss")
         axes.legend(fontsize=7)
-    for axes in list(panels)[len(methods) :]:
+    for axes in panels[len(methods) :]:
         axes.set_axis_off()
     figure.savefig(file, format="png", dpi=100)

@@ -30,6 +30,8 @@ METHODS = {
 """Method to its preset."""
 STILLS = ("facecycle", "pair-hinge", "simclr", "vicreg")
 """Methods that learn from a still and its mirror image. A flow cannot mirror, and a still has no order of time."""
+OF_A_PERSON = 4
+"""Further tracks of one person that are trained on."""
 ENCODER = Choice(name="resnet18")
 MEASURED = 8
 """Steps of each stage that are measured; the first half warms up."""
@@ -39,7 +41,8 @@ FINISHED = "finished.json"
 def data_sets(data: Path, out: Path, method: str) -> list[Choice]:
     """Return what a method trains on: tracks without the held-out people, further tracks, and stills where it can.
 
-    Stills are as many as there are tracks, evenly chosen. All of them would be eleven for each track.
+    Stills are as many as there are tracks, evenly chosen. All of them would be eleven for each track. Of the further
+    tracks no person gives more than a few, because one of them has two thirds.
 
     Raises:
         DataError: a folder is missing.
@@ -49,7 +52,9 @@ def data_sets(data: Path, out: Path, method: str) -> list[Choice]:
             raise DataError(f"there is no folder {data / name}", hint="The recipe's first lines say what DATA holds.")
     tracks = training_tracks(data / "tracks" / "pose.csv")
     write_text(out / "tracks.txt", "".join(f"{path}\n" for path in tracks))
-    sets = [{"path": str(out / "tracks.txt")}, {"path": str(data / "more_tracks")}]
+    people = [_folders(person) for person in _folders(data / "more_tracks")]
+    write_text(out / "more_tracks.txt", "".join(f"{path}\n" for own in people for path in own[:OF_A_PERSON]))
+    sets = [{"path": str(out / "tracks.txt")}, {"path": str(out / "more_tracks.txt")}]
     if method in STILLS:
         files = sorted(path for path in (data / "stills").iterdir() if path.is_file())
         chosen = files[:: max(1, len(files) // len(tracks))][: len(tracks)]
@@ -59,6 +64,10 @@ def data_sets(data: Path, out: Path, method: str) -> list[Choice]:
                 (out / "stills" / path.name).symlink_to(path)
         sets.append({"path": str(out / "stills"), "stills": True})
     return [Choice(name="tracks", options=options) for options in sets]
+
+
+def _folders(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.iterdir() if path.is_dir())
 
 
 class Clock:

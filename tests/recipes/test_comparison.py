@@ -117,13 +117,17 @@ def test_a_method_is_the_mean_of_its_seeds_face_by_face() -> None:
 
 
 def test_nobody_who_is_held_out_is_trained_on(data: Path, tmp_path: Path) -> None:
+    for number in range(9):
+        picture(data / "more_tracks" / "m0" / str(number + 1) / "0.png")
     for method in training.METHODS:
         sets = training.data_sets(data, tmp_path / "out", method)
         tracks = (tmp_path / "out" / "tracks.txt").read_text().split()
         assert tracks == [str(data / "tracks" / f"p{person}" / "0") for person in range(10) if person % 5]
         kinds = [Path(each.options["path"]).name for each in sets]
-        assert kinds == ["tracks.txt", "more_tracks", *["stills"] * (method in training.STILLS)]
+        assert kinds == ["tracks.txt", "more_tracks.txt", *["stills"] * (method in training.STILLS)]
     assert len(list((tmp_path / "out" / "stills").iterdir())) == len(tracks)
+    more = (tmp_path / "out" / "more_tracks.txt").read_text().split()
+    assert [Path(path).parent.name for path in more] == ["m0"] * training.OF_A_PERSON + ["m1"]
 
 
 def test_stages_keep_the_proportions_of_the_preset_and_fit_the_time(
