@@ -45,8 +45,13 @@ def data_sets(data: Path, out: Path, method: str) -> list[Choice]:
     tracks no person gives more than a few, because one of them has two thirds.
 
     Raises:
+        ConfigError: the comparison in that folder is of other data.
         DataError: a folder is missing.
     """
+    known = out / "data.txt"
+    if known.exists() and known.read_text() != f"{data}\n":
+        raise ConfigError(f"{out} holds a comparison on {known.read_text().strip()}", hint="Choose another OUT.")
+    write_text(known, f"{data}\n")
     for name in ("tracks", "more_tracks", "stills", "emotions", "people"):
         if not (data / name).is_dir():
             raise DataError(f"there is no folder {data / name}", hint="The recipe's first lines say what DATA holds.")
@@ -57,7 +62,7 @@ def data_sets(data: Path, out: Path, method: str) -> list[Choice]:
     sets = [{"path": str(out / "tracks.txt")}, {"path": str(out / "more_tracks.txt")}]
     if method in STILLS:
         files = sorted(path for path in (data / "stills").iterdir() if path.is_file())
-        chosen = files[:: max(1, len(files) // len(tracks))][: len(tracks)]
+        chosen = files[:: max(1, len(files) // max(1, len(tracks)))][: len(tracks)]
         (out / "stills").mkdir(parents=True, exist_ok=True)
         for path in chosen:
             if not (out / "stills" / path.name).exists():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from pathlib import Path
 
@@ -81,6 +82,8 @@ def test_a_comparison_from_faces_to_a_page(data: Path, tmp_path: Path, quick: No
     pairs = {(each["one"], each["other"]) for each in emotion["differences"]}
     assert ("simclr: conv", "vicreg: conv") in pairs
 
+    with pytest.raises(ConfigError, match="holds a comparison on"):
+        compare.main([str(shutil.copytree(data, tmp_path / "other")), *command[1:]])
     with pytest.raises(ConfigError, match="another time"):
         compare.main([*command, "--minutes", "0.2"])
 
