@@ -65,7 +65,7 @@ def test_noise_is_not_told_apart_as_often_as_the_interval_says() -> None:
     assert 2 <= claims <= 24  # 5 % of 200 is 10; a binomial deviation is 3.1
 
 
-@pytest.mark.parametrize("protocol", PROTOCOLS.values(), ids=str)
+@pytest.mark.parametrize("protocol", PROTOCOLS.values(), ids=PROTOCOLS.keys())
 def test_every_protocol_has_a_headline(protocol: ProbeProtocol) -> None:
     assert protocol.headline in protocol.metrics
 
