@@ -97,6 +97,8 @@ def frames(path: Path) -> Iterator[Frame]:
 def decoded(packet: Any, stream: Any) -> Iterator[Frame]:
     """Yield the upright frames that a packet completes; one that is damaged completes none."""
     av = library()
+    if packet.is_corrupt:  # as at the end of a file that was cut short, which the decoder does not notice
+        return
     try:
         found = packet.decode()
     except av.error.InvalidDataError:

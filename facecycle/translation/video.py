@@ -214,7 +214,7 @@ class _Video:
 
     def flows(self, own: np.ndarray, seconds: float) -> list[np.ndarray]:
         number = int(np.searchsorted(self.seconds, seconds - 1e-6).clip(0, len(self.seconds) - 1))
-        return [self.neutral, inverse(self.moves[number], self.size)]
+        return [inverse(self.moves[number] - self.neutral, self.size)]  # nothing at the most neutral frame
 
 
 _Follow = _Nobody | _Photograph | _Video
