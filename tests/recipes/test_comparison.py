@@ -56,7 +56,9 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(training, "MEASURED", 3)
 
 
-def test_a_comparison_from_faces_to_a_page(data: Path, tmp_path: Path, quick: None) -> None:
+def test_a_comparison_from_faces_to_a_page(
+    data: Path, tmp_path: Path, quick: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     page, out = tmp_path / "page.md", tmp_path / "out"
     seconds = 0.3
     command = [str(data), str(out), "--seeds", "1", "--page", str(page), "--methods", "simclr", "vicreg"]
@@ -84,6 +86,7 @@ def test_a_comparison_from_faces_to_a_page(data: Path, tmp_path: Path, quick: No
 
     with pytest.raises(ConfigError, match="holds a comparison on"):
         compare.main([str(shutil.copytree(data, tmp_path / "other")), *command[1:]])
+    monkeypatch.setattr(training, "_measure", lambda base: dict.fromkeys(base.stages, 0.1))
     with pytest.raises(ConfigError, match="another time"):
         compare.main([*command, "--minutes", "0.2"])
 
