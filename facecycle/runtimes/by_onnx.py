@@ -91,6 +91,7 @@ class OnnxRuntime:
             import onnxruntime
 
             options = onnxruntime.SessionOptions()
+            options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # others need the cores
             options.intra_op_num_threads = threads()
             options.log_severity_level = 3  # errors; warnings are about the graph, and nobody here can act on them
             options.add_session_config_entry(

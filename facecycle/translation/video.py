@@ -141,7 +141,11 @@ def translate_video(
     made.path.parent.mkdir(parents=True, exist_ok=True)
 
     def write(temporary: Path) -> None:
-        made.cut_short = _render(runtime, path, temporary, made.path.suffix, smooth, follow, wanted.strength, tell)
+        from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+
+        # The matrices are small, and whoever waits for a second thread keeps it from the encoder.
+        with threadpool_limits(1, user_api="blas"):
+            made.cut_short = _render(runtime, path, temporary, made.path.suffix, smooth, follow, wanted.strength, tell)
 
     write_atomically(made.path, write)
     made.seconds["moving"] = time.monotonic() - begun - made.seconds["finding"]
