@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import hashlib
 import json
 import os
 import re
 from collections import Counter, deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -191,3 +192,16 @@ def _is_listed(name: Any) -> bool:
         return bool(name.isascii() or os.fsencode(name))
     except UnicodeEncodeError:  # half a character
         return False
+
+
+def digest_of(files: Iterable[tuple[str, Path]]) -> str:
+    """Return a digest of files by their names, sizes and times of change: another one says that something changed."""
+    digest = hashlib.sha256()
+    for name, path in files:
+        try:
+            status = path.stat()
+            found = f"{status.st_size}\0{status.st_mtime_ns}"
+        except OSError:
+            found = "missing"
+        digest.update(f"{name}\0{found}\n".encode("utf-8", "surrogateescape"))
+    return digest.hexdigest()

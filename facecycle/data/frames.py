@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from facecycle.api import BadFrame, Labelled, Task, Verification
+from facecycle.data.folders import digest_of
 from facecycle.data.frame_cache import open_cache
 from facecycle.data.images import printable, read_box, read_square, reason, resize
 from facecycle.errors import DataError, NotOffered
@@ -103,16 +104,8 @@ class FrameFiles:
 
     def fingerprint(self) -> str:
         """Return a digest of the files' names, sizes and times of change."""
-        digest = hashlib.sha256()
-        for path in self.paths:
-            name = self._shown(path)
-            try:
-                status = path.stat()
-                digest.update(f"{name}\0{status.st_size}\0{status.st_mtime_ns}\n".encode())
-            except OSError:
-                digest.update(f"{name}\0missing\n".encode())
-        digest.update(repr(self.boxes).encode())
-        return digest.hexdigest()
+        files = digest_of((self._shown(path), path) for path in self.paths)
+        return hashlib.sha256(f"{files}{self.boxes!r}".encode()).hexdigest()
 
 
 def passed_over(datasets: Iterable[object]) -> list[str]:

@@ -7,7 +7,6 @@ it, so a command that was killed goes on where it was.
 from __future__ import annotations
 
 import functools
-import hashlib
 import json
 import multiprocessing
 import os
@@ -21,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from facecycle.atomic import remove_folder, remove_leftovers, write_atomically, write_text
-from facecycle.data.folders import walk
+from facecycle.data.folders import digest_of, walk
 from facecycle.errors import ConfigError, DataError, RunError
 from facecycle.faces.crop_photograph import NO_FACE, OK, Work, crop_name, crop_photograph, schema
 from facecycle.faces.detection import named
@@ -96,7 +95,12 @@ def crop_folder(
         raise DataError(f"the folder {root} holds no images", hint=tree.left_out() or None)
     work = Work(root, out, size, detector)
     _check_names(names, root)
-    plan = {"format": FORMAT, "size": size, "detector": detector, "files": _fingerprint(root, names)}
+    plan = {
+        "format": FORMAT,
+        "size": size,
+        "detector": detector,
+        "files": digest_of((name, root / name) for name in names),
+    }
     parts = [names[start : start + PART] for start in range(0, len(names), PART)]
     missing = _begin(work, plan, len(parts))
     for folder in tree.folders:
@@ -120,18 +124,6 @@ def _check_names(names: Sequence[str], root: Path) -> None:
     twice = [name for name, count in Counter(map(crop_name, names)).items() if count > 1]
     if twice:
         raise DataError(f"{root}: the crops of two images would be called {twice[0]}", hint="Rename one of them.")
-
-
-def _fingerprint(root: Path, names: Sequence[str]) -> str:
-    """Return a digest of the photographs' names, sizes and times of change."""
-    digest = hashlib.sha256()
-    for name in names:
-        try:
-            status = (root / name).stat()
-            digest.update(f"{name}\0{status.st_size}\0{status.st_mtime_ns}\n".encode("utf-8", "surrogateescape"))
-        except OSError:
-            digest.update(f"{name}\0missing\n".encode("utf-8", "surrogateescape"))
-    return digest.hexdigest()
 
 
 def _begin(work: Work, plan: dict[str, Any], count: int) -> list[int]:

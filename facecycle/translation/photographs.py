@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +13,7 @@ from facecycle.data.images import DAMAGED, Crop, ImageSource, printable, upright
 from facecycle.errors import DataError, NoFaceError
 from facecycle.faces.crop import crop as cut_out
 from facecycle.faces.detection import DEFAULT, detect, named, warnings
-from facecycle.faces.motion import inverse, moved, paste
+from facecycle.faces.motion import moved, paste
 from facecycle.faces.similarity import Similarity, align
 
 ALL = "all"
@@ -132,17 +131,17 @@ class Motion:
     Attributes:
         face: the face that moves.
         own: its flow, in the method's grid units.
-        driver: the flow of the face whose expression it is to wear, or None.
+        back: the inverse of the flow of the face whose expression it is to wear, or None.
     """
 
     face: FoundFace
     own: np.ndarray
-    driver: np.ndarray | None = None
+    back: np.ndarray | None = None
 
-    @cached_property
+    @property
     def flows(self) -> list[np.ndarray]:
         """The flows that `facecycle.faces.motion` follows."""
-        return [self.own] if self.driver is None else [self.own, inverse(self.driver, self._size)]
+        return [self.own] if self.back is None else [self.own, self.back]
 
     @property
     def _size(self) -> int:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from facecycle.faces.motion import inverse
 from facecycle.pictures import drawn
 from facecycle.runtimes.base import Runtime
 from facecycle.translation.photographs import FoundFace, Motion
@@ -74,10 +75,10 @@ def pictures_of(
     """
     pixels = np.stack([row.face.pixels for row in rows])
     others = [row.driver.pixels for row in rows if row.driver is not None]
-    panels = runtime.translate(pixels, np.stack(others) if others else None, seed, names)
-    followed = None
-    if others and "flow" in panels:
-        followed = runtime.translate(np.stack(others), None, seed, ["flow"])["flow"]
+    # The frontal face is moved at full resolution where the flow is known, and not made small besides.
+    wanted = [name for name in names if not (name == FRONTAL and "flow" in names)]
+    panels = runtime.translate(pixels, np.stack(others) if others else None, seed, wanted)
+    back = _taken_back(runtime, rows, panels["flow"]) if "flow" in panels else {}
     small = {name: drawn(name, panel, runtime.size) for name, panel in panels.items()}
     made = []
     whole: dict[str, np.ndarray] = {}
@@ -85,7 +86,7 @@ def pictures_of(
         found = {"input": row.face.pixels, **{name: panel[place] for name, panel in small.items()}}
         motion = None
         if "flow" in panels:
-            motion = Motion(row.face, panels["flow"][place], None if followed is None else followed[place])
+            motion = Motion(row.face, panels["flow"][place], None if row.driver is None else back[id(row.driver)])
             photograph = row.face.photograph.pixels
             whole[row.whole] = motion.put_back(whole.get(row.whole, photograph), strength)
             found[PHOTOGRAPH] = planes(photograph)
@@ -100,6 +101,17 @@ def pictures_of(
         Pictures(row, {name: found[name] for name in names}, motion)
         for row, (found, motion) in zip(rows, made, strict=True)
     ]
+
+
+def _taken_back(runtime: Runtime, rows: Sequence[Row], flows: np.ndarray) -> dict[int, np.ndarray]:
+    """Return the inverse of the flow of each driver, by its identity; a driver with a row of its own has its flow."""
+    own = {id(row.face): flow for row, flow in zip(rows, flows, strict=True)}
+    drivers = {id(row.driver): row.driver for row in rows if row.driver is not None}
+    others = {key: face.pixels for key, face in drivers.items() if key not in own}
+    if others:
+        made = runtime.translate(np.stack(list(others.values())), None, 0, ["flow"])["flow"]
+        own |= dict(zip(others, made, strict=True))
+    return {key: inverse(own[key], runtime.size) for key in drivers}
 
 
 def planes(pixels: np.ndarray) -> np.ndarray:

@@ -115,21 +115,20 @@ def translate_video(
         tell: told how far the work is.
 
     Raises:
-        ConfigError: PyAV is not installed, or the weights know no flow.
+        ConfigError: PyAV is not installed, the weights know no flow, or what is wanted is for photographs.
         DataError: a file is no video, holds no frame, or no face is found in it.
         RunError: the video cannot be written.
     """
     check_motion((), wanted.strength)
     if "flow" not in runtime.panels:
         raise ConfigError(f"{runtime.weights} knows no flow, which moves the faces of videos")
+    if wanted.face != 1 or wanted.strengths:
+        raise ConfigError(
+            f"{path}: of a video the largest face is moved, by one strength",
+            hint="--face and several --strength are for photographs.",
+        )
     begun = time.monotonic()
-    if driver is not None and not is_video(driver):
-        flow = _flows(runtime, find_driver(driver, wanted.detector, runtime.size).pixels[None])[0]
-        follow: _Follow = _Photograph(inverse(flow, runtime.size))
-    elif driver is not None:
-        follow = _driving(runtime, driver, wanted, tell)
-    else:
-        follow = _Nobody()
+    follow = _following(runtime, driver, wanted, tell)
     found = track(path, finder(wanted.detector, wanted.crop), tell)
     if not np.isfinite(found.places).any():
         raise DataError(f"{path}: no face was found in any of {len(found.seconds):,} frames", hint="See --detector.")
@@ -190,42 +189,23 @@ def _flows(runtime: Runtime, pixels: np.ndarray) -> np.ndarray:
     return runtime.translate(pixels, None, 0, ["flow"])["flow"]
 
 
-class _Nobody:
-    """Follows nobody: faces turn to the front."""
-
-    def flows(self, own: np.ndarray, seconds: float) -> list[np.ndarray]:
-        return [own]
+Follow = Callable[[np.ndarray, float], list[np.ndarray]]
+"""Maps a face's own flow and a time in seconds to the flows that it moves by."""
 
 
-@dataclass(frozen=True)
-class _Photograph:
-    """Follows a photograph: faces wear its expression."""
-
-    back: np.ndarray
-
-    def flows(self, own: np.ndarray, seconds: float) -> list[np.ndarray]:
-        return [own, self.back]
-
-
-@dataclass(frozen=True)
-class _Video:
-    """Follows a video: faces move as its face does, relative to its most neutral frame."""
-
-    seconds: np.ndarray
-    moves: np.ndarray
-    neutral: np.ndarray
-    size: int
-
-    def flows(self, own: np.ndarray, seconds: float) -> list[np.ndarray]:
-        number = int(np.searchsorted(self.seconds, seconds - 1e-6).clip(0, len(self.seconds) - 1))
-        return [inverse(self.moves[number] - self.neutral, self.size)]  # nothing at the most neutral frame
+def _following(runtime: Runtime, driver: Path | None, wanted: Wanted, tell: Callable[[str], None]) -> Follow:
+    """Return how faces move: to the front, or as a photograph or a video shows."""
+    if driver is None:
+        return lambda own, seconds: [own]
+    if is_video(driver):
+        return _driving(runtime, driver, wanted, tell)
+    face = find_driver(driver, wanted.detector, runtime.size)
+    back = inverse(_flows(runtime, face.pixels[None])[0], runtime.size)
+    return lambda own, seconds: [own, back]
 
 
-_Follow = _Nobody | _Photograph | _Video
-
-
-def _driving(runtime: Runtime, path: Path, wanted: Wanted, tell: Callable[[str], None]) -> _Video:
-    """Return how the face of a driver's video moves.
+def _driving(runtime: Runtime, path: Path, wanted: Wanted, tell: Callable[[str], None]) -> Follow:
+    """Return how faces move as that of a video, relative to its most neutral frame; its last frame holds.
 
     Raises:
         DataError: no frame of it shows a face.
@@ -240,8 +220,14 @@ def _driving(runtime: Runtime, path: Path, wanted: Wanted, tell: Callable[[str],
             seconds += [frame.seconds for frame, _ in seen]
     if not flows:
         raise DataError(f"{path}: no face was found", hint="Faces are to follow it. Name another driver.")
-    moves = np.stack(flows)
-    return _Video(np.array(seconds), moves, moves[np.square(moves).mean((1, 2, 3)).argmin()], runtime.size)
+    moves, times = np.stack(flows), np.array(seconds)
+    neutral = moves[np.square(moves).mean((1, 2, 3)).argmin()]
+
+    def follow(own: np.ndarray, now: float) -> list[np.ndarray]:
+        number = int(np.searchsorted(times, now - 1e-6).clip(0, len(times) - 1))
+        return [inverse(moves[number] - neutral, runtime.size)]  # nothing at the most neutral frame
+
+    return follow
 
 
 def _chunks(items: Iterator[Any]) -> Iterator[list[Any]]:
@@ -250,7 +236,7 @@ def _chunks(items: Iterator[Any]) -> Iterator[list[Any]]:
 
 
 def _moved(
-    runtime: Runtime, numbered: Iterator[tuple[int, Any]], places: Track, follow: _Follow, strength: float
+    runtime: Runtime, numbered: Iterator[tuple[int, Any]], places: Track, follow: Follow, strength: float
 ) -> Iterator[Any]:
     """Yield frames with their faces moved, and every packet of sound where it stood between them."""
     for part in _chunks(numbered):
@@ -264,7 +250,7 @@ def _moved(
             crops = [crop(part[i][1].pixels, place, runtime.size).transpose(2, 0, 1) for i, place in seen]
             for (i, place), own in zip(seen, _flows(runtime, np.stack(crops)), strict=True):
                 frame = part[i][1]
-                flows = follow.flows(own, frame.seconds)
+                flows = follow(own, frame.seconds)
                 made[i] = paste(frame.pixels, place, flows, strength=strength, network_size=runtime.size)
         for position, (_, item) in enumerate(part):
             yield Frame(made[position], item.pts, item.seconds) if position in made else item
@@ -276,7 +262,7 @@ def _render(
     out: Path,
     suffix: str,
     places: Track,
-    follow: _Follow,
+    follow: Follow,
     strength: float,
     tell: Callable[[str], None],
 ) -> int:

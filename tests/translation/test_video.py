@@ -166,6 +166,12 @@ def test_a_stopped_command_leaves_no_part_of_a_video(runtime: Runtime, clip: Pat
     assert list((tmp_path / "out").iterdir()) == []
 
 
+def test_what_is_for_photographs_is_refused(runtime: Runtime, clip: Path, tmp_path: Path) -> None:
+    for wanted in (Wanted(face=2), Wanted(face="all"), Wanted(strengths=(0, 1))):
+        with pytest.raises(ConfigError, match="are for photographs"):
+            translate_video(runtime, clip, tmp_path, wanted)
+
+
 def test_without_the_library_the_extra_is_named(
     runtime: Runtime, clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
