@@ -60,6 +60,7 @@ The cycle `expression` is the paper's motion cycle. De-expression takes a face t
 | `reconstruction` | re-expression: the neutral face of `y`, taken back by the generator with the flow of `x` | `x` |
 | `identity_reconstruction` | `x` through the generator without being moved | `x` |
 | `flow` | the facial motion, (2P, 2, 16, 16), for `smoothness` and `folding` | |
+| `expression` | the code of `x`, (P, 256), for losses of embeddings | the code of `y` |
 
 In the cycle `identity`, de-identity takes a neutral face to the mean face, and re-identity takes the mean face back.
 
@@ -71,6 +72,7 @@ In the cycle `identity`, de-identity takes a neutral face to the mean face, and 
 | `swapped_neutral` | the batch's mean face given the identity of `y` | the neutral face of `x` |
 | `direct` | `restored_neutral`, its pixels warped back by the flow of `x` | `x` |
 | `reconstruction` | `restored_neutral`, taken back by the generator | `x` |
+| `identity` | the code of `x`, (P, 256), for losses of embeddings such as `nt-xent` | the code of `y` |
 """
 
 

@@ -80,7 +80,11 @@ def test_one_name_is_one_tensor_wherever_it_stands(method: FaceCycle, images: to
             if method.panels_from.get(name) == cycle:
                 assert torch.allclose(view.prediction[:2], panels[name], atol=1e-5), name
                 shared += 1
+            elif name in method.features_from:
+                code = method.features(images, frozenset({name}))[name]
+                assert torch.allclose(view.prediction, code, atol=1e-5), name
+                shared += 1
         for name, tensor in found.monitored.items():
             expected = panels[name] if name in panels else method.features(images, frozenset({name}))[name]
             assert torch.allclose(tensor[:2], expected, atol=1e-5), name
-    assert shared == 5
+    assert shared == 7

@@ -56,10 +56,27 @@ class FaceCycle(nn.Module):
     Options = FaceCycleOptions
     view_names = {
         "expression": frozenset(
-            {"neutral", "frontal", "flow", "direct", "swapped_warp", "reconstruction", "identity_reconstruction"}
+            {
+                "expression",
+                "neutral",
+                "frontal",
+                "flow",
+                "direct",
+                "swapped_warp",
+                "reconstruction",
+                "identity_reconstruction",
+            }
         ),
         "identity": frozenset(
-            {"mean_face", "common_mean_face", "restored_neutral", "swapped_neutral", "direct", "reconstruction"}
+            {
+                "identity",
+                "mean_face",
+                "common_mean_face",
+                "restored_neutral",
+                "swapped_neutral",
+                "direct",
+                "reconstruction",
+            }
         ),
     }
     features_from = {
@@ -126,7 +143,8 @@ class FaceCycle(nn.Module):
     def _expression_cycle(self, full: Tensor, wanted: frozenset[str], noise: torch.Generator | None) -> Views:
         """De-expression, a swap of the neutral faces within each pair, re-expression (section 3.1).
 
-        All views are images, but `flow`, the facial motion, is (2P, 2, 16, 16).
+        All views are images, but `flow`, the facial motion, is (2P, 2, 16, 16), and `expression`, not in the paper, is
+        the code of the first images (P, 256), whose target is that of the second ones.
         """
         code = self.expression(full)
         flow = self.motion(code)
@@ -146,7 +164,11 @@ class FaceCycle(nn.Module):
             if "reconstruction" in wanted:
                 images["reconstruction"] = self.generator(swapped, back, self.warper, noise)
         views = {name: View(image, "full") for name, image in images.items() if name in wanted}
-        return Views(views, {"full": full}, {"expression": code, "flow": flow})
+        targets = {"full": full}
+        if "expression" in wanted:
+            first, targets["partner"] = code.chunk(2)
+            views["expression"] = View(first, "partner")
+        return Views(views, targets, {"expression": code, "flow": flow})
 
     def _neutral(
         self, full: Tensor, flow: Tensor, wanted: frozenset[str], noise: torch.Generator | None
@@ -168,7 +190,8 @@ class FaceCycle(nn.Module):
         generator passes gradients to `restored_neutral`. `mean_face` is compared with the image's own neutral
         face, `common_mean_face` is the same with the batch's average. `swapped_neutral`, not in the paper, is
         `restored_neutral` by the code of the pair's other image: where both show one person, it asks the code for what
-        they share.
+        they share. `identity`, not in the paper either, is the code of the first images (P, 256), whose target is that
+        of the second ones.
         """
         with torch.no_grad():
             flow = self.motion(self.expression(full))
@@ -190,6 +213,9 @@ class FaceCycle(nn.Module):
         target["common_mean_face"] = "mean"
         views = {name: View(image, target.get(name, "full")) for name, image in images.items() if name in wanted}
         targets = {"full": full, "neutral": neutral, "mean": mean.detach().expand_as(mean_faces)}
+        if "identity" in wanted:
+            first, targets["partner"] = code.chunk(2)
+            views["identity"] = View(first, "partner")
         # Mean faces are meant to be the same for everybody: that they are is no sign of a collapse.
         return Views(views, targets, {"identity": code})
 

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import timm
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from safetensors.torch import save_file
 
+from facecycle.errors import CheckpointError, FacecycleError
 from facecycle.registry import build
 
 
@@ -48,18 +55,30 @@ def test_a_transformer_of_another_size_may_be_the_perceptual_network() -> None:
     assert values[0] == 0 < values[1]
 
 
-def test_the_perceptual_loss_and_its_gradient_are_those_of_the_formula() -> None:
-    perceptual = build("loss", "perceptual", {"network": "mobilenetv3_small_050", "pretrained": False}).double()
+def grams(maps: list[torch.Tensor]) -> list[torch.Tensor]:
+    return [torch.einsum("nchw,ndhw->ncd", f, f) / f[0, 0].numel() for f in maps]
+
+
+def units(maps: list[torch.Tensor]) -> list[torch.Tensor]:
+    return [f / f.square().sum(1, keepdim=True).sqrt() for f in maps]
+
+
+@pytest.mark.parametrize(
+    ("compare", "maps", "of_maps", "power"), [("gram", 3, grams, 2), ("maps", 4, units, 1)], ids=["gram", "maps"]
+)
+def test_the_perceptual_loss_and_its_gradient_are_those_of_the_formula(
+    compare: str, maps: int, of_maps: Callable[[list[torch.Tensor]], list[torch.Tensor]], power: int
+) -> None:
+    options = {"network": "mobilenetv3_small_050", "pretrained": False, "compare": compare}
+    perceptual = build("loss", "perceptual", options).double()
     generator = torch.Generator().manual_seed(0)
     predictions, target = torch.rand(3, 2, 3, 32, 32, generator=generator, dtype=torch.float64).split((2, 1))
     predictions.requires_grad_()
     weights = torch.tensor([1.0, 0.3], dtype=torch.float64)
+    assert len(perceptual.network(target[0])) == maps
 
-    def grams(images: torch.Tensor) -> list[torch.Tensor]:
-        return [torch.einsum("nchw,ndhw->ncd", f, f) / f[0, 0].numel() for f in perceptual.network(images)]
-
-    pairs = [zip(grams(view), grams(target[0]), strict=True) for view in predictions]
-    expected = torch.stack([sum(((a - b) ** 2).mean() for a, b in pair) for pair in pairs])
+    pairs = [zip(*map(of_maps, map(perceptual.network, (view, target[0]))), strict=True) for view in predictions]
+    expected = torch.stack([sum(((a - b).abs() ** power).mean() for a, b in pair) for pair in pairs])
     values = perceptual(predictions, target[0])
     assert torch.allclose(values, expected, rtol=1e-10)
     (found,) = torch.autograd.grad((values * weights).sum(), predictions)
@@ -67,3 +86,20 @@ def test_the_perceptual_loss_and_its_gradient_are_those_of_the_formula() -> None
     assert torch.allclose(found, wanted, rtol=1e-8, atol=1e-12)
     with torch.no_grad():
         assert torch.allclose(perceptual(predictions, target[0]), expected, rtol=1e-10)
+
+
+def test_the_perceptual_network_may_come_out_of_a_file(tmp_path: Path) -> None:
+    file, options = tmp_path / "weights.safetensors", {"network": "mobilenetv3_small_050"}
+    network = timm.create_model("mobilenetv3_small_050", num_classes=2)
+    save_file(network.state_dict(), file)
+    perceptual = build("loss", "perceptual", {**options, "weights": str(file)})
+    (found,) = (tensor for name, tensor in perceptual.state_dict().items() if name.endswith("conv_stem.weight"))
+    assert torch.equal(found, network.conv_stem.weight)
+    save_file({"other": torch.zeros(1)}, file)
+    with pytest.raises(CheckpointError, match="does not hold the weights of timm's"):
+        build("loss", "perceptual", {**options, "weights": str(file)})
+
+
+def test_vgg19_has_no_four_maps_to_compare() -> None:
+    with pytest.raises(FacecycleError, match="looks at the four maps of another network"):
+        build("loss", "perceptual", {"compare": "maps", "pretrained": False})
