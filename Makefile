@@ -44,15 +44,20 @@ bench: $(STAMP)
 fuzz: $(STAMP)
 	$(BIN)/python tests/fuzz
 
-# DATA holds tracks/ with pose.csv and stills/ to train on, emotions/ and people/ to probe. A stopped run is continued.
+# DATA holds tracks/ with pose.csv, more_tracks/ and stills/ to train on, emotions/ and people/ to probe. A stopped run is
+# continued. All is measured on faces as `translate` aligns them, beside the weights that came with the package before.
 MADE = runs/weights/default.safetensors
+ALIGNED = runs/weights/measured
+PROBE = $(BIN)/facecycle probe --checkpoint $(MADE) --checkpoint facecycle/weights/default.safetensors
 weights: $(STAMP)
 	@test -n "$(DATA)" || { echo "say where the faces are: make weights DATA=FOLDER"; exit 2; }
 	$(BIN)/python recipes/default_weights/make.py $(DATA) runs/weights
-	$(BIN)/python recipes/default_weights/measure.py $(DATA) $(MADE)
-	$(BIN)/facecycle probe --task pose --data $(DATA)/tracks/pose.csv --checkpoint $(MADE) --out runs/weights/pose
-	$(BIN)/facecycle probe --task emotion --data $(DATA)/emotions --checkpoint $(MADE) --out runs/weights/emotion
-	$(BIN)/facecycle probe --task verify --data $(DATA)/people --checkpoint $(MADE) --out runs/weights/verify
+	$(BIN)/python recipes/default_weights/measure.py $(DATA) $(ALIGNED) default $(MADE)
+	$(BIN)/facecycle data crop $(DATA)/emotions --out $(ALIGNED)/emotions
+	$(BIN)/facecycle data crop $(DATA)/people --out $(ALIGNED)/people
+	$(PROBE) --task pose --data $(ALIGNED)/tracks/pose.csv --out runs/weights/pose
+	$(PROBE) --task emotion --data $(ALIGNED)/emotions --out runs/weights/emotion
+	$(PROBE) --task verify --data $(ALIGNED)/people --out runs/weights/verify
 
 # DATA as above, with more_tracks/. Seven methods of two seeds and 30 minutes each, and what is there is not made again.
 compare: $(STAMP)

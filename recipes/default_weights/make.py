@@ -1,7 +1,7 @@
 """Train the weights that come with the package: python recipes/default_weights/make.py DATA [OUT].
 
-DATA holds `tracks` (with `pose.csv`, whose person_fold 0 is left out for testing) and `stills`. OUT gets the run, and
-`default.safetensors`; a run that was stopped is continued.
+DATA holds `tracks` (with `pose.csv`, whose person_fold 0 is left out for testing), `more_tracks` and `stills`. OUT gets
+aligned frames, the run, and `default.safetensors`; what was stopped is continued.
 """
 
 from __future__ import annotations
@@ -12,15 +12,22 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from aligned import MARGIN, align_tracks
+from imagenet import lite0
+
 from facecycle import registry
 from facecycle.config.layers import file_layer
 
 HERE = Path(__file__).parent
 HELD_OUT = 0
 """The fold of `pose.csv` whose people are left for testing."""
+OF_A_PERSON = 4
+"""Further tracks of one person that are trained on."""
+FACE, SCALE = 0.7, (0.85, 1.15)
+"""Half width of an aligned face, over half of the image's width, and the scales that it is seen at."""
 LICENCE = (
-    "for non-commercial research: trained on UTKFace (non-commercial research) and YouTube Faces (research use); "
-    "see facecycle/weights/README.md"
+    "for non-commercial research: trained on UTKFace, LRS3 and MEAD (non-commercial research), YouTube Faces and "
+    "VoxCeleb (research use); see facecycle/weights/README.md"
 )
 
 
@@ -31,18 +38,34 @@ def training_tracks(poses: Path) -> list[Path]:
     return sorted({path.parent for path, fold in zip(data.files.paths, folds, strict=True) if fold != HELD_OUT})
 
 
-def data_sets(data: Path, tracks: Path) -> list[dict[str, Any]]:
-    """Return the data: stills and frames seen from other sides, the frames as they are, and rendered faces.
+def further_tracks(folder: Path) -> list[Path]:
+    """Return a few track directories of each person: of the further tracks, one person has half of the frames."""
+    people = (sorted(path for path in person.iterdir() if path.is_dir()) for person in sorted(folder.iterdir()))
+    return [track for tracks in people for track in tracks[:OF_A_PERSON]]
 
-    Stills show a face from ear to ear and are made smaller, frames show shoulders and are made larger, so that both
-    cover what a photograph may show. Each track is taken fifteen times, or there would be forty stills to one.
+
+def data_sets(data: Path, out: Path) -> list[dict[str, Any]]:
+    """Return the data: stills and frames seen from other sides, frames as people moved, and rendered faces.
+
+    Stills fill their images as an aligned face does. Frames are aligned here, with a margin. All are moved a little,
+    because a photograph's landmarks are a little off. A track of five frames is taken several times, or there would be
+    fifteen stills to one.
     """
-    stills = {"path": str(data / "stills"), "face": 0.7, "scale": [0.6, 1.05]}
-    frames = {"path": str(tracks), "face": 0.42, "scale": [0.9, 1.7], "takes": 15}
+    first, further = "tracks", "more_tracks"
+    chosen = {first: training_tracks(data / first / "pose.csv"), further: further_tracks(data / further)}
+    lists = {}
+    for name, tracks in chosen.items():
+        lists[name] = str(out / f"{name}.txt")
+        aligned = align_tracks(data / name, tracks, out / "aligned" / name)
+        Path(lists[name]).write_text("".join(f"{track}\n" for track in aligned))
+    still = {"face": FACE, "scale": list(SCALE)}
+    frame = {"face": FACE / MARGIN, "scale": [MARGIN * scale for scale in SCALE]}
+    as_filmed = {**frame, "angles": [0, 0, 4], "bend": 0, "turns": 1}
     return [
-        {"name": "turned", "options": stills},
-        {"name": "turned", "options": frames},
-        {"name": "tracks", "options": {"path": str(tracks)}},
+        {"name": "turned", "options": {"path": str(data / "stills"), **still}},
+        {"name": "turned", "options": {"path": lists[first], **frame, "takes": 5, "turns": 4}},
+        {"name": "turned", "options": {"path": lists[first], **as_filmed, "takes": 8}},
+        {"name": "turned", "options": {"path": lists[further], **as_filmed, "takes": 16}},
         {"name": "synthetic", "options": {}},
     ]
 
@@ -54,9 +77,11 @@ def main() -> None:
     data = Path(sys.argv[1]).resolve()
     out = Path(sys.argv[2] if len(sys.argv) > 2 else "runs/weights").resolve()
     out.mkdir(parents=True, exist_ok=True)
-    tracks, run, weights = out / "tracks.txt", out / "run", out / "default.safetensors"
-    tracks.write_text("".join(f"{path}\n" for path in training_tracks(data / "tracks" / "pose.csv")))
-    config = {"preset": None, **file_layer(HERE / "recipe.toml")[1], "data": data_sets(data, tracks)}
+    run, weights = out / "run", out / "default.safetensors"
+    config = {"preset": None, **file_layer(HERE / "recipe.toml")[1], "data": data_sets(data, out)}
+    for stage in config["stages"].values():
+        if "perceptual" in stage["losses"]:
+            stage["losses"]["perceptual"]["options"]["weights"] = str(lite0(out))
     (out / "recipe.json").write_text(json.dumps(config))
     begun = ["--resume"] if (run / "config.json").exists() else []
     facecycle("pretrain", *begun, "--config", out / "recipe.json", "--out", run)

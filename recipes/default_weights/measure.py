@@ -1,12 +1,13 @@
-"""What a checkpoint does to faces it has not seen: python recipes/default_weights/measure.py DATA [CHECKPOINT].
+"""What checkpoints do to faces they have not seen, side by side: measure.py DATA OUT CHECKPOINT [CHECKPOINT ...].
 
-DATA holds `tracks` with `pose.csv`, whose fold 0 was not trained on, and `people`. Yaw is read by a ridge regression on
-the frames of the other folds. Yaw and identity are read once from HoG features, an instrument that no checkpoint made,
-and once from the checkpoint's own `conv` and `identity_conv`.
+DATA holds `tracks` with `pose.csv`, whose fold 0 was not trained on. OUT gets its frames as `translate` aligns them.
+`default` as a checkpoint is the weights that come with the package. The referees are asked where REFEREES_PYTHON names
+a Python that has them; see referees.py.
 """
 
 from __future__ import annotations
 
+import csv
 import itertools
 import sys
 from dataclasses import replace
@@ -14,133 +15,153 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import torch.nn.functional as F
+from instruments import ask_referees, auc_of, has_referees
 from make import HELD_OUT
+from scipy.ndimage import laplace
+from skimage.color import rgb2gray
 from torch import Tensor
 
 from facecycle import registry
-from facecycle.api import Dataset, Verification
+from facecycle.api import Dataset, Labelled
+from facecycle.faces.crop_folder import crop_folder
 from facecycle.networks import Loaded, choose_device, load
-from facecycle.probing.features import baseline_features, checkpoint_features, extract, extract_once
-from facecycle.probing.protocols.cosine_10fold import Cosine10Fold
+from facecycle.probing.features import baseline_features, checkpoint_features, extract_once
 from facecycle.probing.protocols.linear_pose import LinearPose
-from facecycle.probing.protocols.neutral import read_yaw
 from facecycle.runtimes.by_torch import panels_of
 from facecycle.seeds import seeded
 
-FOLDS = 10
+EACH = 2
+"""Every so many frames of the held-out fold are shown to the referees, which take a tenth of a second for each."""
 
 
-def distance(one: Tensor, other: Tensor) -> float:
-    """Return the mean absolute difference of two uint8 tensors, pixels in [0, 1]."""
-    return float((one.float() - other.float()).abs().mean() / 255)
+def aligned(data: Path, out: Path) -> Path:
+    """Align the frames of the tracks, where that is not done, and return their pose file."""
+    tracks, poses = out / "tracks", out / "tracks" / "pose.csv"
+    crop_folder(data / "tracks", tracks)
+    with (data / "tracks" / "pose.csv").open(newline="") as file:
+        head, *rows = csv.reader(file)
+    found = [row for row in rows if (tracks / row[0]).exists()]
+    with poses.open("w", newline="") as file:
+        csv.writer(file).writerows([head, *found])
+    return poses
 
 
-def translated(loaded: Loaded, pixels: Tensor, drivers: Tensor | None, panels: list[str]) -> dict[str, Tensor]:
-    """Translate uint8 images with the noise of the protocol `neutral`."""
-    made = panels_of(loaded.method.to(choose_device()), pixels, drivers, seeded("neutral", 0), panels)
-    return {name: torch.from_numpy(panel) for name, panel in made.items()}
+class Fold:
+    """The frames of the held-out people.
+
+    Attributes:
+        frames: RGB uint8 (n, 3, size, size), n of them.
+        yaw: (n,), degrees, as `pose.csv` has it.
+        people: (n,), their names.
+        pairs: (2, m), places of two frames of one track.
+        drivers: (n,), the frame that drives each: somebody else's, half the fold away.
+    """
+
+    def __init__(self, data: Dataset, labels: Labelled, size: int) -> None:
+        held = np.flatnonzero(labels.folds == HELD_OUT)
+        self.frames, _ = data.images(labels.frames[held].tolist(), size)
+        self.yaw = labels.targets[held, 1]
+        paths = [data.files.paths[frame] for frame in labels.frames[held].tolist()]
+        self.people = np.array([path.parent.parent.name for path in paths])
+        tracks: dict[Path, list[int]] = {}
+        for place, path in enumerate(paths):
+            tracks.setdefault(path.parent, []).append(place)
+        self.pairs = np.array([pair for places in tracks.values() for pair in itertools.combinations(places, 2)]).T
+        self.drivers = np.roll(np.arange(len(held)), len(held) // 2)
 
 
-def held_out_pose(loaded: Loaded, path: Path) -> list[str]:
+def translated(loaded: Loaded, fold: Fold) -> dict[str, Tensor]:
+    """Translate the fold with the noise of the protocol `neutral`."""
+    names = ["frontal", "neutral", "expression_swap", "identity_swap"]
+    method, noise = loaded.method.to(choose_device()), seeded("neutral", 0)
+    made = panels_of(method, fold.frames, fold.frames[fold.drivers], noise, names)
+    return {name: torch.from_numpy(made[name]) for name in names}
+
+
+def held_out_pose(loaded: Loaded, data: Dataset, labels: Labelled, size: int) -> dict[str, str]:
     """Probe pose as `linear-pose` does, trained on the other folds and tested on the held-out one alone."""
-    size = loaded.checkpoint.config.size
-    data: Dataset = registry.build("dataset", "pose-csv", {"path": path})
-    labels = data.labelled("pose")
     pixels, _ = data.images(labels.frames.tolist(), size)
-    labels = replace(labels, folds=np.where(labels.folds == HELD_OUT, 0, -1))
-    lines = []
+    alone = replace(labels, folds=np.where(labels.folds == HELD_OUT, 0, -1))
+    found = {}
     for feature in [*checkpoint_features(loaded, LinearPose.features, [], size), baseline_features()[0]]:
-        row = LinearPose().fit(extract_once([feature], pixels, data.fingerprint())[0], labels)
-        errors = ", ".join(f"{name} {value:.2f}" for name, value in row.metrics.items())
-        lines.append(f"pose of the held-out fold, {feature.label}: {errors}")
-    return lines
+        row = LinearPose().fit(extract_once([feature], pixels, data.fingerprint())[0], alone)
+        value, (low, high) = row.metrics["mean"], row.intervals["mean"]
+        found[f"pose, mean of three angles, degrees: {feature.label}"] = f"{value:.2f} ({low:.2f} to {high:.2f})"
+    return found
 
 
-def tracks_and_yaw(loaded: Loaded, path: Path) -> list[str]:
-    """Measure neutral faces and expression swaps on the held-out fold of a pose file."""
-    size = loaded.checkpoint.config.size
-    data: Dataset = registry.build("dataset", "pose-csv", {"path": path})
-    labels = data.labelled("pose")
-    pixels, _ = data.images(labels.frames.tolist(), size)
-    held = np.flatnonzero(labels.folds == HELD_OUT)
-    frames, yaw = pixels[held], labels.targets[held, 1]
-    lines = []
-    panels = translated(loaded, frames, None, ["frontal", "neutral"])
+def nearer(fold: Fold, panels: dict[str, Tensor]) -> dict[str, str]:
+    """Measure by how much less two frames of a track differ once they are made frontal or neutral, in L1."""
+    first, second = torch.from_numpy(fold.pairs)
 
-    tracks: dict[Path, list[int]] = {}
-    for place, frame in enumerate(labels.frames[held].tolist()):
-        tracks.setdefault(data.files.paths[frame].parent, []).append(place)
-    pairs = np.array([pair for places in tracks.values() for pair in itertools.combinations(places, 2)])
-    first, second = torch.from_numpy(pairs.T)
-    before = distance(frames[first], frames[second])
-    for panel, images in panels.items():
-        after = distance(images[first], images[second])
-        less = 1 - after / before
-        lines.append(f"two frames of a track, L1: frames {before:.4f}, {panel} {after:.4f}, {less:.0%} less")
+    def apart(images: Tensor) -> float:
+        return float((images[first].float() - images[second].float()).abs().mean())
 
-    # Everybody drives somebody else: the fold's frames shifted by half its length.
-    order = np.roll(np.arange(len(held)), len(held) // 2)
-    swaps = translated(loaded, frames, frames[order], ["expression_swap"])["expression_swap"]
-    train = labels.folds != HELD_OUT
-    shown = {"frames": frames, **panels, "swaps": swaps}
-    for feature in (baseline_features()[0], checkpoint_features(loaded, (), ["conv"], size)[0]):
-        known, *others = (extract([feature], images)[0].numpy() for images in (pixels[train], *shown.values()))
-        found = dict(zip(shown, read_yaw(known, labels.targets[train, 1], *others), strict=True))
-        r = np.corrcoef(found.pop("swaps"), yaw[order])[0, 1]
-        deviations = ", ".join(f"{name} {v.std():.2f}" for name, v in found.items())
-        lines.append(f"deviation of yaw, degrees, read from {feature.label}: {deviations}")
-        lines.append(f"yaw of an expression swap, read from {feature.label}, against its driver's: r = {r:.2f}")
-    return lines
+    less = {name: 1 - apart(panels[name]) / apart(fold.frames) for name in ("frontal", "neutral")}
+    return {f"two frames of a track, {name} faces nearer by": f"{share:.0%}" for name, share in less.items()}
 
 
-def identities(loaded: Loaded, path: Path) -> list[str]:
-    """Measure mean faces and restored faces on pictures of different people."""
-    size = loaded.checkpoint.config.size
-    data: Dataset = registry.build("dataset", "identity-folders", {"path": path})
-    tracks = data.tracks()
-    people = sorted({track.identity for track in tracks})
-    frame_of = {track.identity: track.frames[0] for track in reversed(tracks)}
-    one_each, _ = data.images([frame_of[person] for person in people], size)
-    lines = []
-    panels = translated(loaded, one_each, None, ["neutral", "mean_face"])
-    between = {
-        panel: float(F.pdist(images.flatten(1).float(), p=1).mean() / images[0].numel() / 255)
-        for panel, images in panels.items()
+def sharpness(images: Tensor) -> float:
+    """Return the mean variance of the Laplacian of images (n, 3, H, W)."""
+    return float(np.mean([laplace(rgb2gray(image)).var() for image in images.permute(0, 2, 3, 1).numpy()]))
+
+
+def refereed(fold: Fold, panels: dict[str, Tensor]) -> dict[str, str]:
+    """Measure yaw, mouths and identities as the referees read them."""
+    shown = np.arange(0, len(fold.frames), EACH)
+    pictures = {
+        "input": fold.frames[shown],
+        "driver": fold.frames[fold.drivers[shown]],
+        **{name: panels[name][shown] for name in ("neutral", "expression_swap", "identity_swap")},
     }
-    lines.append(
-        f"two people, L1: neutral {between['neutral']:.4f}, mean face {between['mean_face']:.4f}, "
-        f"a share of {between['mean_face'] / between['neutral']:.2f}"
-    )
-    # Each wears somebody else's mean face; is the result nearer to the own input than to another's?
-    drivers = one_each.roll(len(people) // 2, 0)
-    restored = translated(loaded, one_each, drivers, ["identity_swap"])["identity_swap"]
-    other = np.roll(np.arange(len(people)), 1)
-    same = np.repeat([True, False], len(people))
-    folds = np.tile(np.arange(len(people)) % FOLDS, 2)
-    # A restored face is to be the neutral face: no more can be told from it than from that.
-    shown = {"restored": restored, "neutral": panels["neutral"]}
-    own = np.arange(len(people))
-    pairs = Verification(np.r_[own, own], len(people) + np.r_[own, other], same, folds)
-    for feature in (baseline_features()[0], checkpoint_features(loaded, (), ["identity_conv"], size)[0]):
-        inputs, *results = (extract([feature], images)[0].numpy() for images in (one_each, *shown.values()))
-        for name, made in zip(shown, results, strict=True):
-            scores = Cosine10Fold().fit(np.concatenate([inputs, made]), pairs)
-            found = f"{scores.metrics['accuracy']:.1%}, AUC {scores.metrics['auc']:.3f}"
-            lines.append(f"input against {name} face, {len(same)} pairs, by {feature.label}: {found}")
-    lines.append(f"restored against neutral face, L1: {distance(restored, panels['neutral']):.4f}")
-    return lines
+    read = {name: ask_referees(list(images.permute(0, 2, 3, 1).numpy())) for name, images in pictures.items()}
+    found = {}
+    before, after = (read[name]["yaw"] for name in ("input", "neutral"))
+    seen = np.isfinite(before) & np.isfinite(after)
+    found["yaw of neutral faces, share of the inputs' deviation"] = f"{after[seen].std() / before[seen].std():.0%}"
+    for what, title in (("yaw", "yaw"), ("opening", "mouth opening"), ("width", "width of the mouth")):
+        swap, driver = read["expression_swap"][what], read["driver"][what]
+        seen = np.isfinite(swap) & np.isfinite(driver)
+        found[f"{title} of an expression swap against its driver's, r"] = (
+            f"{np.corrcoef(swap[seen], driver[seen])[0, 1]:.2f}"
+        )
+    people = fold.people[shown]
+    one, other = np.nonzero(~np.eye(len(shown), dtype=bool))
+    same = people[one] == people[other]
+    for name, title in (("input", "inputs"), ("neutral", "neutral faces"), ("identity_swap", "restored faces")):
+        far = np.linalg.norm(read["input"]["identity"][one] - read[name]["identity"][other], axis=1)
+        auc, low, high = auc_of(-far, same, people[one], people[other])
+        found[f"input against {title}, another frame of the same person or another person, AUC"] = (
+            f"{auc:.3f} ({low:.3f} to {high:.3f})"
+        )
+    return found
+
+
+def measured(loaded: Loaded, data: Dataset) -> dict[str, str]:
+    """Return every measure of a checkpoint, by its title."""
+    size, labels = loaded.checkpoint.config.size, data.labelled("pose")
+    fold = Fold(data, labels, size)
+    panels = translated(loaded, fold)
+    sharp = sharpness(panels["neutral"]) / sharpness(fold.frames)
+    return {
+        **held_out_pose(loaded, data, labels, size),
+        **nearer(fold, panels),
+        "sharpness of neutral faces, share of the inputs'": f"{sharp:.3f}",
+        **(refereed(fold, panels) if has_referees() else {}),
+    }
 
 
 def main() -> None:
-    """Print every measure, a line each."""
-    if not 2 <= len(sys.argv) <= 3:
+    """Print a table of every measure, a column for each checkpoint."""
+    if len(sys.argv) < 4:
         sys.exit(__doc__)
-    data = Path(sys.argv[1])
-    loaded = load(Path(sys.argv[2]) if len(sys.argv) > 2 else None)
-    poses = data / "tracks" / "pose.csv"
-    for measured in (held_out_pose(loaded, poses), tracks_and_yaw(loaded, poses), identities(loaded, data / "people")):
-        print("\n".join(measured), flush=True)
+    poses = aligned(Path(sys.argv[1]), Path(sys.argv[2]))
+    data: Dataset = registry.build("dataset", "pose-csv", {"path": poses})
+    columns = {name: measured(load(None if name == "default" else Path(name)), data) for name in sys.argv[3:]}
+    print(f"| of the held-out fold | {' | '.join(columns)} |")
+    print(f"| --- {'| --- ' * len(columns)}|")
+    for title in next(iter(columns.values())):
+        print(f"| {title} | {' | '.join(column.get(title, '') for column in columns.values())} |")
 
 
 if __name__ == "__main__":

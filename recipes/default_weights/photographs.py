@@ -2,28 +2,25 @@
 
 The old way squeezed the middle square to what the networks read, and its frontal face stayed as small. The new one
 finds and aligns the face, and moves it at full resolution. DATA holds `tracks` with `pose.csv`, whose fold 0 was not
-trained on, and `photos`. Yaw is read by FaceMesh where FACEMESH_PYTHON names a Python that has it; see facemesh.py.
+trained on, and `photos`. Yaw is read by FaceMesh where REFEREES_PYTHON names a Python that has it; see referees.py.
 """
 
 from __future__ import annotations
 
 import itertools
-import os
-import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from instruments import PYTHON, ask_referees, auc_of, has_referees
 from make import HELD_OUT
 from PIL import Image
 from scipy.ndimage import laplace
 from scipy.spatial.distance import pdist
 from skimage.color import rgb2gray
 from skimage.data import astronaut
-from sklearn.metrics import roc_auc_score
 
 from facecycle import registry
 from facecycle.api import Dataset
@@ -42,12 +39,8 @@ SIDE = 32
 """Side of aligned crops, in pixels, at which faces of different resolution are compared."""
 OTHER_YAW = 15
 """Degrees by which two frames of a person differ at least."""
-DRAWS = 200
-"""Of the bootstrap over people."""
 BINS = (0, 15, 30, 45, 90)
 """Degrees of an input's yaw, to either side, between which the referee's readings are averaged."""
-WIDER, MESH = 1.25, 192
-"""The square that FaceMesh sees, in sides of the aligned crop, whose border goes on, and its side in pixels."""
 
 
 @dataclass(frozen=True)
@@ -143,30 +136,6 @@ def same_person(cases: Sequence[Case], yaw: np.ndarray, people: np.ndarray, trac
             yield f"  AUC by {kind}: {', '.join(found)}"
 
 
-def auc_of(scores: np.ndarray, positive: np.ndarray, one: np.ndarray, other: np.ndarray) -> tuple[float, float, float]:
-    """Return the AUC of pairs and its 95 % interval, by a bootstrap over people.
-
-    A person who is drawn k times counts k times in pairs with himself, and a pair of people as often as both are drawn.
-
-    Args:
-        scores, positive: of each pair (n,).
-        one, other: the two people (n,) of each pair.
-    """
-    names, numbers = np.unique(np.concatenate([one, other]), return_inverse=True)
-    order = np.argsort(-scores)  # sorted once, because sorting takes most of the time
-    scores, positive = scores[order], positive[order]
-    first, second = numbers.reshape(2, -1)[:, order]
-    rng = np.random.default_rng(0)
-    drawn = []
-    for _ in range(DRAWS):
-        times = np.bincount(rng.integers(len(names), size=len(names)), minlength=len(names))
-        weights = np.where(positive, times[first], times[first] * times[second])
-        if weights[positive].any():
-            drawn.append(roc_auc_score(positive, scores, sample_weight=weights))
-    low, high = np.percentile(drawn, (2.5, 97.5))
-    return float(roc_auc_score(positive, scores)), float(low), float(high)
-
-
 def sharpness(case: Case) -> dict[str, float]:
     """Return the variance of the Laplacian inside the frontal face of either way, as a share of the photograph's."""
     found = {way: float(laplace(rgb2gray(face))[inner(len(face))].var()) for way, face in case.squares().items()}
@@ -182,21 +151,10 @@ def outside(case: Case) -> tuple[int, int]:
     return int((changed & beyond).sum()), int((changed & ~beyond).sum())
 
 
-def read_yaw(squares: Sequence[np.ndarray], python: str) -> np.ndarray:
-    """Return the yaw (n,) of aligned crops (S, S, 3) in degrees, as FaceMesh reads it, NaN where it sees no face."""
-    wide = [crop(each, Similarity(len(each) / 2, len(each) / 2, WIDER * len(each)), MESH) for each in squares]
-    with tempfile.TemporaryDirectory() as folder:
-        given, found = Path(folder, "faces.npy"), Path(folder, "yaw.npy")
-        np.save(given, np.stack(wide))
-        subprocess.run([python, Path(__file__).with_name("facemesh.py"), given, found], check=True)
-        return np.asarray(np.load(found))
-
-
 def left_yaw(cases: Sequence[Case], yaw: np.ndarray) -> Iterator[str]:
     """Measure how far from the front faces still look, by a referee that no checkpoint made."""
-    python = os.environ.get("FACEMESH_PYTHON")
-    if not python:
-        yield "yaw of frontal faces: not measured, because FACEMESH_PYTHON is not set; see facemesh.py"
+    if not has_referees():
+        yield f"yaw of frontal faces: not measured, because {PYTHON} is not set; see referees.py"
         return
     ways: dict[str, list[np.ndarray]] = {}
     for case in cases:
@@ -209,7 +167,7 @@ def left_yaw(cases: Sequence[Case], yaw: np.ndarray) -> Iterator[str]:
     counts = ", ".join(f"{a} to {b} ({place.sum()})" for (a, b), place in zip(bins, places, strict=True))
     yield f"mean |yaw| by FaceMesh, degrees, of faces whose yaw is {counts}"
     for way, squares in ways.items():
-        read = read_yaw(squares, python)
+        read = ask_referees(squares)["yaw"]
         seen = np.isfinite(read)
         means = ", ".join(f"{abs(read[place & seen]).mean():.1f}" for place in places)
         agrees = np.corrcoef(read[seen], yaw[seen])[0, 1]
