@@ -75,6 +75,8 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     # What uses networks knows nothing of how they were trained. Torch's runtime extracts features as a probe does.
     "facecycle.runtimes": (*BELOW, "facecycle.probing.features", "facecycle.runtimes"),
     "facecycle.translation": (*BELOW, "facecycle.runtimes.base", "facecycle.translation"),
+    # The page knows no more than it has to: what makes pictures of photographs is all in translation.
+    "facecycle.serving": (*BELOW, "facecycle.runtimes.base", "facecycle.serving", "facecycle.translation"),
     "facecycle.probing": (*BELOW, "facecycle.probing", "facecycle.runtimes", "facecycle.translation"),
     "facecycle.reporting": (*BELOW, "facecycle.pretraining.run_folder", "facecycle.probing", "facecycle.reporting"),
     # The public API stands on the rooms of the commands that use networks.
@@ -92,6 +94,8 @@ ALLOWED: dict[str, tuple[str, ...]] = {
 # Libraries that only the named packages may import.
 RESERVED = {
     "entrypoints": ("facecycle.discovery",),
+    "starlette": ("facecycle.serving",),
+    "uvicorn": ("facecycle.serving",),
     "timm": ("facecycle_plugins",),
     "typer": ("facecycle_cli",),
     "rich": ("facecycle_cli",),

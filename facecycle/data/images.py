@@ -9,7 +9,7 @@ import struct
 import warnings
 import zlib
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import IO, TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
@@ -110,26 +110,52 @@ def open_upright(path: Path, least: int | None = None) -> Image.Image:
     try:
         if stat.S_ISFIFO(path.stat().st_mode):
             raise DataError(f"{path}: a pipe, not a file")  # opening it would wait for a writer
-        with Image.open(path) as image:
-            width, height = image.size
-            if least is not None:
-                image.draft(None, (least, least))
-            if image.width * image.height > MAX_PIXELS:
-                raise DataError(f"{path}: {width} x {height} pixels are more than {MAX_PIXELS:,}")
-            image.load()
-            with contextlib.suppress(*DAMAGED):  # what says how it is turned: viewers then show it as it is
-                ImageOps.exif_transpose(image, in_place=True)
-            return _to_rgb(image)
+        with path.open("rb") as file:
+            return decode(file, str(path), least)
     except FileNotFoundError as error:
         raise DataError(f"{path}: there is no such file") from error
     except (IsADirectoryError, PermissionError) as error:
         raise DataError(f"{path}: cannot be opened: {error.strerror}") from error
-    except UnidentifiedImageError as error:
-        raise DataError(f"{path}: not an image in a format that can be read") from error
-    except Image.DecompressionBombError as error:
-        raise DataError(f"{path}: the image has more than {MAX_PIXELS:,} pixels") from error
-    except DAMAGED as error:
+    except DAMAGED as error:  # such as a name that no file can have
         raise DataError(f"{path}: the image is damaged or cut short ({error})") from error
+
+
+def decode(
+    file: IO[bytes],
+    name: str,
+    least: int | None = None,
+    formats: tuple[str, ...] | None = None,
+    most: int | None = None,
+) -> Image.Image:
+    """Decode the bytes of an image as upright RGB; see `open_upright`.
+
+    Args:
+        file: where they are read.
+        name: what errors call it.
+        least: see `open_upright`.
+        formats: Pillow's names of those that are read; None reads all.
+        most: pixels that are decoded; None takes `MAX_PIXELS`.
+
+    Raises:
+        DataError: no image, cut short, or too large.
+    """
+    try:
+        with Image.open(file, formats=formats) as image:
+            width, height = image.size
+            if least is not None:
+                image.draft(None, (least, least))
+            if image.width * image.height > (most or MAX_PIXELS):
+                raise DataError(f"{name}: {width} x {height} pixels are more than {most or MAX_PIXELS:,}")
+            image.load()
+            with contextlib.suppress(*DAMAGED):  # what says how it is turned: viewers then show it as it is
+                ImageOps.exif_transpose(image, in_place=True)
+            return _to_rgb(image)
+    except UnidentifiedImageError as error:
+        raise DataError(f"{name}: not an image in a format that can be read") from error
+    except Image.DecompressionBombError as error:
+        raise DataError(f"{name}: the image has more than {MAX_PIXELS:,} pixels") from error
+    except DAMAGED as error:
+        raise DataError(f"{name}: the image is damaged or cut short ({error})") from error
 
 
 def upright(source: ImageSource, least: int | None = None) -> Image.Image:

@@ -18,6 +18,7 @@ class Runtime(Protocol):
     Attributes:
         weights: the file of the weights.
         origin: where they come from, for people, with their terms where they came with the package.
+        terms: under which they may be used; empty where none are stated.
         size: side of the square images that the networks read, in pixels.
         panels: names of the panels whose cycle was trained.
         features: names of the features whose cycle was trained.
@@ -26,6 +27,7 @@ class Runtime(Protocol):
 
     weights: Path
     origin: str
+    terms: str
     size: int
     panels: tuple[str, ...]
     features: tuple[str, ...]

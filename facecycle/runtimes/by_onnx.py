@@ -41,6 +41,7 @@ class OnnxRuntime:
             for entry in tensor.external_data:
                 entry.value = self._real.name if entry.key == "location" else entry.value
         self.origin = said_of(weights, self._facts.licence or None)
+        self.terms = self._facts.licence
         self.size, self.panels, self.features = self._facts.size, self._facts.panels, self._facts.features
         self._mean, self._deviation = (
             np.array(three, np.float32).reshape(3, 1, 1) for three in (self._facts.mean, self._facts.deviation)

@@ -57,6 +57,7 @@ class TorchRuntime:
         self.sha256 = checkpoint.sha256
         self.weights = checkpoint.path
         self.origin = origin(checkpoint)
+        self.terms = checkpoint.metadata.get("licence", "")
         self.size: int = checkpoint.config.size
         self.panels = tuple(name for name, cycle in method.panels_from.items() if cycle in checkpoint.trained)
         self.features = tuple(name for name, cycle in method.features_from.items() if cycle in checkpoint.trained)

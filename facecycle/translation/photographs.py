@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
 from facecycle.api import Detector, Face
 from facecycle.data.images import DAMAGED, Crop, ImageSource, printable, upright
@@ -64,8 +65,11 @@ def read_photograph(source: ImageSource) -> Photograph:
     Raises:
         DataError: it cannot be read.
     """
-    name = printable(source) if isinstance(source, str | Path) else "the image"
-    image = upright(source)
+    return photograph_of(upright(source), printable(source) if isinstance(source, str | Path) else "the image")
+
+
+def photograph_of(image: Image.Image, name: str) -> Photograph:
+    """Return an image that was decoded as upright RGB as a photograph."""
     metadata = {}
     with contextlib.suppress(*DAMAGED):
         if exif := image.getexif():

@@ -1,0 +1,149 @@
+"""What the page asks for: the faces of a photograph, and the pictures that are made of one of them."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from facecycle.data.images import decode
+from facecycle.errors import ConfigError, DataError, NoFaceError
+from facecycle.faces.motion import STRONGEST
+from facecycle.pictures import to_pil
+from facecycle.runtimes.base import Runtime
+from facecycle.translation.photographs import ALL, FoundFace, Photograph, find_faces, finder, photograph_of
+from facecycle.translation.rows import FRONTAL, PASTED, REEXPRESSED, Row, names_of, pictures_of
+
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "AVIF")
+"""What browsers show. Pillow reads others too, by code that fewer people look at."""
+MAX_PIXELS = 50_000_000
+"""Of a photograph: what the largest phones' have."""
+SHOWN = (PASTED, FRONTAL, REEXPRESSED, "neutral", "mean_face", "expression_swap", "identity_swap")
+NAME = "the photograph"
+"""What errors call every one of them."""
+KEPT = 2
+"""Photographs whose faces are remembered, because a slider asks again and again: one, and its driver."""
+MIME = {"JPEG": "image/jpeg", "PNG": "image/png"}
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """A picture in a file's bytes, with its name and its media type."""
+
+    name: str
+    media_type: str
+    content: bytes
+
+
+class Answers:
+    """Answers with some weights; used by one thread at a time.
+
+    Nothing is written to a disk. The last photographs stay in memory until others come.
+    """
+
+    def __init__(self, runtime: Runtime) -> None:
+        """Take weights.
+
+        Raises:
+            ConfigError: they know no flow, so that no face can be moved.
+        """
+        if "flow" not in runtime.panels:
+            raise ConfigError(
+                f"{runtime.weights}: these weights know no flow, so no face can be moved in its photograph",
+                hint="Take weights of the method facecycle whose expression cycle was trained.",
+            )
+        self._runtime, self._detector = runtime, finder()
+        self._faces = lru_cache(KEPT)(self._found)
+
+    def warm_up(self) -> None:
+        """Open the networks, which takes longer than to use them."""
+        side = self._runtime.size
+        self._detector.detect(np.zeros((side, side, 3), np.uint8))
+        names = self._names(driven=False)
+        self._runtime.translate(np.zeros((1, 3, side, side), np.uint8), None, 0, names)
+
+    def find(self, photograph: bytes) -> dict[str, Any]:
+        """Find faces.
+
+        Args:
+            photograph: an image file.
+
+        Returns:
+            `width` and `height` of the upright photograph, and `faces`, largest first: each with its `box` [x, y, w, h]
+            and five `landmarks` [x, y] or none, in pixels, and `doubts` in words.
+
+        Raises:
+            DataError: it is no image that is read here, or shows no face.
+        """
+        found = self._faces(photograph)
+        height, width = found[0].photograph.pixels.shape[:2]
+        faces = [
+            {
+                "box": list(map(float, each.face.box)),
+                "landmarks": None if each.face.landmarks is None else each.face.landmarks.tolist(),
+                "doubts": each.doubts,
+            }
+            for each in found
+        ]
+        return {"width": width, "height": height, "faces": faces}
+
+    def translate(self, photograph: bytes, face: int, strength: float, driver: bytes = b"") -> list[Encoded]:
+        """Make the pictures of a face.
+
+        Args:
+            photograph: an image file.
+            face: its place among the faces, from 0 for the largest.
+            strength: factor of the motion, from 0, which leaves every pixel as it is, to 1.5.
+            driver: an image file whose largest face it follows; empty for none.
+
+        Returns:
+            The photograph with the moved face in it, as JPEG where it came as one and as PNG else, with its EXIF data
+            and colour profile. The face alone, as PNG.
+
+        Raises:
+            ConfigError: the strength is out of range.
+            DataError: as `find` does, or there is no such face.
+        """
+        if not 0 <= strength <= STRONGEST:
+            raise ConfigError(f"the strength {strength:g} is not from 0 to {STRONGEST:g}")
+        found = self._faces(photograph)
+        if not 0 <= face < len(found):
+            raise DataError(f"there is no face {face}, because {len(found)} were found")
+        other = self._faces(driver)[0] if driver else None
+        wanted = self._names(driven=other is not None)
+        (made,) = pictures_of(self._runtime, [Row("", "", found[face], other)], wanted, strength, seed=0)
+        whole = found[face].photograph
+        kind = "JPEG" if photograph.startswith(b"\xff\xd8") else "PNG"
+        return [
+            _encoded(name, to_pil(made.by_name[name]), *((kind, whole) if name == PASTED else ("PNG", None)))
+            for name in wanted
+            if name != "flow"
+        ]
+
+    def _names(self, driven: bool) -> list[str]:
+        """Return the names of the pictures of a face, and `flow`, which they are made by."""
+        names, _ = names_of(self._runtime.panels, driven)
+        return [name for name in names if name in (*SHOWN, "flow")]
+
+    def _found(self, content: bytes) -> list[FoundFace]:
+        image = decode(io.BytesIO(content), NAME, formats=FORMATS, most=MAX_PIXELS)
+        photograph = photograph_of(image, NAME)
+        try:
+            return find_faces(photograph, self._detector, ALL, self._runtime.size)
+        except NoFaceError as error:
+            raise NoFaceError(
+                f"{NAME}: no face was found",
+                hint="Faces are found from 20 pixels on, best where both eyes can be seen.",
+            ) from error
+
+
+def _encoded(name: str, picture: Image.Image, kind: str, like: Photograph | None) -> Encoded:
+    """Write a picture into bytes: nearly lossless, and fast, because nobody keeps most of them."""
+    how: dict[str, Any] = {"quality": 95, "subsampling": 0} if kind == "JPEG" else {"compress_level": 1}
+    file = io.BytesIO()
+    picture.save(file, kind, **how, **(like.metadata if like else {}))
+    return Encoded(name, MIME[kind], file.getvalue())

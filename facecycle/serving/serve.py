@@ -1,0 +1,89 @@
+"""Serving: the application on a socket of this machine, until it is told to end."""
+
+from __future__ import annotations
+
+import errno
+import importlib.util
+import socket
+from collections.abc import Callable
+
+from facecycle.errors import ConfigError
+from facecycle.runtimes.base import Runtime
+
+LIBRARIES = ("starlette", "uvicorn")
+CONNECTIONS = 256
+GRACE = 3
+"""Seconds that answers may take which were begun before the end."""
+
+
+def check_installed() -> None:
+    """Refuse to serve without the libraries of the extra `web`.
+
+    Raises:
+        ConfigError: one of them is missing.
+    """
+    missing = [library for library in LIBRARIES if importlib.util.find_spec(library) is None]
+    if missing:
+        raise ConfigError(f"serve needs {' and '.join(missing)}", hint="pip install 'facecycle[web]'")
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Listen on an address.
+
+    Args:
+        host: an address or a name of this machine.
+        port: from 0, which takes a free one, to 65535.
+
+    Raises:
+        ConfigError: another program listens there, or this one may not.
+    """
+    try:
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+        return socket.create_server((host, port), family=family, backlog=CONNECTIONS)
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            raise ConfigError(
+                f"port {port} of {host} is in use", hint="Another program listens there. Name another one: --port 0."
+            ) from error
+        raise ConfigError(
+            f"{host}, port {port}: {error.strerror}", hint="--host takes an address of this machine."
+        ) from error
+
+
+def serve(runtime: Runtime, listener: socket.socket, host: str, ready: Callable[[], None]) -> None:
+    """Answer until SIGINT or SIGTERM comes.
+
+    Args:
+        runtime: the weights.
+        listener: where requests come from; see `listen`.
+        host: the address or name that it listens on.
+        ready: is called when the page can be opened.
+
+    Raises:
+        ConfigError: the weights move no faces.
+    """
+    import uvicorn
+
+    from facecycle.serving.application import PLACES, SECONDS, application
+    from facecycle.serving.worker import Worker
+
+    worker = Worker(PLACES, SECONDS)
+    config = uvicorn.Config(
+        application(runtime, worker, host),
+        http="h11",
+        loop="asyncio",
+        ws="none",
+        lifespan="off",
+        access_log=False,
+        log_level="error",
+        server_header=False,
+        proxy_headers=False,
+        limit_concurrency=CONNECTIONS,
+        timeout_graceful_shutdown=GRACE,
+    )
+    ready()
+    try:
+        uvicorn.Server(config).run([listener])
+    finally:
+        worker.end()
+        listener.close()
