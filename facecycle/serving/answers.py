@@ -22,7 +22,8 @@ FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "AVIF")
 """What browsers show. Pillow reads others too, by code that fewer people look at."""
 MAX_PIXELS = 50_000_000
 """Of a photograph: what the largest phones' have."""
-SHOWN = (PASTED, FRONTAL, REEXPRESSED, "neutral", "mean_face", "expression_swap", "identity_swap")
+SHOWN = (PASTED, FRONTAL, REEXPRESSED, "neutral", "mean_face")
+"""Swaps, which are weak, would take twice as long as all of these."""
 NAME = "the photograph"
 """What errors call every one of them."""
 KEPT = 2

@@ -11,8 +11,6 @@ const PANELS = { // in the order they are shown in
   reexpressed: ["Re-expressed", "with the other's expression"],
   neutral: ["Neutral", "made anew, without expression"],
   mean_face: ["Mean face", "without what makes it this person"],
-  expression_swap: ["Expression swap", "made anew, with the other's expression"],
-  identity_swap: ["Identity swap", "made anew, with the other's identity"],
 };
 
 let opened; // the promise of what the weights say of themselves
@@ -73,7 +71,7 @@ function begin() {
   showDriver(null);
   wanted = { photograph, strength: 1, driver: null };
   chooseFace(0);
-  if (!element("faces").contains(document.activeElement)) element("faces").firstElementChild.focus({ preventScroll: true });
+  element("work").focus({ preventScroll: true });
 }
 
 function startAgain() {
@@ -87,8 +85,9 @@ function startAgain() {
 function chooseFace(face) {
   const { faces } = photograph;
   stage.markFace(face);
+  stage.divideAt(faces[face].box, photograph.width);
   const which = faces.length === 1 ? "One face was found." : `Face ${face + 1} of ${faces.length} is chosen.`;
-  element("chosen").textContent = faces.length === 1 ? which : `${which} Click another one to take that.`;
+  element("chosen").textContent = faces.length === 1 ? which : `${which} Choose another one in the photograph.`;
   element("doubts").textContent = faces[face].doubts.length ? `Expect little: ${faces[face].doubts.join(", ")}.` : "";
   say(which);
   change({ face });
@@ -215,6 +214,6 @@ sources.pasted(accept);
 opened = engine.open();
 attempt(async () => {
   const { origin, terms } = await opened;
-  element("origin").textContent = origin;
-  element("terms").textContent = origin.includes(terms) ? "" : terms;
+  element("origin").textContent = terms && origin.includes(terms) ? "" : origin;
+  element("terms").textContent = terms || "no terms stated";
 });

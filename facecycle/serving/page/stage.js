@@ -44,6 +44,12 @@ export function showFaces({ width, height, faces }, pick) {
   }));
 }
 
+// Puts the line through the middle of a face.
+export function divideAt([x, , w], width) {
+  split.value = Math.round(100 * (x + w / 2) / width);
+  moveLine();
+}
+
 // Marks the face that is chosen.
 export function markFace(chosen) {
   [...element("faces").children].forEach((button, index) => { button.ariaPressed = String(index === chosen); });
