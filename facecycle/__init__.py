@@ -17,6 +17,9 @@ from facecycle.errors import FacecycleError
 if TYPE_CHECKING:
     from facecycle.model import Model
 
+# Else onnxruntime keeps an identifier of this machine on its disk and reports to its makers, as soon as it is imported.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+
 __all__ = ["FacecycleError", "Model", "__version__", "load"]
 
 

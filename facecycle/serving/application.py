@@ -104,7 +104,7 @@ class Api:
 
         def work(body: bytes) -> list[Encoded]:
             if not 0 < length <= len(body):
-                raise ConfigError(f"photograph={length} is not from 1 to {len(body)}, the bytes of the body")
+                raise ConfigError(f"the body has {len(body)} bytes, so photograph={length} cannot be the photograph's")
             return self._answers.translate(body[:length], face, strength, body[length:])
 
         made = await self._computed(request, work)

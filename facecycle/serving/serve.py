@@ -6,9 +6,14 @@ import errno
 import importlib.util
 import socket
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from facecycle.errors import ConfigError
 from facecycle.runtimes.base import Runtime
+
+if TYPE_CHECKING:
+    import uvicorn
+    from starlette.types import ASGIApp
 
 LIBRARIES = ("starlette", "uvicorn")
 CONNECTIONS = 256
@@ -37,16 +42,16 @@ def listen(host: str, port: int) -> socket.socket:
     Raises:
         ConfigError: another program listens there, or this one may not.
     """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
         return socket.create_server((host, port), family=family, backlog=CONNECTIONS)
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
             raise ConfigError(
-                f"port {port} of {host} is in use", hint="Another program listens there. Name another one: --port 0."
+                f"port {port} of {host} is in use", hint="Another program listens there. Name another port: --port 0."
             ) from error
         raise ConfigError(
-            f"{host}, port {port}: {error.strerror}", hint="--host takes an address of this machine."
+            f"--host {host} --port {port}: {error.strerror}", hint="--host takes an address of this machine."
         ) from error
 
 
@@ -62,14 +67,24 @@ def serve(runtime: Runtime, listener: socket.socket, host: str, ready: Callable[
     Raises:
         ConfigError: the weights move no faces.
     """
-    import uvicorn
-
     from facecycle.serving.application import PLACES, SECONDS, application
     from facecycle.serving.worker import Worker
 
     worker = Worker(PLACES, SECONDS)
+    try:
+        made = server(application(runtime, worker, host))
+        ready()
+        made.run([listener])
+    finally:
+        worker.end()
+
+
+def server(app: ASGIApp) -> uvicorn.Server:
+    """Return what speaks HTTP for an application, and logs nothing but faults of ours."""
+    import uvicorn
+
     config = uvicorn.Config(
-        application(runtime, worker, host),
+        app,
         http="h11",
         loop="asyncio",
         ws="none",
@@ -81,9 +96,4 @@ def serve(runtime: Runtime, listener: socket.socket, host: str, ready: Callable[
         limit_concurrency=CONNECTIONS,
         timeout_graceful_shutdown=GRACE,
     )
-    ready()
-    try:
-        uvicorn.Server(config).run([listener])
-    finally:
-        worker.end()
-        listener.close()
+    return uvicorn.Server(config)

@@ -86,10 +86,10 @@ function chooseFace(face) {
   const { faces } = photograph;
   stage.markFace(face);
   stage.divideAt(faces[face].box, photograph.width);
-  const which = faces.length === 1 ? "One face was found." : `Face ${face + 1} of ${faces.length} is chosen.`;
-  element("chosen").textContent = faces.length === 1 ? which : `${which} Choose another one in the photograph.`;
+  element("chosen").textContent = faces.length === 1 ? "One face" : `Face ${face + 1} of ${faces.length}`;
+  element("chosen-help").hidden = faces.length === 1;
   element("doubts").textContent = faces[face].doubts.length ? `Expect little: ${faces[face].doubts.join(", ")}.` : "";
-  say(which);
+  say(`${element("chosen").textContent} is chosen.`);
   change({ face });
 }
 
