@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import signal
-import sys
 from typing import Annotated
 
 import typer
@@ -31,8 +29,6 @@ def serve(
     from facecycle.runtimes.choose import choose
     from facecycle.serving.guard import is_loopback
 
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: sys.exit(0))
     with serving.listen(host, port) as listener:
         chosen, why = choose(checkpoint, runtime)
         say(f"checkpoint: {chosen.origin}\nruntime: {why}")

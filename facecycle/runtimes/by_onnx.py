@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -59,13 +60,18 @@ class OnnxRuntime:
         wanted = set(names)
         made = [name for name in self.panels if name in wanted]
         if drivers is None:
-            made = [name for name in made if DRIVERS not in needed(self._model.graph, [name])]
+            made = [name for name in made if name in self._alone]
         found = self._run(made, pixels, drivers, seed)
         return {name: panel if name == "flow" else self._pixels(panel) for name, panel in zip(made, found, strict=True)}
 
     def embed(self, pixels: np.ndarray, names: Sequence[str]) -> list[np.ndarray]:
         """See `Runtime.embed`."""
         return self._run(names, pixels, None, 0)
+
+    @cached_property
+    def _alone(self) -> frozenset[str]:
+        """The panels that need no driver."""
+        return frozenset(name for name in self.panels if DRIVERS not in needed(self._model.graph, [name]))
 
     def _pixels(self, images: np.ndarray) -> np.ndarray:
         """Map normalised images to RGB uint8, rounded to the nearest level."""

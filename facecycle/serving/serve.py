@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import importlib.util
+import signal
 import socket
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -67,14 +68,19 @@ def serve(runtime: Runtime, listener: socket.socket, host: str, ready: Callable[
     Raises:
         ConfigError: the weights move no faces.
     """
+    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+
     from facecycle.serving.application import PLACES, SECONDS, application
     from facecycle.serving.worker import Worker
 
     worker = Worker(PLACES, SECONDS)
     try:
         made = server(application(runtime, worker, host))
+        for number in (signal.SIGINT, signal.SIGTERM):  # uvicorn takes them over, and hands them back at its end
+            signal.signal(number, lambda *_: setattr(made, "should_exit", True))
         ready()
-        made.run([listener])
+        with threadpool_limits(1, user_api="blas"):  # its threads wait for each other where matrices are small
+            made.run([listener])
     finally:
         worker.end()
 

@@ -109,6 +109,16 @@ def test_more_pixels_than_phones_have_are_refused_before_they_are_decoded(answer
         answers.find(encoded(Image.new("1", (7200, 7200))))
 
 
+def test_a_large_photograph_has_the_same_faces(answers: Answers) -> None:
+    small, times = two_faces(), 6
+    large = small.resize((small.width * times, small.height * times), Image.Resampling.BICUBIC)
+    found, expected = (answers.find(encoded(image, "JPEG", quality=90)) for image in (large, small))
+    assert found["width"] == times * expected["width"]
+    for face, other in zip(found["faces"], expected["faces"], strict=True):
+        assert np.allclose(np.array(face["landmarks"]) / times, other["landmarks"], atol=1.5)  # of a face of 90 pixels
+        assert np.allclose(np.array(face["box"]) / times, other["box"], atol=4)
+
+
 def test_weights_that_move_no_faces_are_refused(runtime: Runtime) -> None:
     class Still:
         weights, panels = runtime.weights, ("neutral",)

@@ -96,6 +96,13 @@ def test_it_keeps_nothing_asks_nobody_and_ends_when_it_is_told_to(tmp_path: Path
     assert list(tmp_path.iterdir()) == []
 
 
+def test_it_ends_well_in_its_first_moment_too(tmp_path: Path) -> None:
+    with started(cwd=tmp_path) as (process, _):
+        process.send_signal(signal.SIGTERM)
+        _, err = process.communicate(timeout=60)
+    assert (process.returncode, err) == (0, "")
+
+
 def test_a_port_in_use_is_one_message(command: Command) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
