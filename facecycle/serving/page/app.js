@@ -168,6 +168,7 @@ element("strength").addEventListener("input", () => {
 function showDriver(blob) {
   stage.show(element("driver-shown"), blob);
   element("driver-shown").hidden = element("driver-remove").hidden = !blob;
+  element("driver-choose").textContent = blob ? "Change" : "Choose a photograph";
 }
 
 async function takeDriver(blob) {
