@@ -121,19 +121,21 @@ def check(
 
 @app.command()
 def crop(
-    folder: Annotated[Path, typer.Argument(help="Folder of photographs, in tracks or any other folders.")],
+    folder: Annotated[Path, typer.Argument(help="Folder of photographs and videos, or a video.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the crops.")] = Path("crops"),
     size: Annotated[int, typer.Option(min=16, max=1024, help="Side of the crops, in pixels.")] = 128,
     workers: Annotated[int | None, typer.Option(min=1, help="Processes. Default: one per core.")] = None,
     detector: Annotated[str, typer.Option(help="What finds the faces: yunet, or a plugin's name.")] = "yunet",
+    fps: Annotated[float, typer.Option(min=0.01, max=240, help="Frames per second that are taken of videos.")] = 5.0,
 ) -> None:
     """Find the largest face of every photograph, and cut it out as the networks expect faces.
 
-    Folders and file names stay as they are, and faces.parquet says what was found. A command that was stopped goes on
-    when it is repeated.
+    A video becomes a track: a folder of crops of its frames. Other folders and file names stay as they are, and
+    faces.parquet says what was found. A command that was stopped goes on when it is repeated.
 
     Example: facecycle data crop photographs/ -o crops/
     """
+    from facecycle.data.video import is_video
     from facecycle.faces.crop_folder import crop_folder
 
     tell = occasionally()
@@ -142,24 +144,25 @@ def crop(
         out,
         size=size,
         detector=detector,
+        fps=fps,
         workers=workers or os.cpu_count() or 1,
-        tell=lambda done, total: tell(f"{done:,} of {total:,} photographs"),
+        tell=lambda done, total: tell(f"{done:,} of {total:,} files"),
     )
     if result.passed_over:
         say(f"{folder}: {result.passed_over}")
     for name, reason in result.unreadable.items():
         say(f"unreadable  {name}: {reason}")
-    for name in result.no_face:
-        say(f"no face  {name}")
+    for name, count in result.no_face.items():
+        say(f"no face  {name}" + (f" in {count:,} frames" if is_video(Path(name)) else ""))
     for doubt, count in result.doubts.most_common():
         say(f"{count:,} crops: {doubt}")
     before = f" ({result.before:,} were there before)" if result.before else ""
-    left_out = f"{len(result.no_face):,} without a face, {len(result.unreadable):,} unreadable"
-    say(f"{out}: crops of {result.crops:,} of {result.total:,} photographs{before}; {left_out}")
+    left_out = f"{result.no_face.total():,} without a face, {len(result.unreadable):,} unreadable"
+    say(f"{out}: crops of {result.crops:,} of {result.images:,} images{before}; {left_out}")
     say(f"what was found: {result.table}")
     if not result.crops:
         raise DataError(
-            f"no face was found in any photograph of {folder}",
+            f"no face was found in any image of {folder}",
             hint=f"{result.table} says why. --detector centre takes the middle square of each.",
         )
 

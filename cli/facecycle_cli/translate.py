@@ -95,7 +95,7 @@ def _translate_video(runtime: Runtime, path: Path, out: Path, wanted: Wanted, dr
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     made = translate_video(runtime, path, out, wanted, driver, occasionally())
     if made.cut_short:
-        say(f"{path}: it was cut short, {made.cut_short:,} frames are missing")
+        say(f"{path}: it was cut short, {made.cut_short:.1f} s of pictures are missing")
     if made.moved < made.frames:
         say(f"{path}: {made.frames - made.moved:,} frames show no face, and stay as they are")
     say(f"video: {made.path}, {made.frames:,} frames in {sum(made.seconds.values()):.0f} s")

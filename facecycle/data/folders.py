@@ -90,13 +90,13 @@ Listed = list[Any]
 """Of a folder: its time of change, real sub-folders, linked ones, images, and counts of other files by suffix."""
 
 
-def walk(root: Path, *, indexed: bool = False) -> Tree:
-    """Find the images below a folder.
+def walk(root: Path, *, indexed: bool = False, also: frozenset[str] = frozenset()) -> Tree:
+    """Find the images below a folder, and `also` files with other suffixes, which no index keeps.
 
     With `indexed`, an index in the cache keeps what was found, and a folder is read again only when it changed: its
     time of change moves when a file in it comes or goes, so one stat per folder tells.
     """
-    cache = index_file("folders", root) if indexed else None
+    cache = index_file("folders", root) if indexed and not also else None
     before = _cached(cache) if cache else {}
     after: dict[str, Listed] = {}
     seen: set[tuple[int, int]] = set()
@@ -113,7 +113,7 @@ def walk(root: Path, *, indexed: bool = False) -> Tree:
             seen.add((status.st_dev, status.st_ino))
             known = before.get(name)
             if known is None or known[0] != status.st_mtime_ns:
-                known = [status.st_mtime_ns, *_list(folder)]
+                known = [status.st_mtime_ns, *_list(folder, also)]
         except OSError:
             continue  # it vanished, or may not be read
         after[name] = known
@@ -140,7 +140,7 @@ def images_in(folder: Path) -> list[str]:
     return list(_list(folder)[2])
 
 
-def _list(folder: Path) -> Listed:
+def _list(folder: Path, also: frozenset[str] = frozenset()) -> Listed:
     folders: list[str] = []
     links: list[str] = []
     images: list[str] = []
@@ -154,7 +154,7 @@ def _list(folder: Path) -> Listed:
                     (links if entry.is_symlink() else folders).append(entry.name)
             elif _is(entry.is_file) or entry.is_symlink():  # a pipe is no image: reading one would wait for ever
                 suffix = os.path.splitext(entry.name)[1].lower()
-                if suffix in image_suffixes():
+                if suffix in image_suffixes() or suffix in also:
                     images.append(entry.name)
                 else:
                     others[suffix] += 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -15,10 +16,12 @@ import numpy as np
 
 from facecycle.errors import ConfigError, DataError
 
-SUFFIXES = frozenset({".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi"})
+SUFFIXES = frozenset({".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".wmv", ".3gp"})
 """Of files that are taken for videos."""
 AHEAD = 4
 """Frames that are made before they are used: each stage of the work has a thread of its own."""
+LEAST_MISSING = 0.5
+"""Seconds that a file may be shorter than the length in its header, where that does not count frames."""
 Item = TypeVar("Item")
 
 
@@ -39,7 +42,7 @@ class Frame:
 
 def is_video(path: Path) -> bool:
     """Tell whether a file's suffix is a video's."""
-    return path.suffix.lower() in SUFFIXES
+    return path.suffix.lower() in SUFFIXES and not path.is_dir()
 
 
 def library() -> Any:
@@ -92,6 +95,32 @@ def frames(path: Path) -> Iterator[Frame]:
         stream = container.streams.video[0]
         for packet in container.demux(stream):
             yield from decoded(packet, stream)
+
+
+def missing(path: Path, count: int, end: float) -> float:
+    """Return how many seconds of pictures a file's header promises and its frames do not show; 0 where it is silent.
+
+    Args:
+        path: the video.
+        count: its frames.
+        end: when the last one is shown, in seconds.
+    """
+    with opened(path) as container:
+        stream = container.streams.video[0]
+        rate = float(stream.average_rate or 25)
+        begin = float((stream.start_time or 0) * stream.time_base)
+        if stream.frames:  # AVI counts frames that show nothing new too, so those whose time has passed are not missing
+            return max(0.0, min(stream.frames - count, stream.frames - (end - begin) * rate - 1)) / rate
+        length = 0.0
+        if found := re.fullmatch(r"(\d+):(\d+):([\d.]+)", stream.metadata.get("DURATION", "")):  # as Matroska says it
+            hours, minutes, seconds = map(float, found.groups())
+            length = 3600 * hours + 60 * minutes + seconds
+        elif stream.duration:
+            length = float(stream.duration * stream.time_base) + begin
+        elif container.duration and len(container.streams) == 1:
+            length = (container.duration + (container.start_time or 0)) / 1e6
+        short = length - end - 1 / rate
+        return short if short > LEAST_MISSING else 0.0
 
 
 def decoded(packet: Any, stream: Any) -> Iterator[Frame]:

@@ -1,4 +1,4 @@
-"""A folder of photographs to a folder of aligned crops, with a table of what was found in each of them.
+"""A folder of photographs and videos to one of aligned crops, with a table of what was found in each of them.
 
 The work is done in parts. A part's crops are on the disk before its rows are, and its rows before the next call skips
 it, so a command that was killed goes on where it was.
@@ -21,14 +21,16 @@ from typing import Any
 
 from facecycle.atomic import remove_folder, remove_leftovers, write_atomically, write_text
 from facecycle.data.folders import digest_of, walk
+from facecycle.data.video import SUFFIXES, is_video, library
 from facecycle.errors import ConfigError, DataError, RunError
 from facecycle.faces.crop_photograph import NO_FACE, OK, Work, crop_name, crop_photograph, schema
+from facecycle.faces.crop_video import crop_video, track_name
 from facecycle.faces.detection import named
 
 TABLE, PARTS, PLAN = "faces.parquet", ".faces", "plan.json"
-FORMAT = 1
+FORMAT = 2
 PART = 64
-"""Photographs of a part."""
+"""Photographs of a part. A video is a part of its own."""
 
 
 @dataclass
@@ -36,20 +38,20 @@ class Cropped:
     """What was done.
 
     Attributes:
-        total: photographs in the folder.
-        before: how many of them an earlier call had done.
-        crops: how many have a crop now.
-        no_face: photographs in which no face was found.
-        unreadable: photographs that cannot be read, and why.
+        images: photographs, and frames that were taken of videos.
+        before: how many photographs and videos an earlier call had done.
+        crops: how many images have a crop now.
+        no_face: photographs and videos in which no face was found, and in how many images of each.
+        unreadable: photographs and videos that cannot be read to their end, and why.
         doubts: how many crops each kind of warning stands at.
         table: the file of what was found.
-        passed_over: what lies among the photographs and is none, in words.
+        passed_over: what else lies there, in words.
     """
 
-    total: int
     before: int
+    images: int = 0
     crops: int = 0
-    no_face: list[str] = field(default_factory=list)
+    no_face: Counter[str] = field(default_factory=Counter)
     unreadable: dict[str, str] = field(default_factory=dict)
     doubts: Counter[str] = field(default_factory=Counter)
     table: Path = Path()
@@ -62,68 +64,103 @@ def crop_folder(
     *,
     size: int = 128,
     detector: str = "yunet",
+    fps: float = 5.0,
     workers: int = 1,
     tell: Callable[[int, int], None] = lambda done, total: None,
 ) -> Cropped:
     """Cut the largest face out of every photograph below a folder; folders and file names stay as they are.
 
-    `faces.parquet` has a row per photograph: path, status (`ok`, `no face`, or why it cannot be read), the crop's path,
-    how many faces there are, box, landmarks and score of the largest, the crop's similarity (x, y, side, roll) and
-    warnings. Positions are in pixels of the upright photograph.
+    A video becomes a track: a folder, of its name without the suffix, of crops of some of its frames.
+
+    `faces.parquet` has a row per photograph and per frame that was taken: path, number of the frame, status (`ok`, `no
+    face`, or why it cannot be read), the crop's path, how many faces there are, box, landmarks and score of the one
+    that was cropped, the crop's similarity (x, y, side, roll) and warnings. Positions are in pixels, upright.
 
     Args:
-        root: folder of photographs.
+        root: folder of photographs and videos, or one video.
         out: folder of the crops; created.
         size: side of the crops, in pixels.
         detector: name of the detector.
+        fps: frames per second that are taken of videos.
         workers: processes; 1 works in this one.
-        tell: told how many photographs are done, and of how many.
+        tell: told how many photographs and videos are done, and of how many.
 
     Raises:
-        DataError: there are no photographs, or no face in any of them.
-        ConfigError: there is no such detector, or `out` lies in `root`.
+        DataError: there are neither photographs nor videos.
+        ConfigError: there is no such detector, `out` lies in `root`, or videos need PyAV, which is not installed.
         RunError: `out` holds something else, or cannot be written.
     """
     named(detector)  # an unknown one is refused before anything is written
-    if not root.is_dir():
-        raise DataError(f"there is no folder {root}")
-    if out.resolve().is_relative_to(root.resolve()):
-        raise ConfigError(f"--out {out} lies in {root}, whose images are read", hint="Choose a folder beside it.")
-    tree = walk(root)
-    names = [os.path.relpath(path, root) for path in tree.paths()]
-    if not names:
-        raise DataError(f"the folder {root} holds no images", hint=tree.left_out() or None)
-    work = Work(root, out, size, detector)
+    root, names, passed_over = _listed(root, out)
     _check_names(names, root)
+    videos = any(map(_is_video, names))
+    if videos:
+        library()
+    work = Work(root, out, size, detector, fps)
     plan = {
         "format": FORMAT,
         "size": size,
         "detector": detector,
         "files": digest_of((name, root / name) for name in names),
+        **({"fps": fps} if videos else {}),
     }
-    parts = [names[start : start + PART] for start in range(0, len(names), PART)]
+    parts = _parts(names)
     missing = _begin(work, plan, len(parts))
-    for folder in tree.folders:
+    for folder in {track_name(name) if _is_video(name) else os.path.dirname(name) for name in names}:
         remove_leftovers(out / folder)
     before = sum(len(part) for number, part in enumerate(parts) if number not in missing)
     done = before
     for number in _run(work, {number: parts[number] for number in missing}, workers):
         done += len(parts[number])
         tell(done, len(names))
-    result = Cropped(len(names), before, table=out / TABLE, passed_over=tree.left_out())
+    result = Cropped(before, table=out / TABLE, passed_over=passed_over)
     _finish(work, plan, len(parts), result)
     return result
 
 
+def _is_video(name: str) -> bool:
+    return os.path.splitext(name)[1].lower() in SUFFIXES
+
+
+def _listed(root: Path, out: Path) -> tuple[Path, list[str], str]:
+    """Return a folder, the names of its photographs and videos, and in words what it holds else.
+
+    Raises:
+        DataError: there are neither photographs nor videos.
+        ConfigError: `out` lies in the folder.
+    """
+    if root.is_file() and is_video(root):
+        return root.parent, [root.name], ""
+    if not root.is_dir():
+        raise DataError(f"there is no folder {root}", hint="Expected a folder of photographs and videos, or a video.")
+    if out.resolve().is_relative_to(root.resolve()):
+        raise ConfigError(f"--out {out} lies in {root}, whose images are read", hint="Choose a folder beside it.")
+    tree = walk(root, also=SUFFIXES)
+    names = [os.path.relpath(path, root) for path in tree.paths()]
+    if not names:
+        raise DataError(f"the folder {root} holds neither images nor videos", hint=tree.left_out() or None)
+    return root, names, tree.left_out()
+
+
+def _parts(names: Sequence[str]) -> list[list[str]]:
+    """Share out the work: many photographs make a part, and so does a video."""
+    videos = [[name] for name in names if _is_video(name)]
+    photographs = [name for name in names if not _is_video(name)]
+    return [photographs[start : start + PART] for start in range(0, len(photographs), PART)] + videos
+
+
 def _check_names(names: Sequence[str], root: Path) -> None:
-    """Refuse photographs whose crops would have the same name.
+    """Refuse photographs whose crops would have the same name, and videos whose crops would lie among others.
 
     Raises:
         DataError: there are such.
     """
-    twice = [name for name, count in Counter(map(crop_name, names)).items() if count > 1]
+    tracks = [track_name(name) for name in names if _is_video(name)]
+    crops = [crop_name(name) for name in names if not _is_video(name)]
+    folders = {os.path.dirname(name) for name in crops}
+    twice = [name for name, count in Counter([*crops, *tracks, *folders]).items() if count > 1]
     if twice:
-        raise DataError(f"{root}: the crops of two images would be called {twice[0]}", hint="Rename one of them.")
+        raise DataError(f"{root}: the crops of two of them would be called {twice[0]}", hint="Rename one of them.")
 
 
 def _begin(work: Work, plan: dict[str, Any], count: int) -> list[int]:
@@ -203,21 +240,19 @@ def _end_with_parent() -> None:
 
 
 def _do(work: Work, number: int, names: Sequence[str]) -> None:
-    """Crop the photographs of a part, and write its rows when all its crops are on the disk."""
+    """Crop the photographs or the video of a part, and write its rows when all its crops are on the disk."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    rows = [crop_photograph(work, name) for name in names]
+    rows = []
+    for name in names:
+        rows += crop_video(work, name) if _is_video(name) else [crop_photograph(work, name)]
     table = pa.Table.from_pylist(rows, schema())
     write_atomically(_part_file(work.out, number), functools.partial(pq.write_table, table))
 
 
 def _finish(work: Work, plan: dict[str, Any], count: int, result: Cropped) -> None:
-    """Join the rows of all parts to the table, and count what is in them.
-
-    Raises:
-        DataError: there is no face in any photograph.
-    """
+    """Join the rows of all parts to the table, and count what is in them."""
     import pyarrow.parquet as pq
 
     table = work.out / TABLE
@@ -233,10 +268,12 @@ def _finish(work: Work, plan: dict[str, Any], count: int, result: Cropped) -> No
     remove_folder(work.out / PARTS)
     for batch in pq.ParquetFile(table).iter_batches(columns=["path", "status", "warnings"]):
         for row in batch.to_pylist():
+            # A video that ends too early has a row of its own beside those of its frames.
+            result.images += row["status"] in (OK, NO_FACE) or not _is_video(row["path"])
             if row["status"] == OK:
                 result.crops += 1
                 result.doubts.update(doubt.partition(":")[0] for doubt in row["warnings"])
             elif row["status"] == NO_FACE:
-                result.no_face.append(row["path"])
+                result.no_face[row["path"]] += 1
             else:
                 result.unreadable[row["path"]] = row["status"]

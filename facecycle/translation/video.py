@@ -13,7 +13,7 @@ import numpy as np
 
 from facecycle.api import Detector, Face
 from facecycle.atomic import write_atomically
-from facecycle.data.video import Frame, ahead, decoded, frames, is_video, library, opened
+from facecycle.data.video import Frame, ahead, decoded, frames, is_video, library, missing, opened
 from facecycle.errors import ConfigError, DataError
 from facecycle.faces.crop import crop
 from facecycle.faces.motion import check_motion, inverse, paste
@@ -42,7 +42,7 @@ class Filmed:
     Attributes:
         path: the new video.
         frames, moved: how many frames it has, and in how many a face was moved.
-        cut_short: how many frames the file promised and does not hold.
+        cut_short: seconds of pictures that the file promised and does not hold.
         shake: mean change of a crop's corners from frame to frame, in sides of the crop, found and smoothed.
         seconds: that each part of the work took.
     """
@@ -50,7 +50,7 @@ class Filmed:
     path: Path
     frames: int = 0
     moved: int = 0
-    cut_short: int = 0
+    cut_short: float = 0.0
     shake: tuple[float, float] = (0.0, 0.0)
     seconds: dict[str, float] = field(default_factory=dict)
 
@@ -136,6 +136,7 @@ def translate_video(
     made = Filmed(out / f"{path.stem}-pasted.{CONTAINERS.get(path.suffix.lower(), 'mkv')}", len(found.seconds))
     made.moved = int(np.isfinite(smooth.places[:, 0]).sum())
     made.shake = found.shake(), smooth.shake()
+    made.cut_short = missing(path, made.frames, float(found.seconds[-1]))
     made.seconds["finding"] = time.monotonic() - begun
     made.path.parent.mkdir(parents=True, exist_ok=True)
 
@@ -144,7 +145,7 @@ def translate_video(
 
         # The matrices are small, and whoever waits for a second thread keeps it from the encoder.
         with threadpool_limits(1, user_api="blas"):
-            made.cut_short = _render(runtime, path, temporary, made.path.suffix, smooth, follow, wanted.strength, tell)
+            _render(runtime, path, temporary, made.path.suffix, smooth, follow, wanted.strength, tell)
 
     write_atomically(made.path, write)
     made.seconds["moving"] = time.monotonic() - begun - made.seconds["finding"]
@@ -265,13 +266,13 @@ def _render(
     follow: Follow,
     strength: float,
     tell: Callable[[str], None],
-) -> int:
-    """Write a video with its faces moved, and return how many frames its file promised and does not hold."""
+) -> None:
+    """Write a video with its faces moved."""
     av = library()
     kind = "mp4" if suffix == ".mp4" else "matroska"
     with opened(path) as source, av.open(str(out), "w", format=kind, options={"movflags": "+faststart"}) as target:
         video, sounds = source.streams.video[0], list(source.streams.audio)
-        promised, begun, done = video.frames, time.monotonic(), 0
+        begun, done = time.monotonic(), 0
         items = ahead(_moved(runtime, ahead(_numbered(source, video, sounds)), places, follow, strength))
         streams: dict[Any, Any] = {}
         total = len(places.seconds)
@@ -297,7 +298,6 @@ def _render(
                 early.clear()
         if encoder is not None:
             target.mux(encoder.encode(None))
-    return max(0, promised - done)
 
 
 def _numbered(source: Any, video: Any, sounds: Sequence[Any]) -> Iterator[tuple[int, Any]]:

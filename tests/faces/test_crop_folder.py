@@ -50,8 +50,8 @@ def test_tracks_keep_their_names_and_the_table_says_what_was_found(tmp_path: Pat
     names = {"p1/a/1.jpg", "p1/a/2.jpg", "p2/b/10.png", "p2/b/x.bmp.png"}
     assert set(files(out)) == {*names, "faces.parquet"}
     assert {Image.open(out / name).size for name in names} == {(48, 48)}
-    assert (result.total, result.before, result.crops) == (6, 0, 4)
-    assert result.no_face == ["p2/b/field.png"]
+    assert (result.images, result.before, result.crops) == (6, 0, 4)
+    assert result.no_face == {"p2/b/field.png": 1}
     assert list(result.unreadable) == ["p2/b/cut.jpg"]
     assert "1 .txt" in result.passed_over
 
@@ -115,7 +115,7 @@ def test_workers_change_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 def test_other_detectors_tell_which_face(tmp_path: Path) -> None:
     root = folder(tmp_path / "in")
     result = crop_folder(root, tmp_path / "out", size=32, detector="centre")
-    assert (result.crops, result.no_face) == (5, [])
+    assert (result.crops, result.no_face) == (5, {})
     row = rows(tmp_path / "out")["p2/b/field.png"]
     assert (row["x"], row["y"], row["side"], row["landmarks"]) == (45, 35, 70, None)
 
@@ -145,10 +145,10 @@ def test_folders_that_cannot_be_used_are_refused(tmp_path: Path) -> None:
     with pytest.raises(RunError, match="exists and is not empty"):
         crop_folder(root, tmp_path / "full")
     (tmp_path / "empty").mkdir()
-    with pytest.raises(DataError, match="holds no images"):
+    with pytest.raises(DataError, match="holds neither images nor videos"):
         crop_folder(tmp_path / "empty", tmp_path / "out")
     PHOTOGRAPH.save(root / "p2" / "b" / "x.bmp.png")
-    with pytest.raises(DataError, match=r"two images would be called p2/b/x\.bmp\.png"):
+    with pytest.raises(DataError, match=r"two of them would be called p2/b/x\.bmp\.png"):
         crop_folder(root, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
@@ -157,9 +157,9 @@ def test_the_command_sums_up(inside: Command, tmp_path: Path) -> None:
     root = folder(tmp_path / "in")
     result = inside("data", "crop", root, "-o", tmp_path / "out", "--size", 32, "--workers", 1)
     assert result.returncode == 0, result.stderr
-    assert "crops of 4 of 6 photographs; 1 without a face, 1 unreadable" in result.stdout
+    assert "crops of 4 of 6 images; 1 without a face, 1 unreadable" in result.stdout
     assert "no face  p2/b/field.png" in result.stdout
     (tmp_path / "bare").mkdir()
     Image.new("RGB", (90, 70)).save(tmp_path / "bare" / "a.png")
-    refused(inside("data", "crop", tmp_path / "bare", "-o", tmp_path / "none"), "no face was found in any photograph")
+    refused(inside("data", "crop", tmp_path / "bare", "-o", tmp_path / "none"), "no face was found in any image")
     refused(inside("data", "crop", root, "-o", tmp_path / "x", "--detector", "yunnet"), "Did you mean yunet?")

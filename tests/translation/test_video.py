@@ -5,70 +5,22 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers.clips import FACE, MEADOW, read, shifted, write_sound, write_video
 from helpers.common import Command, refused
 from PIL import Image
-from skimage.data import astronaut
 
 from facecycle.checkpoints.places import SHIPPED
-from facecycle.data.video import ahead, frames
+from facecycle.data.video import ahead
 from facecycle.errors import ConfigError, DataError
 from facecycle.faces.similarity import Similarity
 from facecycle.runtimes.base import Runtime
 from facecycle.runtimes.by_onnx import OnnxRuntime
 from facecycle.translation.files import Wanted
 from facecycle.translation.video import Track, translate_video
-
-av = pytest.importorskip("av", reason="videos need PyAV")
-FACE = np.asarray(Image.fromarray(astronaut()[:220, 110:350]).resize((194, 178)))
-"""A face of some 70 pixels."""
-MEADOW = np.full_like(FACE, (90, 120, 60))
-RATE = 16_000
-
-
-def shifted(number: int) -> np.ndarray:
-    return np.roll(FACE, round(3 * np.sin(number / 3)), axis=1)
-
-
-def write_video(
-    path: Path,
-    pictures: list[np.ndarray],
-    times: list[int] | None = None,
-    sound: bool = False,
-    codec: str = "libx264",
-) -> Path:
-    """Write pictures as a video, shown at times in thousandths of a second."""
-    times = times or [40 * number for number in range(len(pictures))]
-    with av.open(str(path), "w") as target:
-        video = target.add_stream(codec, rate=25)
-        video.height, video.width = pictures[0].shape[:2] if pictures else FACE.shape[:2]
-        video.pix_fmt = "yuv420p"
-        video.time_base = video.codec_context.time_base = Fraction(1, 1000)
-        audio = target.add_stream("aac", rate=RATE, layout="mono") if sound else None
-        for picture, time in zip(pictures, times, strict=True):
-            frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
-            frame.pts, frame.time_base = time, Fraction(1, 1000)
-            target.mux(video.encode(frame))
-        if audio is not None:
-            tone = (8000 * np.sin(np.arange(RATE) / 10)).astype(np.int16)
-            frame = av.AudioFrame.from_ndarray(tone[None], format="s16", layout="mono")
-            frame.sample_rate = RATE
-            target.mux(audio.encode(frame))
-            target.mux(audio.encode(None))
-        target.mux(video.encode(None))
-    return path
-
-
-def read(path: Path) -> tuple[list[float], list[np.ndarray], list[bytes]]:
-    """Return the times and the pictures of a video, and its packets of sound."""
-    found = list(frames(path))
-    with av.open(str(path)) as source:
-        sound = [bytes(packet) for packet in source.demux(audio=0)] if source.streams.audio else []
-    return [frame.seconds for frame in found], [frame.pixels for frame in found], sound
 
 
 @pytest.fixture(scope="module")
@@ -80,7 +32,7 @@ def runtime() -> Runtime:
 def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Twelve frames of a face, shown at uneven times, with a tone of a second."""
     times = [0, 40, 90, 200, 240, 280, 350, 400, 440, 480, 600, 640]
-    return write_video(tmp_path_factory.mktemp("clip") / "clip.mp4", [shifted(n) for n in range(12)], times, sound=True)
+    return write_video(tmp_path_factory.mktemp("clip") / "clip.mp4", [shifted(n) for n in range(12)], times, sound=1)
 
 
 def test_times_sound_and_size_stay(runtime: Runtime, clip: Path, tmp_path: Path) -> None:
@@ -145,12 +97,7 @@ def test_what_is_no_video_is_said(runtime: Runtime, clip: Path, tmp_path: Path, 
     elif damage == "cut":
         path.write_bytes(clip.read_bytes()[:4000])
     else:
-        with av.open(str(path), "w") as target:
-            stream = target.add_stream("aac", rate=RATE, layout="mono")
-            frame = av.AudioFrame.from_ndarray(np.zeros((1, RATE), np.int16), format="s16", layout="mono")
-            frame.sample_rate = RATE
-            target.mux(stream.encode(frame))
-            target.mux(stream.encode(None))
+        write_sound(path)
     with pytest.raises(DataError, match=r"a\.mp4: (not a video|there is no)"):
         translate_video(runtime, path, tmp_path / "out")
     assert not (tmp_path / "out").exists()

@@ -340,5 +340,5 @@ def test_whom_a_track_shows(name: str, who: str) -> None:
 def test_videos_are_refused_with_the_way_to_frames(tmp_path: Path) -> None:
     (tmp_path / "id1" / "clip").mkdir(parents=True)
     (tmp_path / "id1" / "clip" / "00001.mp4").touch()
-    with pytest.raises(DataError, match=r"holds 1 videos and no images[\s\S]*ffmpeg"):
+    with pytest.raises(DataError, match=r"holds videos \(1\) and no images[\s\S]*facecycle data crop"):
         tracks(tmp_path)

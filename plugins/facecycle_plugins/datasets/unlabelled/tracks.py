@@ -12,13 +12,13 @@ from facecycle.api import Options as BaseOptions
 from facecycle.api import Track
 from facecycle.data.folders import SPLITS, Tree, images_in, walk
 from facecycle.data.frames import FileDataset, FrameFiles, Paths
+from facecycle.data.video import SUFFIXES, is_video
 from facecycle.errors import DataError
 
 WRAPPERS = SPLITS.keys() | {"unzippedfaces", "mp4", "frames", "images", "img"}
 """Folders of archives that say nothing of whom their tracks show."""
 LARGEST = 300
 """Images of one folder above which it must look like a track to be taken for one."""
-VIDEOS = (".mp4", ".avi", ".mov", ".mkv", ".webm")
 
 
 class TrackOptions(BaseOptions):
@@ -147,11 +147,11 @@ def _numbered_through(folders: Mapping[str, list[str]]) -> bool:
 
 def _without_images(tree: Tree) -> DataError:
     """Return the error for a tree without images; one of videos is told how to become frames."""
-    videos = sum(tree.passed_over.get(suffix, 0) for suffix in VIDEOS)
+    videos = sum(tree.passed_over.get(suffix, 0) for suffix in SUFFIXES)
     if videos:
         return DataError(
-            f"{tree.root} holds {videos:,} videos and no images, and videos are not read",
-            hint="Write the frames of each into a folder of its own: ffmpeg -i ID/CLIP.mp4 -r 5 ID/CLIP/%05d.jpg",
+            f"{tree.root} holds videos ({videos:,}) and no images, and training reads images alone",
+            hint=f"Crop their faces to tracks of images first: facecycle data crop {tree.root} -o crops/",
         )
     hint = "Expected directories that hold images, such as .jpg or .png files."
     return DataError(f"there are no images below {tree.root}", hint=f"{hint} {tree.left_out()}".strip())
@@ -163,6 +163,11 @@ def _from_list(file: Path) -> Tree:
     Raises:
         DataError: it is no text, or names a directory that does not exist.
     """
+    if is_video(file):
+        raise DataError(
+            f"{file} is a video, and training reads images alone",
+            hint=f"Crop its face to a track of images first: facecycle data crop {file} -o crops/",
+        )
     try:
         text = file.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:

@@ -1,0 +1,78 @@
+"""Videos are read upright, with their own times, to their end; what is missing in them is known."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from helpers.clips import FACE, MEADOW, cut, read, shifted, with_unknown_codec, write_sound, write_video
+
+from facecycle.data.video import frames, is_video, missing
+from facecycle.errors import DataError
+
+FRONT = {"movflags": "+faststart"}
+
+
+def found(path: Path) -> tuple[int, float]:
+    """Return how many frames a video holds, and when the last is shown."""
+    seconds = [frame.seconds for frame in frames(path)]
+    return len(seconds), seconds[-1]
+
+
+def test_what_is_called_as_videos_are(tmp_path: Path) -> None:
+    (tmp_path / "folder.mp4").mkdir()
+    names = ("a.MP4", "b.webm", "c.jpg", "folder.mp4", "d")
+    assert [is_video(tmp_path / name) for name in names] == [True, True, False, False, False]
+
+
+def test_frames_come_with_the_times_that_they_are_shown_at(tmp_path: Path) -> None:
+    times = [0, 40, 55, 200, 1300, 1310]
+    seconds, pictures, _ = read(write_video(tmp_path / "a.mp4", [shifted(n) for n in range(6)], times))
+    assert seconds == pytest.approx([time / 1000 for time in times], abs=1e-3)
+    for number, picture in enumerate(pictures):
+        assert abs(picture.astype(int) - shifted(number)).mean() < 6
+
+
+@pytest.mark.parametrize("rotation", [90, 180, 270])
+def test_a_phone_that_was_held_otherwise_is_turned(tmp_path: Path, rotation: int) -> None:
+    path = write_video(tmp_path / "a.mp4", [np.rot90(FACE, -rotation // 90)], rotation=rotation)
+    (frame,) = frames(path)
+    assert frame.pixels.shape == FACE.shape
+    assert abs(frame.pixels.astype(int) - FACE).mean() < 6
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mov", ".mkv", ".webm", ".avi"])
+def test_nothing_is_missing_in_a_whole_file(tmp_path: Path, suffix: str) -> None:
+    codec = {".webm": "libvpx", ".avi": "mpeg4"}.get(suffix, "libx264")
+    sound = 0 if suffix in (".webm", ".avi") else 3.5  # longer than the pictures
+    path = write_video(tmp_path / f"a{suffix}", [shifted(n) for n in range(50)], sound=sound, codec=codec)
+    assert found(path) == (50, pytest.approx(1.96, abs=2e-3))
+    assert missing(path, *found(path)) == 0
+    assert missing(path, 25, 0.96) == pytest.approx(1, abs=0.1)
+
+
+@pytest.mark.parametrize(("name", "options"), [("a.mp4", FRONT), ("a.mkv", {}), ("a.avi", {})])
+def test_a_file_that_was_cut_short_yields_what_it_holds(tmp_path: Path, name: str, options: dict[str, str]) -> None:
+    pictures = [np.random.default_rng(n).integers(0, 256, FACE.shape, dtype=np.uint8) for n in range(50)]
+    codec = "mpeg4" if name.endswith("avi") else "libx264"
+    path = cut(write_video(tmp_path / name, pictures, codec=codec, options=options), 0.5)
+    count, end = found(path)
+    assert 10 < count < 40
+    assert missing(path, count, end) == pytest.approx((50 - count) / 25, abs=0.05)
+
+
+def test_what_is_no_video_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "text.mp4").write_text("no video")
+    (tmp_path / "empty.mp4").touch()
+    whole = write_video(tmp_path / "a.mp4", [MEADOW] * 3)
+    for path, message in (
+        (tmp_path / "text.mp4", r"text\.mp4: not a video"),
+        (tmp_path / "empty.mp4", r"empty\.mp4: not a video"),
+        (tmp_path / "gone.mp4", r"gone\.mp4: not a video that can be read \(No such file"),
+        (cut(whole, 0.5), r"cut\.mp4: not a video"),  # its index was to come last
+        (write_sound(tmp_path / "heard.mp4"), r"heard\.mp4: there is no video stream"),
+        (with_unknown_codec(whole), r"odd\.mp4: no decoder"),
+    ):
+        with pytest.raises(DataError, match=message):
+            list(frames(path))
