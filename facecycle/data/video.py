@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -141,8 +141,11 @@ def decoded(packet: Any, stream: Any) -> Iterator[Frame]:
             yield Frame(np.ascontiguousarray(pixels), pts, float(pts * base))
 
 
-def ahead(items: Iterator[Item], depth: int = AHEAD) -> Iterator[Item]:
-    """Yield items that a thread makes ahead, so many at most; what it raises is raised here."""
+def ahead(items: Iterator[Item], depth: int = AHEAD) -> Generator[Item, None, None]:
+    """Yield items that a thread makes ahead, so many at most; what it raises is raised here.
+
+    Closing it ends the thread, and closes the items there. Do that before what they read is closed: FFmpeg crashes.
+    """
     queue: Queue[tuple[str, Any]] = Queue(depth)
     stopped = Event()
 
@@ -161,6 +164,9 @@ def ahead(items: Iterator[Item], depth: int = AHEAD) -> Iterator[Item]:
             put("end", None)
         except BaseException as error:  # noqa: BLE001 - it is raised where the items are used
             put("error", error)
+        finally:
+            if isinstance(items, Generator):
+                items.close()  # here, because what it reads must not be closed while this thread still reads it
 
     thread = Thread(target=work, daemon=True)
     thread.start()

@@ -14,12 +14,9 @@ from facecycle.data.video import frames, missing
 from facecycle.errors import DataError
 from facecycle.faces.crop_photograph import Work, crop_first, without_crop
 from facecycle.faces.detection import detect, named
+from facecycle.faces.following import GROWN, NEAR
 from facecycle.faces.similarity import Similarity, align
 
-NEAR = 0.75
-"""Sides of the aligned crop that a face moves by at most from one taken frame to the next."""
-GROWN = 1.5
-"""Factor that it grows or shrinks by at most."""
 ROUNDING = 1e-6
 """Of the number of intervals that have passed, because times are sums of fractions."""
 JUMPED = "it may be another person: the face before was elsewhere"

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -11,25 +12,18 @@ from typing import Any
 
 import numpy as np
 
-from facecycle.api import Detector, Face
 from facecycle.atomic import write_atomically
 from facecycle.data.video import Frame, ahead, decoded, frames, is_video, library, missing, opened
 from facecycle.errors import ConfigError, DataError
 from facecycle.faces.crop import crop
+from facecycle.faces.following import Track, track
 from facecycle.faces.motion import check_motion, inverse, paste
-from facecycle.faces.similarity import Similarity, align
 from facecycle.runtimes.base import Runtime
 from facecycle.translation.files import Wanted
 from facecycle.translation.photographs import find_driver, finder
 
 BATCH = 8
 """Frames whose faces are computed at a time."""
-AGAIN = 5
-"""Frames without a face, or with another than the followed one, after which the whole frame is searched."""
-SMOOTH = 0.12
-"""Deviation, in seconds, of the weights by which a crop's place is averaged over time, so that it does not shake."""
-GAP = 0.3
-"""Seconds without a face that are bridged."""
 CONTAINERS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mp4"}
 """What a video of some suffix becomes; every other one becomes Matroska, which takes any sound."""
 ENCODING = {"crf": "18", "preset": "veryfast"}
@@ -53,43 +47,6 @@ class Filmed:
     cut_short: float = 0.0
     shake: tuple[float, float] = (0.0, 0.0)
     seconds: dict[str, float] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Track:
-    """Where a face is in every frame of a video.
-
-    Attributes:
-        seconds: (n,) when each frame is shown.
-        places: (n, 4), the crop's centre x and y, the logarithm of its side, and its roll; nan where there is no face.
-    """
-
-    seconds: np.ndarray
-    places: np.ndarray
-
-    def smooth(self) -> Track:
-        """Average places over time; short gaps are bridged, long ones stay."""
-        seen = np.flatnonzero(np.isfinite(self.places[:, 0]))
-        if not len(seen):
-            return self
-        places = np.full_like(self.places, np.nan)
-        ends = np.flatnonzero(np.diff(self.seconds[seen]) > GAP)
-        for part in np.split(seen, ends + 1):
-            inside = np.arange(part[0], part[-1] + 1)
-            known, times = self.seconds[part], self.seconds[inside]
-            weights = np.exp(-0.5 * ((times[:, None] - known) / SMOOTH) ** 2)
-            places[inside] = weights @ self.places[part] / weights.sum(1, keepdims=True)
-        return Track(self.seconds, places)
-
-    def similarity(self, number: int) -> Similarity | None:
-        """Return where the crop of a frame lies, or None where there is no face."""
-        x, y, size, roll = self.places[number].tolist()
-        return None if np.isnan(x) else Similarity(x, y, float(np.exp(size)), roll)
-
-    def shake(self) -> float:
-        """Return the mean second difference of a crop's centre, in sides of the crop: a steady motion has none."""
-        change = np.linalg.norm(np.diff(self.places[:, :2], 2, axis=0), axis=1) / np.exp(self.places[1:-1, 2])
-        return float(np.nanmean(change)) if np.isfinite(change).any() else 0.0
 
 
 def translate_video(
@@ -150,40 +107,6 @@ def translate_video(
     write_atomically(made.path, write)
     made.seconds["moving"] = time.monotonic() - begun - made.seconds["finding"]
     return made
-
-
-def track(path: Path, detector: Detector, tell: Callable[[str], None] = lambda text: None) -> Track:
-    """Find a face in every frame of a video; between detections it is followed, where the detector can.
-
-    Raises:
-        DataError: the video cannot be read, or holds no frame.
-    """
-    seconds, places = [], []
-    face: Face | None = None
-    missing = 0
-    for number, frame in enumerate(ahead(frames(path))):
-        face = _next_face(detector, frame.pixels, face if missing < AGAIN else None, missing)
-        missing = 0 if face is not None else missing + 1
-        seconds.append(frame.seconds)
-        places.append([np.nan] * 4 if face is None else _place(align(face)))
-        tell(f"{path.name}: looked for a face up to frame {number + 1:,}")
-    if not seconds:
-        raise DataError(f"{path}: there is no frame in it")
-    return Track(np.array(seconds), np.array(places))
-
-
-def _next_face(detector: Detector, pixels: np.ndarray, before: Face | None, missing: int) -> Face | None:
-    follow = getattr(detector, "follow", None)
-    if before is not None and follow is not None and (face := follow(pixels, before)) is not None:
-        return face
-    if missing % AGAIN:  # a frame without a face is looked at in full now and then
-        return None
-    faces = detector.detect(pixels)
-    return faces[0] if faces else None
-
-
-def _place(similarity: Similarity) -> list[float]:
-    return [similarity.x, similarity.y, float(np.log(similarity.side)), similarity.roll]
 
 
 def _flows(runtime: Runtime, pixels: np.ndarray) -> np.ndarray:
@@ -270,13 +193,14 @@ def _render(
     """Write a video with its faces moved."""
     av = library()
     kind = "mp4" if suffix == ".mp4" else "matroska"
-    with opened(path) as source, av.open(str(out), "w", format=kind, options={"movflags": "+faststart"}) as target:
-        video, sounds = source.streams.video[0], list(source.streams.audio)
-        begun, done = time.monotonic(), 0
-        items = ahead(_moved(runtime, ahead(_numbered(source, video, sounds)), places, follow, strength))
-        streams: dict[Any, Any] = {}
-        total = len(places.seconds)
-        early: list[Any] = []
+    options = {"movflags": "+faststart"} if kind == "mp4" else {}
+    with (
+        opened(path) as source,
+        av.open(str(out), "w", format=kind, options=options) as target,
+        closing(ahead(_moved(runtime, ahead(_numbered(source)), places, follow, strength))) as items,
+    ):
+        begun, done, total = time.monotonic(), 0, len(places.seconds)
+        video, streams, early = source.streams.video[0], {}, []
         encoder = None
         for item in items:
             if not isinstance(item, Frame):
@@ -284,7 +208,7 @@ def _render(
             else:
                 if encoder is None:  # all streams are made before anything is written, and the first frame has the size
                     encoder = _encoder(target, video, item.pixels.shape)
-                    streams = {sound: target.add_stream_from_template(sound) for sound in sounds}
+                    streams = {sound: _copied(path, target, sound) for sound in source.streams.audio}
                 shown = av.VideoFrame.from_ndarray(_even(item.pixels), format="rgb24")
                 shown.pts, shown.time_base = item.pts, video.time_base
                 target.mux(encoder.encode(shown))
@@ -300,16 +224,31 @@ def _render(
             target.mux(encoder.encode(None))
 
 
-def _numbered(source: Any, video: Any, sounds: Sequence[Any]) -> Iterator[tuple[int, Any]]:
+def _numbered(source: Any) -> Iterator[tuple[int, Any]]:
     """Yield frames with their numbers, and packets of sound with the number of the frame that comes next."""
-    number = 0
-    for packet in source.demux(video, *sounds):
+    number, video = 0, source.streams.video[0]
+    for packet in source.demux(video, *source.streams.audio):
         if packet.stream is video:
             for frame in decoded(packet, video):
                 yield number, frame
                 number += 1
         elif packet.dts is not None:
             yield number, packet
+
+
+def _copied(path: Path, target: Any, sound: Any) -> Any:
+    """Add a stream for a copy of another one's packets.
+
+    Raises:
+        DataError: the file's format cannot hold them.
+    """
+    try:
+        return target.add_stream_from_template(sound)
+    except ValueError as error:
+        raise DataError(
+            f"{path}: an {target.format.name.upper()} file cannot hold its sound ({sound.codec_context.name})",
+            hint=f"Write its sound as AAC first: ffmpeg -i {path.name} -c:v copy -c:a aac new.mp4",
+        ) from error
 
 
 def _encoder(target: Any, video: Any, shape: tuple[int, ...]) -> Any:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 from helpers.clips import FACE, MEADOW, cut, read, shifted, with_unknown_codec, write_sound, write_video
 
-from facecycle.data.video import frames, is_video, missing
+from facecycle.data.video import ahead, frames, is_video, missing
 from facecycle.errors import DataError
 
 FRONT = {"movflags": "+faststart"}
@@ -76,3 +77,14 @@ def test_what_is_no_video_is_refused(tmp_path: Path) -> None:
     ):
         with pytest.raises(DataError, match=message):
             list(frames(path))
+
+
+def test_what_a_thread_raises_is_raised_where_its_items_are_used() -> None:
+    def items() -> Iterator[int]:
+        yield from range(5)
+        raise ValueError("the sixth")
+
+    found: list[int] = []
+    with pytest.raises(ValueError, match="the sixth"):
+        found.extend(ahead(items(), 2))
+    assert next(ahead(iter(range(1000)), 2)) == 0  # what is left over ends its thread

@@ -30,6 +30,7 @@ def write_video(
     pictures: Sequence[np.ndarray],
     times: Sequence[int] | None = None,
     sound: float = 0,
+    sound_codec: str = "aac",
     codec: str = "libx264",
     rotation: int = 0,
     options: dict[str, str] | None = None,
@@ -41,6 +42,7 @@ def write_video(
         pictures: RGB (H, W, 3), uint8.
         times: thousandths of a second at which each is shown; 40 apart where left out.
         sound: seconds of a tone.
+        sound_codec: how it is compressed.
         codec: of the pictures.
         rotation: degrees by which a player turns it against the clock.
         options: of the container.
@@ -57,7 +59,7 @@ def write_video(
             target.start_encoding()  # a header alone
         if rotation:
             video.set_display_rotation(rotation)
-        audio = target.add_stream("aac", rate=RATE, layout="mono") if sound else None
+        audio = target.add_stream(sound_codec, rate=RATE, layout="mono") if sound else None
         for picture, time in zip(pictures, times, strict=True):
             frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), format="rgb24")
             frame.pts, frame.time_base = round(time / 1000 / base), base
