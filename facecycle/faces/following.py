@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +17,7 @@ BETWEEN = 0.05
 """Seconds after a look in which a followed face is not looked for again."""
 AGAIN = 5
 """Frames without a face, or with another than the followed one, after which the whole frame is searched."""
-SMOOTH = 0.12
+SMOOTH = 0.14
 """Deviation, in seconds, of the weights by which a crop's place is averaged over time, so that it does not shake."""
 FAR = 6
 """Deviations beyond which weights are nothing, below a 60,000,000th."""
@@ -101,33 +101,48 @@ def track(path: Path, detector: Detector, tell: Callable[[str], None] = lambda t
 
 def _looks(shown: Iterable[Frame], detector: Detector) -> Iterator[tuple[Frame, bool, Face | None]]:
     """Yield each frame, whether it was looked at, and the face that was seen in it."""
-    follow = getattr(detector, "follow", None) or (lambda pixels, face: None)
-    face: Face | None = None
+    before: list[tuple[float, Face]] = []  # the last two looks that saw the face, and when
     missing = 0
     waiting: list[Frame] = []
-    last = 0.0
 
     def look(frame: Frame) -> tuple[Frame, bool, Face | None]:
-        nonlocal face, missing, last
-        found = follow(frame.pixels, face) if face is not None and missing < AGAIN else None
-        if found is None and missing % AGAIN == 0:  # a frame without a face is searched in full now and then
-            found = next(iter(detector.detect(frame.pixels)), None)
-        missing = 0 if found is not None else missing + 1
-        face, last = found or face, frame.seconds
-        return frame, True, found
+        nonlocal missing
+        face = _followed(detector, frame, before) if missing < AGAIN else None
+        if face is None and missing % AGAIN == 0:  # a frame without a face is searched in full now and then
+            before.clear()
+            face = next(iter(detector.detect(frame.pixels)), None)
+        missing = 0 if face is not None else missing + 1
+        if face is not None:
+            before[:] = [*before[-1:], (frame.seconds, face)]
+        return frame, True, face
 
     for frame in shown:
-        if face is not None and not missing and frame.seconds - last < BETWEEN:
+        if before and not missing and frame.seconds - before[-1][0] < BETWEEN:
             waiting.append(frame)
             continue
-        if waiting and face is not None and (found := follow(frame.pixels, face)) is not None:
+        if waiting and (face := _followed(detector, frame, before)) is not None:
             yield from ((each, False, None) for each in waiting)
-            yield frame, True, found
-            face, last = found, frame.seconds
+            yield frame, True, face
+            before[:] = [before[-1], (frame.seconds, face)]
         else:
             yield from map(look, (*waiting, frame))
         waiting.clear()
     yield from map(look, waiting)
+
+
+def _followed(detector: Detector, frame: Frame, before: Sequence[tuple[float, Face]]) -> Face | None:
+    """Find a face again near where it should be by now, because a look sees it best in the middle."""
+    follow = getattr(detector, "follow", None)
+    if follow is None or not before:
+        return None
+    (earlier, first), (last, face) = before[0], before[-1]
+    if last > earlier and face.landmarks is not None and first.landmarks is not None:
+        way = (face.landmarks - first.landmarks).mean(0) * min(1.0, (frame.seconds - last) / (last - earlier))
+        left, top, width, height = face.box
+        box = (left + float(way[0]), top + float(way[1]), width, height)
+        face = replace(face, box=box, landmarks=face.landmarks + way)
+    found: Face | None = follow(frame.pixels, face)
+    return found
 
 
 def _place(similarity: Similarity) -> list[float]:

@@ -175,7 +175,9 @@ def _moved(
             for (i, place), own in zip(seen, _flows(runtime, np.stack(crops)), strict=True):
                 frame = part[i][1]
                 flows = follow(own, frame.seconds)
-                made[i] = paste(frame.pixels, place, flows, strength=strength, network_size=runtime.size)
+                made[i] = paste(
+                    frame.pixels, place, flows, strength=strength, network_size=runtime.size, sharp=False
+                )  # for speed
         for position, (_, item) in enumerate(part):
             yield Frame(made[position], item.pts, item.seconds) if position in made else item
 

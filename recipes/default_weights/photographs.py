@@ -137,9 +137,16 @@ def same_person(cases: Sequence[Case], yaw: np.ndarray, people: np.ndarray, trac
 
 
 def sharpness(case: Case) -> dict[str, float]:
-    """Return the variance of the Laplacian inside the frontal face of either way, as a share of the photograph's."""
+    """Return the variance of the Laplacian inside frontal faces, as a share of the photograph's.
+
+    Faces of either way are compared with the photograph's aligned crop, and the pasted one with the photograph itself.
+    """
     found = {way: float(laplace(rgb2gray(face))[inner(len(face))].var()) for way, face in case.squares().items()}
-    return {way: found[way] / found["photograph"] for way in ("old", "new")}
+    before = case.face.photograph.pixels
+    rows, columns = np.mgrid[: before.shape[0], : before.shape[1]] + 0.5
+    face = radius(case.face.similarity.to_crop(np.stack((columns, rows), -1))) < INNER
+    pasted, whole = (float(laplace(rgb2gray(each))[face].var()) for each in (case.motion.put_back(before, 1.0), before))
+    return {**{way: found[way] / found["photograph"] for way in ("old", "new")}, "pasted": pasted / whole}
 
 
 def outside(case: Case) -> tuple[int, int]:
@@ -198,9 +205,9 @@ def main() -> None:
         print(line, flush=True)
     sharp = {name: sharpness(case) for name, case in singles.items()}
     of_frames = [sharpness(case) for case in frames]
-    sharp["frames (median)"] = {way: float(np.median([each[way] for each in of_frames])) for way in ("old", "new")}
+    sharp["frames (median)"] = {way: float(np.median([each[way] for each in of_frames])) for way in of_frames[0]}
     for name, share in sharp.items():
-        print(f"sharpness of {name}: old {share['old']:.3f}, new {share['new']:.3f}")
+        print(f"sharpness of {name}: {', '.join(f'{way} {each:.3f}' for way, each in share.items())}")
     beyond, within = np.sum([outside(case) for case in (*singles.values(), *frames)], axis=0)
     print(f"pixels changed in {len(singles) + len(frames)} pasted pictures: {beyond} outside the face, {within} inside")
     for line in left_yaw(frames, yaw):

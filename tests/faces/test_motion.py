@@ -8,11 +8,13 @@ import torch
 from facecycle_kernels.flow_warp.reference import flow_warp
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.ndimage import laplace
 from skimage.data import astronaut
 
 from facecycle.errors import ConfigError, DataError
 from facecycle.faces.crop import crop
 from facecycle.faces.motion import fade, follow, inverse, moved, paste, whole_motion
+from facecycle.faces.sampling import cubic, sample_cubic
 from facecycle.faces.similarity import Similarity
 
 FACE = Similarity(223, 118, 109, 8)
@@ -148,3 +150,27 @@ def test_what_a_flow_brings_in_comes_from_the_photograph() -> None:
     outward[0] = 0.5
     result = moved(image, Similarity(90, 100, 60), [outward])
     assert (result[:, -2] == (200, 30, 60)).all()
+
+
+@given(st.integers(0, 99))
+@settings(max_examples=8)
+def test_a_pasted_face_is_nearly_as_sharp_as_it_was(seed: int) -> None:
+    def detail(image: np.ndarray) -> float:
+        return float(laplace(image.mean(-1))[90:150, 195:250].var())
+
+    soft, sharp = (detail(paste(astronaut(), FACE, [smooth(seed, 0.05)], sharp=each)) for each in (False, True))
+    assert sharp > 0.7 * detail(astronaut())
+    assert sharp > 1.4 * soft  # which keeps a half
+
+
+def test_pixels_come_back_at_their_centres_and_cubic_between_them() -> None:
+    rng = np.random.default_rng(0)
+    image = rng.integers(0, 256, (9, 11, 3), dtype=np.uint8)
+    rows, columns = (each.ravel() for each in np.mgrid[:9, :11])
+    centres = np.stack((columns, rows), -1) + np.float32(0.5)
+    np.testing.assert_array_equal(sample_cubic(image, centres), image[rows, columns])
+    np.testing.assert_array_equal(sample_cubic(image, centres - 100), image[np.zeros(99, int), np.zeros(99, int)])
+    points = rng.uniform(-1, 12, (500, 2))
+    expected = cubic(image.transpose(2, 0, 1).astype(float), points - 0.5).clip(0, 255)
+    assert abs(sample_cubic(image, points).astype(float) - expected).max() < 0.51
+    assert sample_cubic(image, points[:0]).shape == (0, 3)

@@ -92,13 +92,23 @@ class YuNet:
         if face.landmarks is None:
             return None
         square = _around(face.landmarks, ZOOMS[0])
-        scale = FINEST * PATCH / square.side
-        smaller, scales = _resized(image, scale) if scale < 1 else (image, np.ones(2))
-        seen = self._seen(smaller, [_around(face.landmarks * scales, ZOOMS[0])], mirrored=True)
+        scale, corners = FINEST * PATCH / square.side, square.corners()
+        beside = 4 / min(scale, 1)  # so that no pixel of the square is told from a border that is none
+        first, last = (
+            (end + beyond).clip(0).astype(int) for end, beyond in ((corners.min(0), -beside), (corners.max(0), beside))
+        )
+        part = image[first[1] : last[1], first[0] : last[0]]
+        if not part.size:
+            return None
+        smaller, scales = _resized(part, scale) if scale < 1 else (part, np.ones(2))
+        seen = self._seen(smaller, [_around((face.landmarks - first) * scales, ZOOMS[0])], mirrored=True)
         score = min(score for _, score in seen)
         if not score:
             return None
-        landmarks = np.mean([found for found, _ in seen], axis=0) / scales
+        landmarks = np.mean([found for found, _ in seen], axis=0) / scales + first
+        # In a larger square a face is found smaller, by as much: halfway is its size, and looks do not alternate.
+        middle, grown = landmarks.mean(0), fit(face.landmarks, landmarks).side
+        landmarks = (landmarks - middle) / grown**0.5 + middle
         moved = fit(face.landmarks, landmarks)  # from pixels to pixels
         left, top, width, height = face.box
         corner = moved.to_photograph(np.array([left, top], float))
