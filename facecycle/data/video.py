@@ -68,7 +68,7 @@ def opened(path: Path) -> Iterator[Any]:
     """
     av = library()
     try:
-        container = av.open(str(path))
+        container = av.open(str(path), metadata_errors="replace")
     except (av.error.FFmpegError, OSError) as error:
         raise DataError(
             f"{path}: not a video that can be read ({error.strerror})", hint="Was it cut short, or is it still written?"
@@ -93,8 +93,14 @@ def frames(path: Path) -> Iterator[Frame]:
     """
     with opened(path) as container:
         stream = container.streams.video[0]
-        for packet in container.demux(stream):
+        for packet in packets(container, stream):
             yield from decoded(packet, stream)
+
+
+def packets(container: Any, *streams: Any) -> Iterator[Any]:
+    """Yield the packets of streams in the order they stand in the file, to its end or to where it is damaged."""
+    with contextlib.suppress(library().error.InvalidDataError):
+        yield from container.demux(*streams)
 
 
 def missing(path: Path, count: int, end: float) -> float:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from facecycle.atomic import write_atomically
-from facecycle.data.video import Frame, ahead, decoded, frames, is_video, library, missing, opened
+from facecycle.data.video import Frame, ahead, decoded, frames, is_video, library, missing, opened, packets
 from facecycle.errors import ConfigError, DataError
 from facecycle.faces.crop import crop
 from facecycle.faces.following import Track, track
@@ -229,7 +229,7 @@ def _render(
 def _numbered(source: Any) -> Iterator[tuple[int, Any]]:
     """Yield frames with their numbers, and packets of sound with the number of the frame that comes next."""
     number, video = 0, source.streams.video[0]
-    for packet in source.demux(video, *source.streams.audio):
+    for packet in packets(source, video, *source.streams.audio):
         if packet.stream is video:
             for frame in decoded(packet, video):
                 yield number, frame
