@@ -117,8 +117,8 @@ def paste(
 
     Args:
         image, similarity, flows, strength, network_size: see `moved`.
-        sharp: keep the face as sharp as what is beside it, by cubic convolution; bilinear it is softer, and takes half
-            as long.
+        sharp: keep the face as sharp as what is beside it, by cubic convolution; bilinear it is softer, and takes
+            two thirds of the time.
 
     Returns:
         RGB (H, W, 3), uint8, equal to the photograph outside the face, bit for bit.

@@ -115,3 +115,35 @@ def test_stills_are_aligned_as_they_are() -> None:
     assert len(found) == len(images)
     assert np.median([each.side for each in found]) == pytest.approx(96, rel=0.05)
     assert np.median([(each.x, each.y) for each in found], axis=0) == pytest.approx((48, 48), abs=3)
+
+
+@pytest.mark.parametrize("scale", [1, 3])
+def test_a_face_is_followed_to_where_it_went(scale: int) -> None:
+    image = resized(astronaut(), 512 * scale)
+    before = YUNET.detect(image)[0]
+    moved = np.roll(image, (4 * scale, -6 * scale), axis=(0, 1))
+    found, expected = YUNET.follow(moved, before), YUNET.detect(moved)[0]
+    assert found is not None
+    assert found.landmarks is not None
+    assert expected.landmarks is not None
+    assert abs(found.landmarks - expected.landmarks).mean() < 0.03 * align(expected).side
+    assert np.allclose(found.box, expected.box, atol=0.1 * expected.box[2])
+
+
+def test_looks_at_a_face_that_stays_do_not_alternate(face: Face) -> None:
+    sides, seen = [], face
+    for _ in range(8):
+        again = YUNET.follow(astronaut(), seen)
+        assert again is not None
+        seen = again
+        sides.append(align(seen).side)
+    assert np.ptp(sides[2:]) < 0.01 * sides[-1]
+    assert sides[-1] == pytest.approx(align(face).side, rel=0.03)
+
+
+def test_a_face_that_went_is_not_followed(face: Face) -> None:
+    meadow = np.full_like(astronaut(), (90, 120, 60))
+    assert YUNET.follow(meadow, face) is None
+    assert face.landmarks is not None
+    assert YUNET.follow(astronaut(), Face((900, 900, 40, 40), 1.0, face.landmarks + 900)) is None
+    assert YUNET.follow(astronaut(), Face(face.box, 1.0)) is None
