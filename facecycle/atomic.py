@@ -53,7 +53,7 @@ def write_folder(path: Path, write: Callable[[Path], object]) -> None:
     with _temporary(path) as temporary:
         temporary.mkdir()
         write(temporary)
-        for file in temporary.iterdir():
+        for file in temporary.rglob("*"):
             _flush(file)
         _flush(temporary)
         remove_folder(path)

@@ -12,7 +12,7 @@ import typer
 from facecycle.errors import FacecycleError
 from facecycle_cli.console import visible
 
-COMMANDS = ("pretrain", "translate", "probe", "embed", "serve", "report", "checkpoint", "data", "plugins")
+COMMANDS = ("pretrain", "translate", "probe", "embed", "serve", "report", "export", "checkpoint", "data", "plugins")
 """The command `facecycle X` is the function X, or the group `app`, of the module `facecycle_cli.X`."""
 UNREACHABLE = {errno.EACCES, errno.EPERM, errno.ENAMETOOLONG, errno.ELOOP}
 """What the system says of a path that somebody named and nobody here can do anything about."""

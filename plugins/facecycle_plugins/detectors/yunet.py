@@ -14,7 +14,7 @@ from facecycle.api import Face
 from facecycle.api import Options as BaseOptions
 from facecycle.faces.crop import crop
 from facecycle.faces.similarity import ALIGNED, USED, Similarity, fit
-from facecycle_plugins.detectors.yunet_network import STRIDES, Network, Runtime, open_network
+from facecycle_plugins.detectors.yunet_network import STRIDES, WEIGHTS, Network, Runtime, open_network
 
 USUAL, CLOSER, LARGEST_SCALE = (640, 160), 1280, 2.0
 """Longest sides, in pixels, that an image is shrunk to, and the one where these show no face.
@@ -65,6 +65,8 @@ class YuNet:
     Options = YuNetOptions
     licence = "MIT"
     weights_licence = "MIT (Shiqi Yu, OpenCV zoo). They were trained on WIDER FACE, whose images are for research."
+    browser_files = tuple(WEIGHTS / name for name in ("yunet.onnx", "yunet.safetensors", "LICENSE"))
+    """What it needs beside its code in a browser, `facecycle/serving/browser/yunet.js`."""
 
     def __init__(self, options: YuNetOptions) -> None:
         self.options = options

@@ -1,0 +1,185 @@
+"""A folder that any file server serves: the page, and what computes in the browser alone, with its weights."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from importlib.metadata import version
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from facecycle.atomic import write_folder
+from facecycle.checkpoints import graph_file
+from facecycle.checkpoints.places import SHIPPED, find, said_of
+from facecycle.errors import ConfigError
+from facecycle.faces.detection import DEFAULT, named
+from facecycle.runtimes.by_onnx import NOISE, part
+from facecycle.runtimes.draws import standard_normals
+
+FORMAT = "facecycle-page/1"
+FACTS = "facts.json"
+"""What a folder says of itself. The browser reads it, and so does whoever writes the folder again."""
+GRAPHS = {
+    "face.onnx": ("flow", "neutral", "mean_face"),
+    "pair.onnx": ("flow", "neutral", "mean_face", "expression_swap", "identity_swap"),
+}
+"""Panels that the browser makes: of a face alone, and of one that follows another."""
+SEED = 0
+"""Of the generator's noise, as in `facecycle translate`."""
+PACKAGE, LEAST = "onnxruntime-web", (1, 30)
+"""The npm package that computes in a browser, and its first version that is known to."""
+RUNTIME_FILES = ("ort.wasm.bundle.min.mjs", "ort-wasm-simd-threaded.wasm")
+HOW = (
+    f"`npm install {PACKAGE}@1.30` puts it into node_modules/ of this folder. Or run `npm pack {PACKAGE}@1.30`, unpack "
+    "the .tgz, and name its folder: --runtime-folder package"
+)
+POLICY = "default-src 'self' blob: data:; script-src 'self' blob: 'wasm-unsafe-eval'; object-src 'none'; base-uri 'none'"
+"""What a browser allows the page: nothing from elsewhere, and nothing to elsewhere."""
+NOTICE = """onnxruntime-web {version}: https://www.npmjs.com/package/onnxruntime-web
+
+MIT License
+
+Copyright (c) Microsoft Corporation
+
+Permission is hereby granted, free of charge, to any person obtaining a copy of this software and associated
+documentation files (the "Software"), to deal in the Software without restriction, including without limitation the
+rights to use, copy, modify, merge, publish, distribute, sublicense, and/or sell copies of the Software, and to permit
+persons to whom the Software is furnished to do so, subject to the following conditions:
+
+The above copyright notice and this permission notice shall be included in all copies or substantial portions of the
+Software.
+
+THE SOFTWARE IS PROVIDED "AS IS", WITHOUT WARRANTY OF ANY KIND, EXPRESS OR IMPLIED, INCLUDING BUT NOT LIMITED TO THE
+WARRANTIES OF MERCHANTABILITY, FITNESS FOR A PARTICULAR PURPOSE AND NONINFRINGEMENT. IN NO EVENT SHALL THE AUTHORS OR
+COPYRIGHT HOLDERS BE LIABLE FOR ANY CLAIM, DAMAGES OR OTHER LIABILITY, WHETHER IN AN ACTION OF CONTRACT, TORT OR
+OTHERWISE, ARISING FROM, OUT OF OR IN CONNECTION WITH THE SOFTWARE OR THE USE OR OTHER DEALINGS IN THE SOFTWARE.
+"""
+"""The package comes without the text of its licence, which its package.json names."""
+
+
+def export_folder(source: Path | None, runtime_folder: Path, out: Path) -> None:
+    """Write a folder that turns faces in a browser, without a server that computes.
+
+    Args:
+        source: run folder, checkpoint folder or model file, with a graph; None takes the weights that come along.
+        runtime_folder: the npm package onnxruntime-web, unpacked.
+        out: folder to write. One that this function has written before is replaced as a whole.
+
+    Raises:
+        CheckpointError: there are no weights, or no graph beside them.
+        ConfigError: the weights know no flow, `runtime_folder` is no such package, or `out` holds something else.
+        RunError: it cannot be written.
+    """
+    out = out.resolve()
+    refuse_foreign(out)
+    runtime = runtime_version(runtime_folder)
+    weights = SHIPPED if source is None else find(source)
+    model, facts = graph_file.read(weights)
+    if "flow" not in facts.panels:
+        raise ConfigError(
+            f"{weights}: these weights know no flow, so no face can be moved in its photograph",
+            hint="Take weights of the method facecycle whose expression cycle was trained.",
+        )
+    graphs = {name: [each for each in panels if each in facts.panels] for name, panels in GRAPHS.items()}
+    said = {
+        "format": FORMAT,
+        "origin": said_of(weights, facts.licence) if weights == SHIPPED else weights.name,
+        "terms": facts.licence or "no terms stated",
+        "panels": list(dict.fromkeys(name for panels in graphs.values() for name in panels)),
+        "weights": weights.name,
+        **facts.model_dump(include={"size", "mean", "deviation", "sha256"}),
+        "facecycle": version("facecycle"),
+        PACKAGE: runtime,
+    }
+
+    def write(folder: Path) -> None:
+        _write_page(folder)
+        _write_runtime(folder / "runtime", runtime_folder, runtime)
+        (folder / "weights").mkdir()
+        shutil.copyfile(weights, folder / "weights" / weights.name)
+        for name, panels in graphs.items():
+            graph = with_noise(part(model, panels)).SerializeToString(deterministic=True)
+            (folder / "weights" / name).write_bytes(graph)
+        detector: Any = named(DEFAULT)
+        (folder / "detector").mkdir()
+        for path in detector.browser_files:
+            shutil.copyfile(path, folder / "detector" / path.name)
+        (folder / FACTS).write_text(json.dumps(said, indent=1) + "\n", encoding="utf-8")
+
+    write_folder(out, write)
+
+
+def refuse_foreign(out: Path) -> None:
+    """Refuse a folder that must not be replaced.
+
+    Raises:
+        ConfigError: there is a file, or a folder that is not empty and was written by something else.
+    """
+    if not out.exists():
+        return
+    try:
+        ours = not any(out.iterdir()) or json.loads((out / FACTS).read_text(encoding="utf-8"))["format"] == FORMAT
+    except (OSError, ValueError, KeyError, TypeError):
+        ours = False
+    if not ours:
+        raise ConfigError(
+            f"{out} exists and is no folder of `facecycle export web`",
+            hint="Name a new folder, because what is there would be lost.",
+        )
+
+
+def runtime_version(folder: Path) -> str:
+    """Return the version of an unpacked npm package onnxruntime-web.
+
+    Raises:
+        ConfigError: it is not there, is another package or too old, or lacks a file.
+    """
+    try:
+        said = json.loads((folder / "package.json").read_text(encoding="utf-8"))
+        name, found = str(said["name"]), str(said["version"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ConfigError(f"the npm package {PACKAGE} is not in {folder}", hint=HOW) from error
+    if name != PACKAGE:
+        raise ConfigError(f"{folder} holds the npm package {name}, where {PACKAGE} was expected", hint=HOW)
+    numbers = tuple(map(int, re.findall(r"\d+", found)[:2]))
+    if numbers < LEAST or numbers[:1] != LEAST[:1]:
+        least = ".".join(map(str, LEAST))
+        raise ConfigError(f"{folder} holds {PACKAGE} {found}, where {least} or a later 1.x was expected", hint=HOW)
+    if missing := [each for each in RUNTIME_FILES if not (folder / "dist" / each).is_file()]:
+        raise ConfigError(f"{folder} lacks dist/{missing[0]} of {PACKAGE} {found}", hint=HOW)
+    return found
+
+
+def with_noise(model: Any) -> Any:
+    """Turn a graph's inputs of noise into the numbers that the command draws, because a browser draws others."""
+    import onnx
+
+    graph = model.graph
+    noises = [each for each in graph.input if each.name.startswith(NOISE)]
+    shapes = [tuple(side.dim_value for side in each.type.tensor_type.shape.dim) for each in noises]
+    for each, drawn in zip(noises, standard_normals(SEED, shapes), strict=True):
+        graph.input.remove(each)
+        graph.initializer.append(onnx.numpy_helper.from_array(drawn, each.name))
+    return model
+
+
+def _write_page(folder: Path) -> None:
+    """Write the page that `facecycle serve` shows, with an engine that asks no server."""
+    room = files("facecycle.serving")
+    for name in ("page", "browser"):  # whose engine.js takes the other one's place
+        for file in room.joinpath(name).iterdir():
+            (folder / file.name).write_bytes(file.read_bytes())
+    page, head = folder / "index.html", '<meta charset="utf-8">'
+    text = page.read_text(encoding="utf-8")
+    assert text.count(head) == 1
+    policy = f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">'
+    page.write_text(text.replace(head, f"{head}\n{policy}"), encoding="utf-8")
+
+
+def _write_runtime(folder: Path, package: Path, found: str) -> None:
+    folder.mkdir()
+    for name in RUNTIME_FILES:
+        shutil.copyfile(package / "dist" / name, folder / name)
+    (folder / "LICENSE").write_text(NOTICE.format(version=found), encoding="utf-8")
