@@ -35,7 +35,9 @@ HOW = (
     f"`npm install {PACKAGE}@1.30` puts it into node_modules/ of this folder. Or run `npm pack {PACKAGE}@1.30`, unpack "
     "the .tgz, and name its folder: --runtime-folder package"
 )
-POLICY = "default-src 'self' blob: data:; script-src 'self' blob: 'wasm-unsafe-eval'; object-src 'none'; base-uri 'none'"
+POLICY = (
+    "default-src 'self' blob: data:; script-src 'self' blob: 'wasm-unsafe-eval'; object-src 'none'; base-uri 'none'"
+)
 """What a browser allows the page: nothing from elsewhere, and nothing to elsewhere."""
 NOTICE = """onnxruntime-web {version}: https://www.npmjs.com/package/onnxruntime-web
 

@@ -1,9 +1,9 @@
 // Faces moved at the photograph's own resolution, by the flows that a network saw in the small crop.
 // The same as facecycle/faces/motion.py and sampling.py, whose docstrings say why.
 //
-// A flow is { width, height, data }: all x, then all y, in grid units in which -1 and 1 are the outermost pixels' centres.
+// A flow is { width, height, data }: all x, then all y, in grid units. -1 and 1 are the outermost pixels' centres.
 
-import { crop, finestSide, rounded, shrunk } from "./resizing.js";
+import { blank, crop, finestSide, rounded, shrunk } from "./resizing.js";
 import { fit } from "./similarity.js";
 
 export const STRONGEST = 1.5;
@@ -40,8 +40,8 @@ export function follow(point, flows, strength, networkSize) {
   const sides = (networkSize - 1) / (2 * networkSize);
   let [u, v] = point;
   for (const flow of [...flows].reverse()) {
-    const x = ((u - 0.5) / (2 * sides) + 0.5) * (flow.width - 1), y = ((v - 0.5) / (2 * sides) + 0.5) * (flow.height - 1);
-    const [dx, dy] = cubic(flow, x, y);
+    const [x, y] = [u, v].map((place) => (place - 0.5) / (2 * sides) + 0.5);
+    const [dx, dy] = cubic(flow, x * (flow.width - 1), y * (flow.height - 1));
     u += Math.min(Math.max(strength * dx, -1), 1) * sides;
     v += Math.min(Math.max(strength * dy, -1), 1) * sides;
   }
@@ -76,7 +76,7 @@ export function moved(image, similarity, flows, strength, networkSize) {
     const own = [x / finest, y / finest];
     return difference(similarity.toPhotograph(follow(own, flows, strength, networkSize)), similarity.toPhotograph(own));
   };
-  const square = { width: finest, height: finest, data: new Uint8ClampedArray(4 * finest * finest).fill(255) };
+  const square = blank(finest, finest);
   betweenNodes(displacement, [0, 0], [finest, finest], (column, row, dx, dy) => {
     const [x, y] = similarity.toPhotograph([(column + 0.5) / finest, (row + 0.5) / finest]);
     sampleInto(square.data, 4 * (row * finest + column), image, x + dx, y + dy);
@@ -99,15 +99,15 @@ export function paste(image, similarity, flows, strength, networkSize) {
   };
   betweenNodes(displacement, first, last, (column, row, dx, dy) => {
     const x = column + 0.5, y = row + 0.5;
-    if (radius(similarity.toCrop([x, y])) < 1) sampleInto(result.data, 4 * (row * image.width + column), image, x + dx, y + dy);
+    if (radius(similarity.toCrop([x, y])) >= 1) return;
+    sampleInto(result.data, 4 * (row * image.width + column), image, x + dx, y + dy);
   });
   return result;
 }
 
 /** Return what flows do to a face as a whole: the similarity that is closest to them, over the face. */
 export function wholeMotion(flows, strength, networkSize) {
-  const points = [];
-  for (let row = 0; row < 32; row++) for (let column = 0; column < 32; column++) points.push([(column + 0.5) / 32, (row + 0.5) / 32]);
+  const points = Array.from({ length: 32 * 32 }, (_, i) => [((i % 32) + 0.5) / 32, (Math.floor(i / 32) + 0.5) / 32]);
   return fit(points, points.map((point) => follow(point, flows, strength, networkSize)), points.map(fade));
 }
 
@@ -119,11 +119,15 @@ export function fade(point) {
 
 const radius = ([u, v]) => Math.hypot((u - MIDDLE[0]) / RADII[0], (v - MIDDLE[1]) / RADII[1]);
 const difference = (a, b) => [a[0] - b[0], a[1] - b[1]];
-const linspace = (a, b, count) => Array.from({ length: count }, (_, i) => (count > 1 ? a + ((b - a) * i) / (count - 1) : a));
+const linspace = (a, b, count) => Array.from({ length: count }, (_, i) => a + ((b - a) * i) / Math.max(count - 1, 1));
 
 function checkMotion(flows, strength) {
-  if (!(strength >= 0 && strength <= STRONGEST)) throw new Error(`The strength ${strength} is not from 0 to ${STRONGEST}.`);
-  if (!flows.every((flow) => flow.data.every(Number.isFinite))) throw new Error("The flow is not finite. The weights may be damaged.");
+  if (!(strength >= 0 && strength <= STRONGEST)) {
+    throw new Error(`The strength ${strength} is not from 0 to ${STRONGEST}.`);
+  }
+  if (!flows.every((flow) => flow.data.every(Number.isFinite))) {
+    throw new Error("The flow is not finite. The weights may be damaged.");
+  }
 }
 
 /** Return the first pixel [x, y] of the face's bounding box in a photograph, and the one after the last. */

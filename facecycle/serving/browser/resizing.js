@@ -14,7 +14,11 @@ export function blank(width, height) {
   return { width, height, data: new Uint8ClampedArray(4 * width * height).fill(255) };
 }
 
-/** Resize an image, antialiased; a large one is reduced by a whole factor first (`reducing_gap` in Pillow). */
+/**
+ * Resize an image, antialiased; a large one is reduced by a whole factor first (`reducing_gap` in Pillow).
+ *
+ * Columns come before rows, as in Pillow where both sides change by the same factor.
+ */
 export function resize(image, width, height, gap = 0) {
   const x = gap ? Math.max(1, Math.trunc(image.width / width / gap)) : 1;
   const y = gap ? Math.max(1, Math.trunc(image.height / height / gap)) : 1;

@@ -1,6 +1,8 @@
 // Similarities: where the square of an aligned crop lies in its photograph, how a face says so, and what makes a face
 // doubtful. The same as facecycle/faces/similarity.py and detection.py, whose docstrings say why.
 
+import { rounded } from "./resizing.js";
+
 export const ALIGNED = [[0.299, 0.281], [0.701, 0.281], [0.326, 0.682], [0.674, 0.682]];
 export const USED = [0, 1, 3, 4];
 const BELOW = 0.05, SIDE = 0.87;
@@ -61,14 +63,14 @@ export function align({ box: [left, top, width, height], landmarks }) {
 export function doubtsOf(face, { width, height }) {
   const similarity = align(face), found = [];
   if (similarity.side < SMALL) {
-    found.push(`the face is small: ${similarity.side.toFixed()} pixels, where ${SMALL} are read`);
+    found.push(`the face is small: ${rounded(similarity.side)} pixels, where ${SMALL} are read`);
   }
   if (face.landmarks && Math.abs(similarity.toCrop(face.landmarks[2])[0] - NOSE) > TURNED) {
     found.push("the face is turned far to the side");
   }
   const beyond = shareBeyond(similarity, width, height);
   if (beyond > CUT_OFF) {
-    found.push(`the face is cut off: ${(100 * beyond).toFixed()}% of its crop lies beyond the border`);
+    found.push(`the face is cut off: ${rounded(100 * beyond)}% of its crop lies beyond the border`);
   }
   if (face.score < UNCERTAIN) found.push(`it may be no face: its score is ${face.score.toFixed(2)}`);
   return found;

@@ -29,7 +29,8 @@ const answers = {
 
   async find(picture) {
     const { image, faces } = await photograph(picture);
-    return { width: image.width, height: image.height, faces: faces.map(({ box, landmarks, doubts }) => ({ box, landmarks, doubts })) };
+    const { width, height } = image;
+    return { width, height, faces: faces.map(({ box, landmarks, doubts }) => ({ box, landmarks, doubts })) };
   },
 
   async translate(picture, { face: place, strength, driver }) {
@@ -67,8 +68,8 @@ async function found(blob) {
     throw new Error("No face was found. Faces are found from 20 pixels on, best where both eyes can be seen.");
   }
   const ready = faces.map((face) => {
-    const similarity = align(face);
-    return { ...face, similarity, pixels: crop(image, similarity, facts.size), doubts: doubtsOf(face, image), panels: new Map() };
+    const similarity = align(face), pixels = crop(image, similarity, facts.size);
+    return { ...face, similarity, pixels, doubts: doubtsOf(face, image), panels: new Map() };
   });
   return { image, faces: ready };
 }

@@ -140,9 +140,8 @@ async function facesOf(images, width, height, network) {
   const planes = new Float32Array(images.length * 3 * height * width);
   images.forEach((image, i) => fill(planes.subarray(i * 3 * height * width), image, width, height));
   const maps = await network(planes, [images.length, 3, height, width]);
-  return images.map((_, i) =>
-    distinct(maps.flatMap((map, level) => decode(map, i, width / STRIDES[level], height / STRIDES[level], STRIDES[level]))),
-  );
+  const found = (image) => STRIDES.flatMap((s, level) => decode(maps[level], image, width / s, height / s, s));
+  return images.map((_, i) => distinct(found(i)));
 }
 
 /** Write an image as planes of blue, green and red. */
@@ -167,7 +166,7 @@ export function decode(map, image, width, height, stride, least = SCORE) {
     const column = cell % width, row = Math.floor(cell / width);
     const half = [Math.exp(at(4, cell)) / 2, Math.exp(at(5, cell)) / 2];
     const place = (x, y) => [(x + column) * stride, (y + row) * stride];
-    const points = [place(at(2, cell) - half[0], at(3, cell) - half[1]), place(at(2, cell) + half[0], at(3, cell) + half[1])];
+    const [x, y] = [at(2, cell), at(3, cell)], points = [place(x - half[0], y - half[1]), place(x + half[0], y + half[1])];
     for (let i = 0; i < 5; i++) points.push(place(at(6 + 2 * i, cell), at(7 + 2 * i, cell)));
     found.push({ points, score });
   }
