@@ -36,7 +36,7 @@ HOW = (
     "the .tgz, and name its folder: --runtime-folder package"
 )
 POLICY = (
-    "default-src 'self' blob: data:; script-src 'self' blob: 'wasm-unsafe-eval'; object-src 'none'; base-uri 'none'"
+    "default-src 'self' blob: data:; script-src 'self' 'wasm-unsafe-eval'; worker-src 'self' blob:; base-uri 'none'"
 )
 """What a browser allows the page: nothing from elsewhere, and nothing to elsewhere."""
 NOTICE = """onnxruntime-web {version}: https://www.npmjs.com/package/onnxruntime-web

@@ -13,16 +13,17 @@ worker.addEventListener("message", ({ data: { id, value, message } }) => {
   if (message === undefined) resolve(value);
   else reject(new Error(message));
 });
-worker.addEventListener("error", () => {
-  for (const { reject } of waiting.values()) reject(new Error("The networks cannot be loaded. Reload the page."));
-  waiting.clear();
+const broken = new Promise((_, reject) => {
+  worker.addEventListener("error", () => reject(new Error("The networks cannot be loaded. Reload the page.")));
 });
+broken.catch(() => {}); // whoever asks is told
 
 function ask(name, ...parameters) {
-  return new Promise((resolve, reject) => {
+  const answer = new Promise((resolve, reject) => {
     waiting.set(++count, { resolve, reject });
     worker.postMessage({ id: count, name, parameters });
   });
+  return Promise.race([answer, broken]);
 }
 
 function numbered(blob) {

@@ -166,7 +166,8 @@ export function decode(map, image, width, height, stride, least = SCORE) {
     const column = cell % width, row = Math.floor(cell / width);
     const half = [Math.exp(at(4, cell)) / 2, Math.exp(at(5, cell)) / 2];
     const place = (x, y) => [(x + column) * stride, (y + row) * stride];
-    const [x, y] = [at(2, cell), at(3, cell)], points = [place(x - half[0], y - half[1]), place(x + half[0], y + half[1])];
+    const [x, y] = [at(2, cell), at(3, cell)];
+    const points = [place(x - half[0], y - half[1]), place(x + half[0], y + half[1])];
     for (let i = 0; i < 5; i++) points.push(place(at(6 + 2 * i, cell), at(7 + 2 * i, cell)));
     found.push({ points, score });
   }
