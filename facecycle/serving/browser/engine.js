@@ -37,6 +37,6 @@ export const open = () => ask("open");
 /** Find the faces of a photograph, largest first, in pixels of the upright photograph. */
 export const find = (blob) => ask("find", numbered(blob));
 
-/** Make the pictures of a face, counted from 0, as PNG files by the names of panels. */
+/** Make the pictures of a face, counted from 0, as files by the names of panels. */
 export const translate = (blob, { face, strength, driver = null }) =>
   ask("translate", numbered(blob), { face, strength, driver: driver && numbered(driver) });

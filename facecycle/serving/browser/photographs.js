@@ -26,11 +26,17 @@ export async function read(blob) {
   }
 }
 
-/** Write an image as a PNG file. */
-export async function write({ width, height, data }) {
+/** Say whether a file is a JPEG, by how it begins, because a name may lie. */
+export async function isJpeg(blob) {
+  const [first, second] = new Uint8Array(await blob.slice(0, 2).arrayBuffer());
+  return first === 0xff && second === 0xd8;
+}
+
+/** Write an image as a file: PNG, or JPEG of the best quality, which takes a third of the time and of the room. */
+export async function write({ width, height, data }, type = "image/png") {
   const context = canvas(width, height);
   context.putImageData(new ImageData(data, width, height), 0, 0);
-  return context.canvas.convertToBlob({ type: "image/png" });
+  return context.canvas.convertToBlob({ type, quality: 1 });
 }
 
 /** Return what draws on a canvas in memory, because a graphics card's may round otherwise. */

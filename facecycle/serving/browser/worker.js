@@ -2,7 +2,7 @@
 
 import { inverse, moved, paste } from "./motion.js";
 import { facts as readFacts, openDetector, openFaces } from "./networks.js";
-import { read, write } from "./photographs.js";
+import { isJpeg, read, write } from "./photographs.js";
 import { crop } from "./resizing.js";
 import { align, doubtsOf } from "./similarity.js";
 import { detect } from "./yunet.js";
@@ -15,8 +15,9 @@ let opened;
 /** Load the networks, once: { facts, detector, panels }. */
 function load() {
   opened ??= (async () => {
-    const facts = await readFacts(), detector = await openDetector();
-    return { facts, detector, panels: await openFaces(facts) };
+    const facts = await readFacts();
+    const [detector, panels] = await Promise.all([openDetector(), openFaces(facts)]);
+    return { facts, detector, panels };
   })();
   return opened;
 }
@@ -40,15 +41,16 @@ const answers = {
     const { flow, ...panels } = await panelsOf(face, other);
     const { size } = (await load()).facts, flows = [flow];
     if (other) flows.push(inverse((await panelsOf(other)).flow, size));
+    const jpeg = await isJpeg(picture.blob);
+    const pasted = await write(paste(image, face.similarity, flows, strength, size), jpeg ? "image/jpeg" : "image/png");
     const images = {
-      pasted: paste(image, face.similarity, flows, strength, size),
       frontal: moved(image, face.similarity, [flow], strength, size),
       ...(other && { reexpressed: moved(image, face.similarity, flows, strength, size) }),
       ...panels,
     };
     const files = await Promise.all(Object.values(images).map(write));
     const none = { reexpressed: null, neutral: null, mean_face: null };
-    return { ...none, ...Object.fromEntries(Object.keys(images).map((name, i) => [name, files[i]])) };
+    return { pasted, ...none, ...Object.fromEntries(Object.keys(images).map((name, i) => [name, files[i]])) };
   },
 };
 
