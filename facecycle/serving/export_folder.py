@@ -101,6 +101,8 @@ def export_folder(source: Path | None, runtime_folder: Path, out: Path) -> None:
         _write_runtime(folder / "runtime", runtime_folder, runtime)
         (folder / "weights").mkdir()
         shutil.copyfile(weights, folder / "weights" / weights.name)
+        if weights == SHIPPED:  # whose terms refer to their card
+            shutil.copyfile(weights.with_name("README.md"), folder / "weights" / "README.md")
         for name, panels in graphs.items():
             graph = with_noise(part(model, panels)).SerializeToString(deterministic=True)
             (folder / "weights" / name).write_bytes(graph)

@@ -14,6 +14,7 @@ import pytest
 from helpers.browser import chromium, needs_browser
 from helpers.common import ROOT
 from helpers.file_server import file_server
+from helpers.serving import encoded, no_face, one_face, two_faces
 from PIL import Image, ImageOps
 from skimage.data import astronaut
 
@@ -77,23 +78,6 @@ def ask(browser: Any) -> Ask:
     return asked
 
 
-def png(image: Image.Image) -> bytes:
-    return saved(image, "PNG")
-
-
-def saved(image: Image.Image, kind: str, **how: Any) -> bytes:
-    file = io.BytesIO()
-    image.save(file, kind, **how)
-    return file.getvalue()
-
-
-def two_faces() -> Image.Image:
-    both = Image.new("RGB", (850, 512), (90, 100, 110))
-    both.paste(Image.fromarray(astronaut()), (0, 0))
-    both.paste(ImageOps.mirror(Image.fromarray(astronaut())).resize((330, 330)), (520, 182))
-    return both
-
-
 def pictures(answer: dict[str, list[str] | None]) -> dict[str, np.ndarray]:
     """Decode the pictures of an answer, RGB (H, W, 3)."""
     assert "error" not in answer, answer
@@ -130,9 +114,9 @@ def agree(mine: dict[str, np.ndarray], wanted: dict[str, np.ndarray]) -> None:
 
 @pytest.mark.parametrize("driven", [False, True])
 def test_pictures_are_those_of_python(ask: Ask, driven: bool) -> None:
-    image = Image.fromarray(astronaut())
+    image = one_face()
     driver = ImageOps.mirror(image).rotate(12) if driven else None
-    files = [png(each) for each in (image, driver) if each is not None]
+    files = [encoded(each) for each in (image, driver) if each is not None]
     answer = ask("translate", *files, face=0, strength=0.8)
     agree(pictures(answer), made_by_python(image, driver, 0, 0.8))
     assert (answer["reexpressed"] is not None) == driven
@@ -149,24 +133,24 @@ def test_pictures_of_a_camera_are_those_of_python(ask: Ask) -> None:
 
 
 def test_strength_0_gives_the_photograph_back(ask: Ask) -> None:
-    made = pictures(ask("translate", png(Image.fromarray(astronaut())), face=0, strength=0))
+    made = pictures(ask("translate", encoded(one_face()), face=0, strength=0))
     assert np.array_equal(made["pasted"], astronaut())
 
 
 def test_faces_are_found_where_python_finds_them(ask: Ask) -> None:
-    found = ask("find", png(two_faces()))
+    found = ask("find", encoded(two_faces()))
     wanted = found_by_python(two_faces())
     assert (found["width"], found["height"], len(found["faces"])) == (850, 512, 2)
     for mine, theirs in zip(found["faces"], wanted, strict=True):
         assert np.allclose(mine["box"], theirs.face.box, atol=0.1)
         assert np.allclose(mine["landmarks"], theirs.face.landmarks, atol=0.1)
         assert mine["doubts"] == warnings(theirs.face, (512, 850))
-    agree(pictures(ask("translate", png(two_faces()), face=1, strength=1)), made_by_python(two_faces(), None, 1, 1))
+    agree(pictures(ask("translate", encoded(two_faces()), face=1, strength=1)), made_by_python(two_faces(), None, 1, 1))
 
 
 def test_a_face_that_lies_on_its_side_is_found(ask: Ask) -> None:
-    turned = Image.fromarray(astronaut()).rotate(90)
-    (found,), (wanted,) = ask("find", png(turned))["faces"], found_by_python(turned)
+    turned = one_face().rotate(90)
+    (found,), (wanted,) = ask("find", encoded(turned))["faces"], found_by_python(turned)
     assert np.allclose(found["landmarks"], wanted.face.landmarks, atol=0.1)
 
 
@@ -174,7 +158,7 @@ def test_a_photograph_is_turned_as_its_camera_says(ask: Ask) -> None:
     image = Image.fromarray(astronaut()[:400])
     exif = Image.Exif()
     exif[0x0112] = 6  # to be turned clockwise
-    lying = saved(image.rotate(90, expand=True), "JPEG", quality=95, subsampling=0, exif=exif)
+    lying = encoded(image.rotate(90, expand=True), "JPEG", quality=95, subsampling=0, exif=exif)
     found = ask("find", lying)
     assert (found["width"], found["height"]) == image.size
     (face,), (wanted,) = found["faces"], found_by_python(image)
@@ -184,17 +168,17 @@ def test_a_photograph_is_turned_as_its_camera_says(ask: Ask) -> None:
 
 
 def test_what_is_transparent_becomes_white(ask: Ask) -> None:
-    image = Image.fromarray(astronaut())
+    image = one_face()
     mask = Image.new("L", image.size, 255)
     mask.paste(0, (300, 300, 512, 512))
     image.putalpha(mask)
-    made = pictures(ask("translate", png(image), face=0, strength=0))["pasted"]
+    made = pictures(ask("translate", encoded(image), face=0, strength=0))["pasted"]
     assert (made[300:, 300:] == 255).all()
     assert np.array_equal(made[:300], astronaut()[:300])
 
 
 def test_mistakes_are_explained(ask: Ask) -> None:
-    face, empty = png(Image.fromarray(astronaut())), png(Image.new("RGB", (300, 200), (90, 120, 40)))
+    face, empty = encoded(one_face()), encoded(no_face())
     assert "No face was found" in ask("find", empty)["error"]
     assert "No face was found" in ask("translate", face, empty, face=0, strength=1)["error"]
     for wrong in (b"some text", b"", face[:300], b"<svg xmlns='http://www.w3.org/2000/svg'/>"):
@@ -224,3 +208,22 @@ def test_nothing_goes_anywhere_else(browser: Any, ask: Ask, site: tuple[str, lis
         assert reached == []
     loaded = browser.execute_script("return performance.getEntriesByType('resource').map(({ name }) => name)")
     assert {name for name in loaded if not name.startswith((address, "blob:", "data:"))} == set()
+
+
+def test_the_page_shows_what_its_engine_makes(browser: Any, site: tuple[str, list[str]]) -> None:
+    browser.get(site[0])
+    script = """
+        const [text, done] = arguments, held = new DataTransfer();
+        const bytes = Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
+        held.items.add(new File([bytes], "two.png", { type: "image/png" }));
+        document.body.dispatchEvent(new DragEvent("drop", { dataTransfer: held, bubbles: true, cancelable: true }));
+        const seen = () => document.querySelectorAll("#panels img[src]").length;
+        const ready = setInterval(() => {
+          if (seen() < 3) return;
+          clearInterval(ready);
+          done([document.querySelectorAll("#faces button").length, document.getElementById("terms").textContent]);
+        }, 50);
+    """
+    faces, terms = browser.execute_async_script(script, base64.b64encode(encoded(two_faces())).decode())
+    assert faces == 2
+    assert "non-commercial" in terms

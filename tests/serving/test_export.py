@@ -48,7 +48,7 @@ def test_the_folder_holds_the_page_the_runtime_and_the_weights(inside: Command, 
         "facts.json",
         *(f"runtime/{name}" for name in (*RUNTIME_FILES, "LICENSE")),
         *(f"detector/{name}" for name in ("yunet.onnx", "yunet.safetensors", "LICENSE")),
-        *(f"weights/{name}" for name in (SHIPPED.name, "face.onnx", "pair.onnx")),
+        *(f"weights/{name}" for name in (SHIPPED.name, "README.md", "face.onnx", "pair.onnx")),
     }
     assert (tmp_path / "site" / "weights" / SHIPPED.name).read_bytes() == SHIPPED.read_bytes()
     assert (tmp_path / "site" / "engine.js").read_bytes() == (SOURCES / "browser" / "engine.js").read_bytes()

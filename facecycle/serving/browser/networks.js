@@ -20,7 +20,9 @@ export async function facts() {
 /** Open a graph whose tensors are byte ranges of a file of weights: a promise of bytes, and the name of the file. */
 async function session(graph, weights, name) {
   const externalData = [{ path: name, data: await weights }];
-  return ort.InferenceSession.create(await bytes(graph), { externalData, logSeverityLevel: 3 });
+  // To optimise a graph takes longer here than all that is won while it runs, once for each face.
+  const options = { externalData, graphOptimizationLevel: "disabled", logSeverityLevel: 3 };
+  return ort.InferenceSession.create(await bytes(graph), options);
 }
 
 /** Open the detector's network; see `detect` in yunet.js. */
