@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import shutil
 import subprocess
@@ -16,10 +17,12 @@ MODULES = ROOT / "facecycle" / "serving" / "browser"
 CALL = """
 import { readFileSync } from "node:fs";
 const { module, body, cases } = JSON.parse(readFileSync(0, "utf-8"), (key, value) =>
-  Array.isArray(value?.bytes) ? Uint8ClampedArray.from(value.bytes) : value);
+  value?.base64 ? new Uint8ClampedArray(Buffer.from(value.base64, "base64")) : value);
 const names = await import(`./${module}.js`), similarities = await import("./similarity.js");
-const run = new Function("m", "s", "given", `return ${body}`);
-console.log(JSON.stringify(cases.map((given) => run(names, similarities, given))));
+const run = new Function("m", "s", "given", `return (${body})`);
+const found = await Promise.all(cases.map((given) => run(names, similarities, given)));
+console.log(JSON.stringify(found, (key, value) =>
+  value instanceof Uint8ClampedArray ? { base64: Buffer.from(value).toString("base64") } : value));
 """
 
 
@@ -29,7 +32,7 @@ def call(folder: Path, module: str, body: str, cases: list[Any]) -> list[Any]:
     Args:
         folder: for copies of the modules, which say there that they are modules.
         module: whose names the expression has as `m`; `s` has those of `similarity`.
-        body: the expression.
+        body: the expression, whose value may be a promise.
         cases: numbers and lists.
     """
     node = shutil.which("node")
@@ -50,11 +53,10 @@ def rgba(image: np.ndarray) -> dict[str, Any]:
     """Turn RGB (H, W, 3), uint8, into an image of the modules."""
     height, width = image.shape[:2]
     data = np.dstack([image, np.full((height, width), 255, np.uint8)])
-    return {"width": width, "height": height, "data": {"bytes": data.ravel().tolist()}}
+    return {"width": width, "height": height, "data": {"base64": base64.b64encode(data.tobytes()).decode()}}
 
 
 def pixels(image: dict[str, Any]) -> np.ndarray:
-    """Turn an image of the modules, whose bytes came as a table, into RGB (H, W, 3), uint8."""
-    data = image["data"]
-    numbers = np.array(list(data.values()) if isinstance(data, dict) else data, np.uint8)
+    """Turn an image of the modules into RGB (H, W, 3), uint8."""
+    numbers = np.frombuffer(base64.b64decode(image["data"]["base64"]), np.uint8)
     return numbers.reshape(image["height"], image["width"], 4)[..., :3]

@@ -206,6 +206,9 @@ def test_nothing_goes_anywhere_else(browser: Any, ask: Ask, site: tuple[str, lis
         """
         assert browser.execute_async_script(script, elsewhere) == ["refused", "refused"]
         assert reached == []
+    workers = [t for t in browser.execute_cdp_cmd("Target.getTargets", {})["targetInfos"] if t["type"] == "worker"]
+    assert workers
+    assert all(each["url"].startswith("blob:") for each in workers)  # one from a file would obey no policy
     loaded = browser.execute_script("return performance.getEntriesByType('resource').map(({ name }) => name)")
     assert {name for name in loaded if not name.startswith((address, "blob:", "data:"))} == set()
 

@@ -19,6 +19,35 @@ from facecycle.faces.detection import warnings
 from facecycle.faces.similarity import ALIGNED, Similarity, align, fit
 
 SIMILARITY = "new s.Similarity(...given.similarity)"
+POINTS = [(-0.8, -0.6), (0.8, -0.6), (0.1, 0.2), (-0.6, 1.0), (0.6, 1.0)]
+TOY = """
+m.detect(given.image, async (planes, [count, , height, width]) => [8, 16, 32].map((stride) => {
+  const across = width / stride, down = height / stride, map = new Float32Array(count * 16 * down * across);
+  for (let image = 0; image < count; image++) for (let row = 0; row < down; row++) for (let c = 0; c < across; c++) {
+    const at = (plane, line) => planes[((image * 3 + plane) * height + line * stride + stride / 2) * width
+      + c * stride + stride / 2];
+    const lean = (line) => at(2, line) - at(1, line), below = Math.min(row + 1, down - 1);
+    const sure = (lean(row) - lean(below) - 250) / 20, blue = at(0, row) / 2550, side = Math.log(4) + blue;
+    const numbers = [sure, sure, 0, 0, side, side, ...given.points.flat().map((place) => place + blue)];
+    numbers.forEach((number, i) => { map[((image * 16 + i) * down + row) * across + c] = number; });
+  }
+  return map;
+}))
+"""
+"""The detector on a network that sees a face wherever red lies above green, in JavaScript."""
+
+
+def toy(images: np.ndarray) -> list[np.ndarray]:
+    """Return the maps of the same network in Python."""
+    maps = []
+    for stride in (8, 16, 32):
+        blue, green, red = images[:, :, stride // 2 :: stride, stride // 2 :: stride].transpose(1, 0, 2, 3)
+        lean = red - green
+        below = np.concatenate([lean[:, 1:], lean[:, -1:]], axis=1)
+        sure, none, side = (lean - below - 250) / 20, np.zeros_like(lean), np.log(4) + blue / 2550
+        places = [place + blue / 2550 for point in POINTS for place in point]
+        maps.append(np.stack([sure, sure, none, none, side, side, *places], axis=1))
+    return [each.astype(np.float32) for each in maps]
 
 
 @pytest.fixture
@@ -169,3 +198,35 @@ def test_a_face_without_landmarks_is_aligned_by_its_box(tmp_path: Path) -> None:
     (found,) = call(tmp_path, "similarity", "m.align({box: given, landmarks: null})", [[10, 20, 30, 40]])
     wanted = align(Face((10, 20, 30, 40), 1.0, None))
     assert (found["x"], found["y"], found["side"]) == pytest.approx((wanted.x, wanted.y, wanted.side))
+
+
+def flags(random: np.random.Generator, width: int, height: int, *places: tuple[int, int, int]) -> np.ndarray:
+    """Return a grey picture with squares, of which the upper half is red and the lower half green."""
+    image = np.full((height, width, 3), 120)
+    for x, y, side in places:
+        image[y : y + side // 2, x : x + side] = (230, 20, 60)
+        image[y + side // 2 : y + side, x : x + side] = (20, 230, 90)
+    return (image + random.integers(-9, 10, image.shape)).clip(0, 255).astype(np.uint8)
+
+
+@pytest.mark.parametrize("turns", [0, 1, 2, 3])
+def test_faces_are_searched_for_and_looked_at_again_alike(
+    tmp_path: Path, random: np.random.Generator, turns: int
+) -> None:
+    """At several sizes of the photograph, and in the three quarter turns of one in which no face was seen."""
+    detector = yunet.YuNet(yunet.YuNetOptions())
+    detector.__dict__["_network"] = toy
+    images = [
+        flags(random, 200, 150, (40, 60, 40), (120, 80, 40)),
+        flags(random, 1400, 900, (400, 350, 90)),
+    ]
+    images = [np.ascontiguousarray(np.rot90(image, turns)) for image in images]
+    found = call(tmp_path, "yunet", TOY, [{"image": rgba(image), "points": POINTS} for image in images])
+    for image, mine in zip(images, found, strict=True):
+        wanted = detector.detect(image)
+        assert len(mine) == len(wanted) > 0
+        for one, other in zip(mine, wanted, strict=True):
+            assert other.landmarks is not None
+            assert np.allclose(one["box"], other.box, atol=1e-3)
+            assert np.allclose(one["landmarks"], other.landmarks, atol=1e-2)
+            assert one["score"] == pytest.approx(other.score, abs=1e-5)
