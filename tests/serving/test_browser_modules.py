@@ -27,7 +27,7 @@ m.detect(given.image, async (planes, [count, , height, width]) => [8, 16, 32].ma
     const at = (plane, line) => planes[((image * 3 + plane) * height + line * stride + stride / 2) * width
       + c * stride + stride / 2];
     const lean = (line) => at(2, line) - at(1, line), below = Math.min(row + 1, down - 1);
-    const sure = (lean(row) - lean(below) - 250) / 20, blue = at(0, row) / 2550, side = Math.log(4) + blue;
+    const sure = (lean(row) - lean(below) - 250) / 20, blue = at(0, row) / 255, side = Math.log(4) + blue;
     const numbers = [sure, sure, 0, 0, side, side, ...given.points.flat().map((place) => place + blue)];
     numbers.forEach((number, i) => { map[((image * 16 + i) * down + row) * across + c] = number; });
   }
@@ -44,8 +44,8 @@ def toy(images: np.ndarray) -> list[np.ndarray]:
         blue, green, red = images[:, :, stride // 2 :: stride, stride // 2 :: stride].transpose(1, 0, 2, 3)
         lean = red - green
         below = np.concatenate([lean[:, 1:], lean[:, -1:]], axis=1)
-        sure, none, side = (lean - below - 250) / 20, np.zeros_like(lean), np.log(4) + blue / 2550
-        places = [place + blue / 2550 for point in POINTS for place in point]
+        sure, none, side = (lean - below - 250) / 20, np.zeros_like(lean), np.log(4) + blue / 255
+        places = [place + blue / 255 for point in POINTS for place in point]
         maps.append(np.stack([sure, sure, none, none, side, side, *places], axis=1))
     return [each.astype(np.float32) for each in maps]
 
@@ -209,7 +209,7 @@ def flags(random: np.random.Generator, width: int, height: int, *places: tuple[i
     return (image + random.integers(-9, 10, image.shape)).clip(0, 255).astype(np.uint8)
 
 
-@pytest.mark.parametrize("turns", [0, 1, 2, 3])
+@pytest.mark.parametrize("turns", [0, 1, 2])
 def test_faces_are_searched_for_and_looked_at_again_alike(
     tmp_path: Path, random: np.random.Generator, turns: int
 ) -> None:
@@ -218,14 +218,17 @@ def test_faces_are_searched_for_and_looked_at_again_alike(
     detector.__dict__["_network"] = toy
     images = [
         flags(random, 200, 150, (40, 60, 40), (120, 80, 40)),
-        flags(random, 1400, 900, (400, 350, 90)),
+        flags(random, 1400, 900, (400, 350, 200)),
     ]
+    if turns == 0:
+        images.append(flags(random, 500, 300, (200, 150, 12)))  # a closer look is needed, which is upright alone
     images = [np.ascontiguousarray(np.rot90(image, turns)) for image in images]
     found = call(tmp_path, "yunet", TOY, [{"image": rgba(image), "points": POINTS} for image in images])
     for image, mine in zip(images, found, strict=True):
         wanted = detector.detect(image)
         assert len(mine) == len(wanted) > 0
-        for one, other in zip(mine, wanted, strict=True):
+        mine.sort(key=lambda face: face["box"])  # of boxes that are as large as others, either may come first
+        for one, other in zip(mine, sorted(wanted, key=lambda face: face.box), strict=True):
             assert other.landmarks is not None
             assert np.allclose(one["box"], other.box, atol=1e-3)
             assert np.allclose(one["landmarks"], other.landmarks, atol=1e-2)
