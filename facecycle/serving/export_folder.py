@@ -7,6 +7,7 @@ import re
 import shutil
 from importlib.metadata import version
 from importlib.resources import files
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ GRAPHS = {
 """Panels that the browser makes: of a face alone, and of one that follows another."""
 SEED = 0
 """Of the generator's noise, as in `facecycle translate`."""
+INSTALL = "pip install 'facecycle[web]'"
 PACKAGE, LEAST = "onnxruntime-web", (1, 30)
 """The npm package that computes in a browser, and its first version that is known to."""
 RUNTIME_FILES = ("ort.wasm.bundle.min.mjs", "ort-wasm-simd-threaded.wasm")
@@ -71,9 +73,12 @@ def export_folder(source: Path | None, runtime_folder: Path, out: Path) -> None:
 
     Raises:
         CheckpointError: there are no weights, or no graph beside them.
-        ConfigError: the weights know no flow, `runtime_folder` is no such package, or `out` holds something else.
+        ConfigError: the weights know no flow, `runtime_folder` is no such package, `out` holds something else, or onnx
+            is not installed.
         RunError: it cannot be written.
     """
+    if find_spec("onnx") is None:
+        raise ConfigError("the weights' graph cannot be read, because onnx is not installed", hint=INSTALL)
     out = out.resolve()
     refuse_foreign(out)
     runtime = runtime_version(runtime_folder)

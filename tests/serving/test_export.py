@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 from importlib.metadata import version
 from pathlib import Path
 
@@ -132,3 +133,10 @@ def test_a_checkpoint_says_its_name_and_not_where_it_lies(inside: Command, tmp_p
     weights = tmp_path / SHIPPED.name
     assert inside("export", "web", "site", "--runtime-folder", package, "--checkpoint", weights).returncode == 0
     assert str(tmp_path) not in (tmp_path / "site" / "facts.json").read_text()
+
+
+def test_without_onnx_it_says_how_to_install_it(
+    inside: Command, package: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "onnx", None)
+    refused(inside("export", "web", "site", "--runtime-folder", package), "onnx is not installed", "facecycle[web]")
