@@ -27,8 +27,8 @@ def load(path: str | os.PathLike[str] | None = None) -> Model:
     """Load networks ready for use. The first call imports torch, which takes seconds.
 
     Args:
-        path: a run folder, a checkpoint folder or a `.safetensors` file; None takes the weights that come with the
-            package.
+        path: a run folder, a checkpoint folder, a `.safetensors` file, `hf-hub:OWNER/NAME[@REVISION]` or
+            `local-dir:PATH`; None takes the weights that come with the package.
 
     Raises:
         FacecycleError: there is no checkpoint, it cannot be read, or a plugin that it needs is not installed.

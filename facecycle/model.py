@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image
 
 from facecycle.api import Face
+from facecycle.checkpoints.places import FOLDER, HUB, Name, repository_of
 from facecycle.data.images import ImageSource, parse_crop, read_square_array
 from facecycle.errors import ConfigError, DataError, did_you_mean
 from facecycle.faces.detection import DEFAULT
@@ -51,13 +52,77 @@ class Model:
         origin: where the weights come from, and their terms.
     """
 
-    def __init__(self, path: str | os.PathLike[str] | None = None) -> None:
+    def __init__(self, path: Name | None = None) -> None:
         """Load a checkpoint; see `facecycle.load`."""
-        self._runtime = TorchRuntime(load(None if path is None else Path(path)))
+        self._runtime = TorchRuntime(load(path))
         self.size = self._runtime.size
         self.origin = self._runtime.origin
         self.panels = self._runtime.panels
         self.feature_names = self._runtime.features
+
+    @classmethod
+    def from_pretrained(
+        cls, name: str | os.PathLike[str], *, revision: str | None = None, token: str | bool | None = None
+    ) -> Model:
+        """Load weights of the Hugging Face hub, or of a folder that `save_pretrained` wrote.
+
+        Args:
+            name: `OWNER/NAME` on the hub, where no such folder is here; or what `facecycle.load` takes.
+            revision: branch, tag or commit on the hub; None is the newest of the main branch.
+            token: of a private or gated repository; None takes that of `hf auth login`, if any.
+
+        Raises:
+            FacecycleError: there are no such weights, they cannot be had or read, or a plugin that they need is not
+                installed.
+        """
+        text = os.fspath(name)
+        if text.startswith(FOLDER) or (not text.startswith(HUB) and os.path.exists(text)):
+            if revision is not None:
+                raise ConfigError(f"{text} is a folder here, and has no revision", hint="Leave revision out.")
+            return cls(text)
+        from facecycle.checkpoints.hub import download
+
+        repository, named = repository_of(text)
+        return cls(download(repository, revision or named, token))
+
+    def save_pretrained(self, folder: str | os.PathLike[str]) -> None:
+        """Write a folder to give away: the weights, byte by byte, their graph, `config.json` and a card.
+
+        Weights whose configuration says where data lay on this machine are written without it, with the same
+        tensors. A `README.md` that a person edited stays.
+
+        Args:
+            folder: made if need be. `local-dir:FOLDER` names its weights, and `from_pretrained` loads them.
+
+        Raises:
+            FacecycleError: the weights are gone or changed, or the folder cannot be written.
+        """
+        from facecycle.checkpoints.shared_folder import write_folder
+
+        write_folder(self._runtime.weights, Path(folder))
+
+    def push_to_hub(
+        self,
+        repository: str,
+        *,
+        private: bool = False,
+        revision: str | None = None,
+        token: str | bool | None = None,
+    ) -> str:
+        """Put what `save_pretrained` writes into a repository of the Hugging Face hub; return the commit's address.
+
+        Args:
+            repository: `OWNER/NAME`, which is made if need be.
+            private: make it private, where it is new.
+            revision: branch, which is made if need be; None is the main one.
+            token: that may write there; None takes that of `hf auth login`.
+
+        Raises:
+            FacecycleError: the weights are gone, or the hub refuses them or cannot be reached.
+        """
+        from facecycle.checkpoints.hub import push
+
+        return push(self._runtime.weights, repository, private=private, revision=revision, token=token)
 
     def translate(
         self,

@@ -15,7 +15,7 @@ from facecycle import registry
 from facecycle.api import Kind, Parts
 from facecycle.checkpoints import model_file
 from facecycle.checkpoints.model_file import Checkpoint
-from facecycle.checkpoints.places import SHIPPED, said_of
+from facecycle.checkpoints.places import SHIPPED, Name, said_of
 from facecycle.config.settings import Choice, RunConfig
 from facecycle.errors import CheckpointError, ConfigError, FacecycleError, PluginError, UnfitEncoder, did_you_mean
 
@@ -138,17 +138,17 @@ def origin(found: Checkpoint) -> str:
     return said_of(found.path, found.metadata.get("licence"))
 
 
-def load(path: Path | None, warper: str | None = None) -> Loaded:
+def load(name: Name | None, warper: str | None = None) -> Loaded:
     """Load a checkpoint; None takes the one that comes with the package.
 
     Args:
-        path: run folder, checkpoint folder or model file.
+        name: of weights; see `checkpoints/places.py`.
         warper: takes the place of the warper that it was trained with.
 
     Raises:
         CheckpointError: it cannot be read, does not fit, or needs a plugin that is not installed.
     """
-    found = model_file.read(path or SHIPPED)
+    found = model_file.read(SHIPPED if name is None else name)
     config = found.config
     if config.warper.name == "fused":
         # Trained where Triton runs, used anywhere: the demand for it belongs to that run, not to its weights.

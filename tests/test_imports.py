@@ -70,6 +70,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     ),
     "facecycle.checkpoints.export": (*CORE, "facecycle.checkpoints", "facecycle.networks"),
     "facecycle.checkpoints.inspect": (*CORE, "facecycle.checkpoints", "facecycle.networks"),
+    "facecycle.checkpoints.shared_folder": (*CORE, "facecycle.checkpoints", "facecycle.networks", "facecycle.pages"),
     "facecycle.checkpoints.import_released": (*CORE, "facecycle.checkpoints", "facecycle.networks"),
     "facecycle.pretraining": (*BELOW, "facecycle.pretraining"),
     # What uses networks knows nothing of how they were trained. Torch's runtime extracts features as a probe does.
@@ -102,6 +103,7 @@ RESERVED = {
     "rich": ("facecycle_cli",),
     "triton": ("facecycle_kernels",),
     "pytest": ("facecycle.testing",),
+    "huggingface_hub": ("facecycle.checkpoints.hub", "facecycle.checkpoints.shared_folder"),
 }
 
 

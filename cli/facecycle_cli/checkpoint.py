@@ -1,14 +1,15 @@
-"""`facecycle checkpoint`: import the authors' weights; list, show, verify and export checkpoints."""
+"""`facecycle checkpoint`: import the authors' weights; list, show, verify, export and push checkpoints."""
 
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from facecycle_cli import flags
 from facecycle_cli.console import say, show_table
 
-app = typer.Typer(help="Import, list, show, verify and export checkpoints.", no_args_is_help=True)
-Given = Annotated[Path, typer.Argument(metavar="FILE|RUN", help="A .safetensors file or a run folder.")]
+app = typer.Typer(help="Import, list, show, verify, export and push checkpoints.", no_args_is_help=True)
+Given = Annotated[str, typer.Argument(metavar="NAME", help=f"{flags.NAMES}.")]
 
 
 @app.command("import")
@@ -90,7 +91,7 @@ def list_() -> None:
 
 @app.command()
 def show(
-    path: Given,
+    name: Given,
     config: Annotated[bool, typer.Option("--config", help="Also print the complete configuration as JSON.")] = False,
     json: Annotated[bool, typer.Option("--json", help="Print everything as JSON, with the configuration.")] = False,
 ) -> None:
@@ -102,14 +103,14 @@ def show(
 
     from facecycle.checkpoints.inspect import describe
 
-    facts = describe(path)
+    facts = describe(name)
     if json:
         typer.echo(dumps(facts, indent=1))
         return
     resolved = facts.pop("config")
-    for name, value in facts.items():
+    for fact, value in facts.items():
         if value not in ("", {}):
-            say(f"{name:12} {_text(name, value)}")
+            say(f"{fact:12} {_text(fact, value)}")
     if config:
         typer.echo(dumps(resolved, indent=1))
 
@@ -128,12 +129,33 @@ def _text(name: str, value: Any) -> str:
 
 
 @app.command()
-def verify(path: Given) -> None:
+def verify(name: Given) -> None:
     """Compare every byte of a checkpoint with its digests, and build its networks.
 
     Example: facecycle checkpoint verify model.safetensors
     """
     from facecycle.checkpoints.inspect import verify as run
 
-    run(path, say)
+    run(name, say)
     say("ok")
+
+
+@app.command()
+def push(
+    name: Given,
+    repository: Annotated[str, typer.Argument(metavar="OWNER/NAME", help="On the Hugging Face hub; made if need be.")],
+    private: Annotated[bool, typer.Option("--private", help="Make the repository private, where it is new.")] = False,
+    revision: Annotated[str | None, typer.Option(help="Branch, made if need be. Default: the main one.")] = None,
+    results: Annotated[
+        list[Path] | None, typer.Option(metavar="FILE", help="A probe's result.json, for the card. Repeats.")
+    ] = None,
+) -> None:
+    """Put weights on the Hugging Face hub, with their graph and a card. Everybody can get them, unless --private.
+
+    Example: facecycle checkpoint push faces.safetensors me/faces --results probes/pose/result.json
+    """
+    from facecycle.checkpoints.hub import push as run
+    from facecycle.probing.scores import scores_of
+
+    scores = scores_of(name, results) if results else []
+    say(f"pushed: {run(name, repository, private=private, revision=revision, scores=scores)}")

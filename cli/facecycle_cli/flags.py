@@ -1,13 +1,14 @@
 """Flags that several commands have."""
 
 from enum import StrEnum
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
+NAMES = "Run folder, .safetensors file, hf-hub:OWNER/NAME[@REVISION] or local-dir:PATH"
+"""What weights are named by. It is text for Typer: a `Path` would change `hf-hub:a//b`."""
 Checkpoint = Annotated[
-    Path | None, typer.Option(help="Run folder or .safetensors file; facecycle's own weights when left out.")
+    str | None, typer.Option(metavar="NAME", help=f"{NAMES}; facecycle's own weights when left out.")
 ]
 
 

@@ -55,7 +55,8 @@ def pretrain(
     steps: Annotated[int | None, typer.Option(min=1, help="Length of every stage, in steps.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of everything random.")] = None,
     start: Annotated[
-        Path | None, typer.Option("--from", help="Start with the weights of this run or checkpoint.")
+        str | None,
+        typer.Option("--from", metavar="NAME", help=f"Start with these weights. {flags.NAMES}."),
     ] = None,
     out: Annotated[Path | None, typer.Option(help="Run folder; a new one below runs/ when left out.")] = None,
     cache_gb: Annotated[
@@ -114,7 +115,7 @@ def _below(preset: str | None, data: list[str] | None, file: list[Layer]) -> lis
     return below if method_of(file) in {None, method_of(below)} else [("no preset", {"preset": None})]
 
 
-def _run_to_resume(out: Path | None, start: Path | None) -> Path:
+def _run_to_resume(out: Path | None, start: str | None) -> Path:
     from facecycle.networks import RUNS
 
     if start is not None:
@@ -125,7 +126,7 @@ def _run_to_resume(out: Path | None, start: Path | None) -> Path:
     return path
 
 
-def _train(asked: RunConfig, kept: Path | None, start: Path | None, out: Path | None) -> None:
+def _train(asked: RunConfig, kept: Path | None, start: str | None, out: Path | None) -> None:
     """Train in a new folder, or go on in the one that is kept."""
     from facecycle.checkpoints.folders import all_folders
     from facecycle.distributed import broadcast, is_main

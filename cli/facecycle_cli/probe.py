@@ -38,8 +38,8 @@ def probe(
         str | None, typer.Option(help=f"{', '.join(PROTOCOLS)}; the task's first one when left out.")
     ] = None,
     checkpoint: Annotated[
-        list[Path] | None,
-        typer.Option(help="Run folder or .safetensors file; facecycle's own weights when left out. Repeats: compares."),
+        list[str] | None,
+        typer.Option(metavar="NAME", help=f"{flags.NAMES}; facecycle's own when left out. Repeats: compares."),
     ] = None,
     encoder: Annotated[
         str | None, typer.Option(help="Probe this encoder instead of a checkpoint: timm:resnet18, hog.")
@@ -142,7 +142,7 @@ def _data(
 
 def _subject(
     protocol: ProbeProtocol,
-    checkpoints: list[Path],
+    checkpoints: list[str],
     encoder: str | None,
     pretrained: bool,
     weights: Path | None,
@@ -178,12 +178,12 @@ def _subject(
 
 
 def _checkpoints(
-    protocol: ProbeProtocol, paths: list[Path], names: list[str], size: int | None
+    protocol: ProbeProtocol, weights: list[str], names: list[str], size: int | None
 ) -> tuple[Subject, dict[str, str]]:
     """Return the features of checkpoints, or these alone where pictures are measured, and the facts of a single one."""
     from facecycle.probing.subject import Subject, facts_of, features_of, load_all
 
-    loaded = load_all(paths)
+    loaded = load_all(weights)
     sizes = {label: size or each.checkpoint.config.size for label, each in loaded.items()}
     if not protocol.features and len(set(sizes.values())) > 1:
         raise ConfigError(

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from facecycle.checkpoints import model_file
-from facecycle.config.settings import Choice
+from facecycle.checkpoints.places import Name
+from facecycle.config.settings import Choice, RunConfig
 from facecycle.errors import CheckpointError
 from facecycle.networks import load
 
@@ -13,11 +14,11 @@ LARGEST_ROUNDING = 1e-3
 """Half precision keeps 11 bits: what it moves further lies outside its range."""
 
 
-def export(source: Path, out: Path, *, half: bool, licence: str | None) -> None:
+def export(source: Name, out: Path, *, half: bool, licence: str | None) -> None:
     """Write the weights of a checkpoint and its configuration, which says no more where its data and first weights lay.
 
     Args:
-        source: run folder, checkpoint folder or model file.
+        source: a name of weights; see `places`.
         out: the file to write.
         half: keep numbers in half precision, in half the room; they are computed with in single precision.
         licence: the terms it is given under; None keeps what the data sets state.
@@ -39,14 +40,18 @@ def export(source: Path, out: Path, *, half: bool, licence: str | None) -> None:
                     f"{found.path}: {name} holds numbers that half precision cannot", hint="Export it without --half."
                 )
         method.half()
-    # Paths say where a machine keeps what; whoever trains again names their own.
-    data = [Choice(name=data.name) for data in found.config.data]
-    encoder = found.config.encoder
-    if first := encoder.options.get("weights"):
-        encoder = encoder.model_copy(update={"options": {**encoder.options, "weights": Path(str(first)).name}})
-    config = found.config.model_copy(update={"data": data, "encoder": encoder})
+    config = without_paths(found.config)
     changed = {"config": config.model_dump_json(), "parent": found.sha256()}
     if licence is not None:
         changed["licence"] = licence
     own = {key: value for key, value in found.metadata.items() if key not in {"format", model_file.CONTENT}}
     model_file.save_model(out, method, {**own, **changed})
+
+
+def without_paths(config: RunConfig) -> RunConfig:
+    """Return a configuration that says no more where a machine keeps what; whoever trains again names their own."""
+    data = [Choice(name=data.name) for data in config.data]
+    encoder = config.encoder
+    if first := encoder.options.get("weights"):
+        encoder = encoder.model_copy(update={"options": {**encoder.options, "weights": Path(str(first)).name}})
+    return config.model_copy(update={"data": data, "encoder": encoder})

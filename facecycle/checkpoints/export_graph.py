@@ -21,6 +21,7 @@ from facecycle.atomic import write_atomically
 from facecycle.checkpoints import model_file
 from facecycle.checkpoints.graph_file import ENTRY, GraphFacts, graph_of
 from facecycle.checkpoints.model_file import Checkpoint
+from facecycle.checkpoints.places import Name
 from facecycle.checkpoints.tensor_file import Stored, byte_ranges
 from facecycle.data.images import MEAN, STD
 from facecycle.errors import CheckpointError
@@ -36,14 +37,14 @@ OUTSIDE = 1024
 TYPES = {"F32": onnx.TensorProto.FLOAT, "F16": onnx.TensorProto.FLOAT16, "BF16": onnx.TensorProto.BFLOAT16}
 
 
-def export_graph(source: Path) -> tuple[Path, float]:
+def export_graph(source: Name) -> tuple[Path, float]:
     """Write the graph of a checkpoint beside its weights, which it needs and does not repeat.
 
     Its outputs are the trained panels and features by name. Its inputs are `images` and `drivers`, normalised, in
     batches of any size, and `noise_0` and so on, what the method draws, in that order.
 
     Args:
-        source: run folder, checkpoint folder or model file.
+        source: a name of weights; see `places`.
 
     Returns:
         The graph's path, and its largest difference from torch, relative to the largest number of an output.
@@ -53,6 +54,11 @@ def export_graph(source: Path) -> tuple[Path, float]:
         RunError: it cannot be written.
     """
     found = model_file.read(source)
+    if found.path.is_symlink():
+        raise CheckpointError(
+            f"{source} lies in a cache, or is another link, where no graph can stand beside the weights",
+            hint="Export a copy: facecycle checkpoint export NAME -o FILE.safetensors --onnx",
+        )
     whole = _Whole(load(source, warper="reference").method, found)
     with _explained(found):
         shapes = whole.drawn_shapes()

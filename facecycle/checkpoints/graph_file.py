@@ -1,4 +1,4 @@
-"""An exported graph beside its weights: where it lies, what it says of itself, and whether it belongs to them.
+"""An exported graph beside its weights: where it lies, what it says of itself, whether it belongs to them, a copy.
 
 The graph's tensors are byte ranges of the weights' file, so that neither can be used without the other.
 """
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from facecycle.atomic import file_sha256
+from facecycle.atomic import file_sha256, write_atomically
 from facecycle.errors import CheckpointError
 
 if TYPE_CHECKING:
@@ -73,3 +73,25 @@ def read(weights: Path) -> tuple[onnx.ModelProto, GraphFacts]:
     if outside - {weights.name}:
         raise CheckpointError(f"{path} takes tensors from other files than {weights.name}", hint=again)
     return model, facts
+
+
+def copy(weights: Path, target: Path) -> None:
+    """Write the graph of weights beside a copy of them that has another name.
+
+    Args:
+        weights: have a graph beside them.
+        target: a file of the same bytes.
+
+    Raises:
+        CheckpointError: there is no graph, it cannot be read, or it was made of other weights.
+        RunError: it cannot be written.
+    """
+    model, facts = read(weights)
+    for tensor in model.graph.initializer:
+        for entry in tensor.external_data:
+            entry.value = target.name if entry.key == "location" else entry.value
+    for entry in model.metadata_props:
+        if entry.key == ENTRY:
+            entry.value = facts.model_copy(update={"weights": target.name}).model_dump_json()
+    content = model.SerializeToString(deterministic=True)
+    write_atomically(graph_of(target), lambda temporary: temporary.write_bytes(content))

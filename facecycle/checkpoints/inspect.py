@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, cast
 
 from safetensors import safe_open
@@ -21,6 +20,7 @@ from facecycle.checkpoints.model_file import (
     read_tensors,
     refuse_non_finite,
 )
+from facecycle.checkpoints.places import Name
 from facecycle.errors import CheckpointError, PluginError
 from facecycle.networks import load
 
@@ -28,13 +28,13 @@ RUNNING = ("running_mean", "running_var", "num_batches_tracked")
 """Last parts of the names of what batch norm measures; no parameters, nor is an encoder's `input`."""
 
 
-def describe(path: Path) -> dict[str, Any]:
+def describe(name: Name) -> dict[str, Any]:
     """Return what a checkpoint says of itself, ready for JSON; no tensor is loaded.
 
     Raises:
         CheckpointError: it cannot be read.
     """
-    found = model_file.read(path)
+    found = model_file.read(name)
     config = found.config
     networks, frozen, kinds = _networks(found)
     return {
@@ -86,7 +86,7 @@ def _networks(found: Checkpoint) -> tuple[dict[str, int], dict[str, int], set[st
     return networks, frozen, kinds
 
 
-def verify(path: Path, say: Callable[[str], None]) -> None:
+def verify(name: Name, say: Callable[[str], None]) -> None:
     """Read every byte of a model file, a checkpoint folder or a run folder, and build its networks.
 
     `say` is told what held, a line each.
@@ -94,7 +94,7 @@ def verify(path: Path, say: Callable[[str], None]) -> None:
     Raises:
         CheckpointError: names what is wrong.
     """
-    found = model_file.read(path)
+    found = model_file.read(name)
     check_padding(found)
     say(f"header      format {found.metadata['format']}, trained {', '.join(sorted(found.trained)) or 'nothing'}")
     tensors = read_tensors(found)

@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from facecycle.atomic import file_sha256, remove_leftovers, write_atomically, write_folder
 from facecycle.checkpoints import folders
 from facecycle.checkpoints.folders import MODEL, OPTIMIZER, STATE
+from facecycle.checkpoints.places import Name
 from facecycle.checkpoints.places import find as find
 from facecycle.checkpoints.tensor_file import write_tensors
 from facecycle.config.settings import RunConfig
@@ -142,13 +143,16 @@ def content_sha256(header: Mapping[str, str], tensors: Mapping[str, Tensor]) -> 
 # --- reading ------------------------------------------------------------------------------------
 
 
-def read(path: Path) -> Checkpoint:
+def read(name: Name) -> Checkpoint:
     """Read the header of a checkpoint; no tensor is loaded.
+
+    Args:
+        name: of weights; see `places`.
 
     Raises:
         CheckpointError: not a safetensors file, not ours, of another format version, or damaged.
     """
-    path = find(path)
+    path = find(name)
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}

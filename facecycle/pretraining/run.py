@@ -15,6 +15,7 @@ import torch
 
 from facecycle import distributed
 from facecycle.checkpoints import model_file
+from facecycle.checkpoints.places import Name
 from facecycle.config.settings import RunConfig, StageConfig
 from facecycle.data.batches import Batches, FrameTally, sum_of
 from facecycle.data.frames import passed_over
@@ -92,14 +93,14 @@ class Pretraining:
         self._stopped_by = 0
         self._optimizer_state: dict[str, torch.Tensor] = {}
 
-    def start_from(self, path: Path) -> None:
+    def start_from(self, name: Name) -> None:
         """Start with the weights of another run's checkpoint; they become this run's first one.
 
         Raises:
             ConfigError: the folder holds a run already.
             CheckpointError, RunError: the checkpoint cannot be read or written.
         """
-        found = model_file.read(path)
+        found = model_file.read(name)
         model_file.load_weights(self.method, found)
         check_cycles(self.config, self.method, found.trained)
         self.trained |= found.trained

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
+from facecycle.checkpoints.places import Name, find, label_of
 from facecycle.errors import ConfigError
 from facecycle.networks import Loaded, load, origin
 from facecycle.probing.features import Feature, checkpoint_features
@@ -27,24 +27,24 @@ class Subject:
     checkpoints: Mapping[str, Loaded] = field(default_factory=dict)
 
 
-def load_all(paths: Sequence[Path]) -> dict[str, Loaded]:
-    """Load checkpoints under labels that tell them apart; without a path, the one that comes with the package.
+def load_all(names: Sequence[Name]) -> dict[str, Loaded]:
+    """Load checkpoints under labels that tell them apart; without a name, the one that comes with the package.
 
-    A label is the name of the run or file, or the path as it was given where two names are the same.
+    A label is the name of the run, file or repository, or the name as it was given where two are the same.
 
     Raises:
         ConfigError: a checkpoint is given twice.
         CheckpointError: one cannot be loaded.
     """
-    if not paths:
+    if not names:
         return {"facecycle": load(None)}
-    whole = [path.resolve() for path in paths]
-    for path in paths:
-        if whole.count(path.resolve()) > 1:
-            raise ConfigError(f"--checkpoint {path}: given twice", hint="Name each checkpoint once.")
-    names = [path.stem if path.suffix == ".safetensors" else path.name for path in whole]
-    labels = [name if names.count(name) == 1 else str(path) for name, path in zip(names, paths, strict=True)]
-    return {label: load(path) for label, path in zip(labels, paths, strict=True)}
+    files = [find(name).resolve() for name in names]
+    for name, file in zip(names, files, strict=True):
+        if files.count(file) > 1:
+            raise ConfigError(f"--checkpoint {name}: given twice", hint="Name each checkpoint once.")
+    short = [label_of(name) for name in names]
+    labels = [label if short.count(label) == 1 else str(name) for label, name in zip(short, names, strict=True)]
+    return {label: load(name) for label, name in zip(labels, names, strict=True)}
 
 
 def facts_of(loaded: Loaded) -> dict[str, str]:

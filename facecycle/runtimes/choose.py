@@ -7,7 +7,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from facecycle.checkpoints.graph_file import graph_of
-from facecycle.checkpoints.places import SHIPPED, find
+from facecycle.checkpoints.places import SHIPPED, Name, find
 from facecycle.errors import CheckpointError, ConfigError
 from facecycle.machine import has_gpu
 from facecycle.runtimes.base import Runtime
@@ -15,18 +15,18 @@ from facecycle.runtimes.base import Runtime
 LIBRARIES = ("onnx", "onnxruntime")
 
 
-def choose(path: Path | None, asked: str | None = None) -> tuple[Runtime, str]:
+def choose(name: Name | None, asked: str | None = None) -> tuple[Runtime, str]:
     """Make a runtime for weights, and say which one it is and why.
 
     Args:
-        path: run folder, checkpoint folder or model file; None takes the weights that come with the package.
+        name: of weights, see `checkpoints/places.py`; None takes the weights that come with the package.
         asked: `torch` or `onnx`, which has to be taken; None takes onnxruntime where it can be, else torch.
 
     Raises:
         CheckpointError: there are no weights, they cannot be read, or have no graph where onnx is asked for.
         ConfigError: onnx is asked for, and onnxruntime is not installed.
     """
-    weights = SHIPPED if path is None else find(path)
+    weights = SHIPPED if name is None else find(name)
     missing = [library for library in LIBRARIES if find_spec(library) is None]
     why_not = f"{' and '.join(missing)} {'are' if len(missing) > 1 else 'is'} not installed" if missing else ""
     if asked == "onnx" and missing:
