@@ -40,7 +40,7 @@ def download(repository: str, revision: str | None = None, token: str | bool | N
         CheckpointError: the hub cannot be reached and nothing is cached, or it does not give the file.
     """
     from huggingface_hub import HfApi, snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, HTTPError
+    from huggingface_hub.errors import HfHubHTTPError, HTTPError, LocalEntryNotFoundError
 
     name = f"{HUB}{repository}" + (f"@{revision}" if revision else "")
 
@@ -61,8 +61,14 @@ def download(repository: str, revision: str | None = None, token: str | bool | N
             there = HfApi().model_info(repository, revision=revision, timeout=ANSWER, token=token).siblings or ()
         except HfHubHTTPError:
             raise  # an answer
-        except (HTTPError, OSError):
-            return fetch(cached=True)
+        except (HTTPError, OSError) as error:
+            try:
+                return fetch(cached=True)
+            except LocalEntryNotFoundError:
+                raise CheckpointError(
+                    f"the hub does not answer, and its cache here does not hold {name}",
+                    hint=f"Go online once, or name a copy: {FOLDER}PATH. HF_HUB_OFFLINE=1 asks the cache alone.",
+                ) from error
         if MODEL not in {file.rfilename for file in there}:
             raise CheckpointError(
                 f"{name} has no file {MODEL}", hint="Expected what `facecycle checkpoint push` puts there."
@@ -104,22 +110,22 @@ def push(
     repository, named = repository_of(repository)
     revision = revision or named
     api, name = HfApi(token=token), f"{HUB}{repository}" + (f"@{revision}" if revision else "")
-    with tempfile.TemporaryDirectory() as temporary, _explained(name):
+    with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary, "folder")
-        write_folder(weights, folder, scores, name)
-        files = {path.name for path in folder.iterdir()}
-        if CARD in _made_ready(api, repository, revision, private):
-            card = api.hf_hub_download(repository, CARD, revision=revision, local_dir=temporary)
-            if is_edited(Path(card)):
-                files.remove(CARD)
-        made = api.upload_folder(
-            repo_id=repository,
-            folder_path=folder,
-            revision=revision,
-            commit_message=message,
-            allow_patterns=sorted(files),
-            delete_patterns=[GRAPH],  # of the weights that were there
-        )
+        files = write_folder(weights, folder, scores, name)
+        with _explained(name):
+            if CARD in _made_ready(api, repository, revision, private):
+                card = api.hf_hub_download(repository, CARD, revision=revision, local_dir=temporary)
+                if is_edited(Path(card)):
+                    files.remove(CARD)
+            made = api.upload_folder(
+                repo_id=repository,
+                folder_path=folder,
+                revision=revision,
+                commit_message=message,
+                allow_patterns=files,
+                delete_patterns=[GRAPH],  # of the weights that were there
+            )
     return str(made.commit_url)
 
 
@@ -144,6 +150,7 @@ def _made_ready(api: HfApi, repository: str, revision: str | None, private: bool
 def _explained(name: str) -> Iterator[None]:
     """Turn what the library raises into an error for the reader, which shows no address and no token."""
     from huggingface_hub.errors import (
+        FileMetadataError,
         GatedRepoError,
         HfHubHTTPError,
         HFValidationError,
@@ -173,10 +180,15 @@ def _explained(name: str) -> Iterator[None]:
         raise _refusal(name, error.response.status_code) from error
     except HFValidationError as error:
         raise CheckpointError(f"{name} names nothing on the hub", hint=f"Expected {HUB}OWNER/NAME.") from error
-    except (LocalEntryNotFoundError, HTTPError, ConnectionError) as error:
+    except RuntimeError as error:
         raise CheckpointError(
-            f"the hub does not answer, and its cache here does not hold {name}",
-            hint=f"Go online once, or name a copy: {FOLDER}PATH. HF_HUB_OFFLINE=1 uses the cache and asks nobody.",
+            f"the connection to the hub broke while files were sent to {name}",
+            hint="Nothing was committed. Push again.",
+        ) from error
+    except (LocalEntryNotFoundError, FileMetadataError, HTTPError, ConnectionError) as error:
+        raise CheckpointError(
+            f"the hub does not answer, or something else answers in its place: {name}",
+            hint="Look at the network, its proxy, and HF_ENDPOINT. HF_HUB_OFFLINE has to be unset to push.",
         ) from error
 
 
