@@ -68,6 +68,9 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "facecycle.checkpoints.export_graph": (
         *(*CORE, "facecycle.checkpoints", "facecycle.data.images", "facecycle.networks"),
     ),
+    "facecycle.checkpoints.export_program": (
+        *(*CORE, "facecycle.checkpoints", "facecycle.data.images", "facecycle.networks"),
+    ),
     "facecycle.checkpoints.export": (*CORE, "facecycle.checkpoints", "facecycle.networks"),
     "facecycle.checkpoints.inspect": (*CORE, "facecycle.checkpoints", "facecycle.networks"),
     "facecycle.checkpoints.shared_folder": (*CORE, "facecycle.checkpoints", "facecycle.networks", "facecycle.pages"),

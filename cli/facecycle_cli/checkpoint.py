@@ -34,24 +34,29 @@ def import_(
 def export(
     source: Given,
     out: Annotated[
-        Path | None, typer.Option("--out", "-o", help="The .safetensors file to write; not needed with --onnx alone.")
+        Path | None,
+        typer.Option("--out", "-o", help="The .safetensors file; not needed for what lies beside it."),
     ] = None,
     half: Annotated[bool, typer.Option("--half", help="Store half precision, which halves the file.")] = False,
     licence: Annotated[str | None, typer.Option(help="Terms of the file. Default: those of its data sets.")] = None,
     onnx: Annotated[
         bool, typer.Option("--onnx", help="Write an ONNX graph beside the weights, for starts without torch.")
     ] = False,
+    torch_export: Annotated[
+        bool,
+        typer.Option("--torch-export", help="Write a .pt2 beside the weights, for torch without facecycle."),
+    ] = False,
 ) -> None:
-    """Write a run's weights to one file for others, which does not hold the paths of the data; or their graph.
+    """Write a run's weights to one file for others, without the paths of its data; or their graph or program.
 
     Example: facecycle checkpoint export runs/small-resnet18-001 -o faces.safetensors --half --onnx
     """
     from facecycle.errors import ConfigError
 
-    if out is None and (half or licence is not None or not onnx):
+    if out is None and (half or licence is not None or not (onnx or torch_export)):
         raise ConfigError(
             "there is no file to write the weights to",
-            hint="Name one with --out, or write only the graph of weights that stay where they are with --onnx.",
+            hint="Name one with --out, or write only what lies beside weights, with --onnx or --torch-export.",
         )
     if out is not None:
         from facecycle.checkpoints.export import export as run
@@ -63,6 +68,11 @@ def export(
 
         graph, difference = export_graph(out or source)
         say(f"graph: {graph}, {graph.stat().st_size:,} bytes, within {difference:.0e} of torch")
+    if torch_export:
+        from facecycle.checkpoints.export_program import export_program
+
+        program, difference = export_program(out or source)
+        say(f"program: {program}, {program.stat().st_size:,} bytes, within {difference:.0e} of torch")
 
 
 @app.command("list")

@@ -2,36 +2,23 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import logging
-import warnings
-from collections.abc import Iterator, Sequence
-from importlib.metadata import version
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnx
 import torch
-from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode
+from torch import Tensor
 
 from facecycle.atomic import write_atomically
-from facecycle.checkpoints import model_file
-from facecycle.checkpoints.graph_file import ENTRY, GraphFacts, graph_of
-from facecycle.checkpoints.model_file import Checkpoint
+from facecycle.checkpoints.export_program import Whole, difference_of, explained, facts_of, own_file, traced
+from facecycle.checkpoints.graph_file import ENTRY, graph_of
 from facecycle.checkpoints.places import Name
 from facecycle.checkpoints.tensor_file import Stored, byte_ranges
-from facecycle.data.images import MEAN, STD
-from facecycle.errors import CheckpointError
 from facecycle.networks import load
 
 OPSET = 20
-EXPORTED, CHECKED = 2, (1, 3)
-"""Sizes of the batch that is traced, and of those that are compared with torch: neither is the traced one."""
-EXACT = 1e-4
-"""Largest difference from torch that is allowed, relative to the largest number of an output."""
 OUTSIDE = 1024
 """Bytes from which on a tensor is taken from the weights' file; a smaller one takes hardly more room than its place."""
 TYPES = {"F32": onnx.TensorProto.FLOAT, "F16": onnx.TensorProto.FLOAT16, "BF16": onnx.TensorProto.BFLOAT16}
@@ -53,133 +40,33 @@ def export_graph(source: Name) -> tuple[Path, float]:
         CheckpointError: the checkpoint cannot be read, a plugin of it cannot be exported, or the graph differs.
         RunError: it cannot be written.
     """
-    found = model_file.read(source)
-    if found.path.is_symlink():
-        raise CheckpointError(
-            f"{source} lies in a cache, or is another link, where no graph can stand beside the weights",
-            hint="Export a copy: facecycle checkpoint export NAME -o FILE.safetensors --onnx",
-        )
-    whole = _Whole(load(source, warper="reference").method, found)
-    with _explained(found):
+    found = own_file(source)
+    whole = Whole(load(source, warper="reference").method, found)
+    with explained(found):
         shapes = whole.drawn_shapes()
-        model = _traced(whole, found.config.size, shapes)
+        model = _graph(whole, found.config.size, shapes)
     _take_from(found.path, model)
-    facts = GraphFacts(
-        facecycle=version("facecycle"),
-        weights=found.path.name,
-        sha256=found.sha256(),
-        size=found.config.size,
-        mean=tuple(MEAN.ravel().tolist()),
-        deviation=tuple(STD.ravel().tolist()),
-        panels=tuple(whole.panels),
-        features=tuple(whole.features),
-        licence=found.metadata.get("licence", ""),
-    )
+    facts = facts_of(whole, found, shapes)
     model.metadata_props.add(key=ENTRY, value=json.dumps(facts.model_dump()))
-    trusted = _Whole(load(source).method, found)  # with the warper it was trained with
+    trusted = Whole(load(source).method, found)  # with the warper it was trained with
     difference = 0.0
 
     def write(temporary: Path) -> None:
         nonlocal difference
         temporary.write_bytes(model.SerializeToString(deterministic=True))
-        difference = _difference(trusted, temporary, found, shapes)
+        difference = difference_of("graph", trusted, _computes(temporary), found, shapes)
 
     write_atomically(graph_of(found.path), write)
     return graph_of(found.path), difference
 
 
-class _Draws(TorchFunctionMode):
-    """Notes what is drawn from a generator, or gives other tensors instead, in the order of the draws."""
-
-    def __init__(self, given: Sequence[Tensor] | None = None) -> None:
-        super().__init__()
-        self.given, self.shapes = given, list[tuple[int, ...]]()
-
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        kwargs = kwargs or {}
-        if kwargs.get("generator") is None:
-            return func(*args, **kwargs)
-        if func is not torch.randn:
-            raise ValueError(f"noise is drawn by {getattr(func, '__name__', func)}; only torch.randn is exported")
-        self.shapes.append(tuple(args if isinstance(args[0], int) else args[0]))
-        return func(*args, **kwargs) if self.given is None else self.given[len(self.shapes) - 1]
-
-
-class _Whole(nn.Module):
-    """A method as one function, from images, drivers and noise to all of its trained panels and features."""
-
-    def __init__(self, method: Any, found: Checkpoint) -> None:
-        super().__init__()
-        self.method, self.size = method, found.config.size
-        self.panels = [name for name, cycle in method.panels_from.items() if cycle in found.trained]
-        self.features = [name for name, cycle in method.features_from.items() if cycle in found.trained]
-
-    def forward(self, images: Tensor, drivers: Tensor, noise: Sequence[Tensor]) -> tuple[Tensor, ...]:
-        with _Draws(noise):
-            panels = self._panels(images, drivers)
-        features = self.method.features(images, frozenset(self.features)) if self.features else {}
-        made = [panels[name].float() for name in self.panels]
-        return (*made, *(features[name].flatten(1).float() for name in self.features))
-
-    def _panels(self, images: Tensor, drivers: Tensor) -> dict[str, Tensor]:
-        if not self.panels:
-            return {}
-        return self.method.translate(images, drivers, torch.Generator(), frozenset(self.panels))
-
-    def drawn_shapes(self) -> list[tuple[int, ...]]:
-        """Return the shapes of what the panels draw, which must not depend on the size of the batch."""
-        shapes = []
-        for batch in CHECKED:
-            faces = _faces(batch, self.size)
-            with _Draws() as draws, torch.inference_mode():
-                self._panels(*faces)
-            shapes.append(draws.shapes)
-        if shapes[0] != shapes[1]:
-            raise ValueError("every image of a batch draws noise of its own")
-        if clash := {*self.panels} & {*self.features}:
-            raise ValueError(f"{', '.join(sorted(clash))} is both a panel and a feature")
-        return shapes[0]
-
-
-def _faces(batch: int, size: int) -> tuple[Tensor, Tensor]:
-    """Return two batches of normalised images of random pixels."""
-    noise = torch.Generator().manual_seed(batch)
-    unit = torch.rand(2, batch, 3, size, size, generator=noise)
-    images, drivers = (unit - torch.from_numpy(MEAN)) / torch.from_numpy(STD)
-    return images, drivers
-
-
-@contextlib.contextmanager
-def _explained(found: Checkpoint) -> Iterator[None]:
-    """Turn whatever a plugin's code raises while it is traced into an error for the reader."""
-    log = logging.getLogger("torch")
-    level = log.level
-    try:
-        log.setLevel(logging.ERROR)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    except Exception as error:
-        first = str(error).strip().partition("\n")[0] or type(error).__name__
-        raise CheckpointError(
-            f"{found.path} cannot be exported, with the encoder {found.config.encoder.name} and the method "
-            f"{found.config.method.name}: {first}",
-            hint="Networks can be exported that are made of torch's own operations and take the size of a batch from "
-            "x.shape[0], not len(x). With torch they run as they are.",
-        ) from error
-    finally:
-        log.setLevel(level)
-
-
-def _traced(whole: _Whole, size: int, shapes: Sequence[tuple[int, ...]]) -> onnx.ModelProto:
-    """Trace a method, with a free size of the batch, and return its graph, without the exporter's notes."""
-    batch, noise = torch.export.Dim("batch"), [torch.zeros(shape) for shape in shapes]
-    free = ({0: batch}, {0: batch}, [None] * len(noise))
+def _graph(whole: Whole, size: int, shapes: Sequence[tuple[int, ...]]) -> onnx.ModelProto:
+    """Return the graph of a method with a free size of the batch, without the exporter's notes."""
+    # Traced beforehand, because `torch.onnx.export` fixes a batch that cannot be free without a word.
+    program = traced(whole, size, shapes)
+    inputs = ["images", "drivers", *(f"noise_{number}" for number in range(len(shapes)))]
+    outputs = [*whole.panels, *whole.features]
     with torch.no_grad():
-        # Exported here, because `torch.onnx.export` fixes a batch that cannot be free without a word.
-        program = torch.export.export(whole.eval(), (*_faces(EXPORTED, size), noise), dynamic_shapes=free, strict=False)
-        inputs = ["images", "drivers", *(f"noise_{number}" for number in range(len(noise)))]
-        outputs = [*whole.panels, *whole.features]
         made = torch.onnx.export(
             program, dynamo=True, opset_version=OPSET, input_names=inputs, output_names=outputs, verbose=False
         )
@@ -227,33 +114,19 @@ def _same(tensor: onnx.TensorProto, there: Stored, content: np.ndarray) -> bool:
     return numbers.tobytes() == tensor.raw_data
 
 
-def _difference(trusted: _Whole, graph: Path, found: Checkpoint, shapes: Sequence[tuple[int, ...]]) -> float:
-    """Return the largest difference of a graph's outputs from torch's, in batches of other sizes than the traced one.
-
-    Raises:
-        CheckpointError: it is too large.
-    """
+def _computes(graph: Path) -> Callable[[Tensor, Tensor, list[Tensor]], list[Tensor]]:
+    """Return what a graph computes in onnxruntime, as a function of tensors."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     session = onnxruntime.InferenceSession(str(graph), options, providers=["CPUExecutionProvider"])
-    largest = 0.0
-    for batch in CHECKED:
-        images, drivers = _faces(batch, found.config.size)
-        source = torch.Generator().manual_seed(0)
-        noise = [torch.randn(shape, generator=source) for shape in shapes]
-        with torch.inference_mode():
-            expected = trusted(images, drivers, noise)
-        given = dict(zip((each.name for each in session.get_inputs()), (images, drivers, *noise), strict=True))
-        made = session.run(None, {name: tensor.numpy() for name, tensor in given.items()})
-        for name, mine, wanted in zip((*trusted.panels, *trusted.features), made, expected, strict=True):
-            difference = float(np.abs(mine - wanted.numpy()).max() / max(float(wanted.abs().max()), 1e-30))
-            if not difference <= EXACT:
-                raise CheckpointError(
-                    f"the graph of {found.path} differs from torch: {name} by {difference:.1e} of its largest number, "
-                    f"for {batch} images; {EXACT:.0e} are allowed",
-                    hint="Nothing was written. A plugin computes otherwise when it is exported.",
-                )
-            largest = max(largest, difference)
-    return largest
+    names = [each.name for each in session.get_inputs()]
+
+    def compute(images: Tensor, drivers: Tensor, noise: list[Tensor]) -> list[Tensor]:
+        given = dict(zip(names, (images, drivers, *noise), strict=True))
+        return [
+            torch.from_numpy(x) for x in session.run(None, {name: tensor.numpy() for name, tensor in given.items()})
+        ]
+
+    return compute

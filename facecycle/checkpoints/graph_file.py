@@ -40,6 +40,8 @@ class GraphFacts(BaseModel):
     """Divides what is left."""
     panels: tuple[str, ...]
     features: tuple[str, ...]
+    noise: tuple[tuple[int, ...], ...] = ()
+    """Shapes of what the method draws, in that order. The graph that came with 0.2.0 does not say it here."""
     licence: str = ""
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+import shutil
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +15,9 @@ from helpers.training import tiny
 
 from facecycle.checkpoints import model_file
 from facecycle.checkpoints.export import export
-from facecycle.checkpoints.export_graph import OUTSIDE, _difference, _Whole, export_graph
-from facecycle.checkpoints.graph_file import graph_of, read
+from facecycle.checkpoints.export_graph import OUTSIDE, _computes, export_graph
+from facecycle.checkpoints.export_program import FACTS, Whole, difference_of, export_program
+from facecycle.checkpoints.graph_file import GraphFacts, graph_of, read
 from facecycle.errors import CheckpointError
 from facecycle.networks import build_method, load
 from facecycle.runtimes.by_onnx import OnnxRuntime
@@ -63,11 +67,11 @@ def test_its_tensors_are_those_of_the_weights_file(exported: Path) -> None:
 
 def test_a_graph_that_differs_from_torch_is_noticed(exported: Path) -> None:
     found, method = model_file.read(exported), load(exported).method
-    whole = _Whole(method, found)
-    assert _difference(whole, graph_of(exported), found, whole.drawn_shapes()) <= 1e-4
+    whole, graph = Whole(method, found), _computes(graph_of(exported))
+    assert difference_of("graph", whole, graph, found, whole.drawn_shapes()) <= 1e-4
     method.generator.torgb.bias += 0.01
     with pytest.raises(CheckpointError, match=r"differs from torch: neutral by .* for 1 images"):
-        _difference(whole, graph_of(exported), found, whole.drawn_shapes())
+        difference_of("graph", whole, graph, found, whole.drawn_shapes())
 
 
 def test_an_encoder_that_is_not_of_torch_is_refused_with_the_reason(inside: Command, tmp_path: Path) -> None:
@@ -97,3 +101,18 @@ def test_where_weights_or_their_graph_are_written_is_said(inside: Command, tmp_p
     refused(inside("checkpoint", "export", path), "--out", "--onnx")
     refused(inside("checkpoint", "export", path, "--onnx", "--half"), "--out")
     assert [each.name for each in tmp_path.iterdir()] == ["m.safetensors"]
+
+
+def test_a_program_of_torch_computes_the_same_and_holds_no_pickle(exported: Path, tmp_path: Path) -> None:
+    shutil.copy(exported, tmp_path / "half.safetensors")
+    path, difference = export_program(tmp_path / "half.safetensors")  # read again, for 1 and 3 images
+    assert (path.name, difference <= 1e-4) == ("half.pt2", True)
+    with zipfile.ZipFile(path) as archive:
+        contents = {name: archive.read(name) for name in archive.namelist()}
+    for name, content in contents.items():
+        # Numbers of weights may look like anything. Elsewhere, a pickle would begin like this, or a zip that holds one.
+        if not re.search(r"/weights/weight_\d+$", name):
+            assert content[:2] not in {b"\x80\x02", b"\x80\x04", b"PK"}, name
+    (facts,) = (GraphFacts.model_validate_json(content) for name, content in contents.items() if name.endswith(FACTS))
+    assert (facts.features, facts.licence) == (("expression", "conv"), "ask ann")
+    assert facts.noise == tuple(Whole(load(exported).method, model_file.read(exported)).drawn_shapes())
