@@ -80,9 +80,9 @@ def own_file(source: Name) -> Checkpoint:
         CheckpointError: it cannot be read, or lies in the hub's cache.
     """
     found = model_file.read(source)
-    if found.path.is_symlink():
+    if found.path.resolve().parent != found.path.parent.resolve():
         raise CheckpointError(
-            f"{source} lies in a cache, or is another link, where nothing can be written beside the weights",
+            f"{source} is a link into another folder, as in the hub's cache: nothing can be written beside it",
             hint="Export a copy: facecycle checkpoint export NAME -o FILE.safetensors --onnx",
         )
     return found

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from facecycle.checkpoints.shared_folder import Score
 
 ANSWER = 2.0
-"""Seconds in which the hub has to answer first: the library alone would try again for most of a minute."""
+"""Seconds in which the hub has to answer first: without an answer, the library would try again for 23 seconds."""
 GRAPH = graph_of(Path(MODEL)).name
 
 
@@ -83,7 +83,6 @@ def push(
     private: bool = False,
     revision: str | None = None,
     scores: Sequence[Score] = (),
-    message: str = "Push weights of facecycle",
     token: str | bool | None = None,
 ) -> str:
     """Put weights, their graph if there is one, `config.json` and a card into a repository, which is made if need be.
@@ -94,7 +93,6 @@ def push(
         private: make it private, where it is new.
         revision: branch, which is made if need be; None is the main one.
         scores: of probes, for the card.
-        message: of the commit.
         token: that may write there; None takes that of `hf auth login`.
 
     Returns:
@@ -122,7 +120,7 @@ def push(
                 repo_id=repository,
                 folder_path=folder,
                 revision=revision,
-                commit_message=message,
+                commit_message="Push weights of facecycle",
                 allow_patterns=files,
                 delete_patterns=[GRAPH],  # of the weights that were there
             )
@@ -182,13 +180,18 @@ def _explained(name: str) -> Iterator[None]:
         raise CheckpointError(f"{name} names nothing on the hub", hint=f"Expected {HUB}OWNER/NAME.") from error
     except RuntimeError as error:
         raise CheckpointError(
-            f"the connection to the hub broke while files were sent to {name}",
-            hint="Nothing was committed. Push again.",
+            f"the connection to the hub broke while files of {name} were on their way",
+            hint="Nothing was changed there. Try again.",
         ) from error
     except (LocalEntryNotFoundError, FileMetadataError, HTTPError, ConnectionError) as error:
         raise CheckpointError(
             f"the hub does not answer, or something else answers in its place: {name}",
             hint="Look at the network, its proxy, and HF_ENDPOINT. HF_HUB_OFFLINE has to be unset to push.",
+        ) from error
+    except OSError as error:
+        raise CheckpointError(
+            f"{name} cannot be stored: {error.strerror or type(error).__name__}",
+            hint="Look at the disk that HF_HOME names.",
         ) from error
 
 
@@ -199,4 +202,5 @@ def _refusal(name: str, status: int) -> CheckpointError:
         return CheckpointError(f"the hub does not allow it: {name} ({status})", hint=hint)
     if status == 429:
         return CheckpointError(f"the hub gets too many requests from here (429): {name}", hint="Try again in minutes.")
-    return CheckpointError(f"the hub answered with the error {status}: {name}", hint="Try again later.")
+    hint = "Try again later. If it stays, look at HF_ENDPOINT."
+    return CheckpointError(f"the hub answered with the error {status}: {name}", hint=hint)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,6 +23,7 @@ from skimage.data import astronaut
 import facecycle
 from facecycle.checkpoints import hub as client
 from facecycle.checkpoints import model_file
+from facecycle.checkpoints.export import export
 from facecycle.checkpoints.graph_file import graph_of
 from facecycle.checkpoints.places import SHIPPED, find, label_of
 from facecycle.checkpoints.shared_folder import write_folder
@@ -61,6 +64,13 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     header = {"config": config.model_dump_json(), "trained": '["expression"]', "licence": "ask ann"}
     model_file.save_model(path, build_method(config), header)
     return path
+
+
+@pytest.fixture(scope="module")
+def given(run: Path) -> Path:
+    """The same, exported, so that it is pushed as it is."""
+    export(run, run.with_name("given.safetensors"), half=True, licence=None)
+    return run.with_name("given.safetensors")
 
 
 def files_of(hub: Hub, name: str = "ann/faces", ref: str = "main") -> dict[str, bytes]:
@@ -134,8 +144,8 @@ def test_a_revision_is_a_branch_that_is_made_and_can_be_named(hub: Hub, model: f
         facecycle.Model.from_pretrained("ann/faces")
 
 
-def test_without_the_hub_the_cache_is_taken(hub: Hub, run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    client.push(run, "ann/faces")
+def test_without_the_hub_the_cache_is_taken(hub: Hub, given: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    client.push(given, "ann/faces")
     cached = find("hf-hub:ann/faces")
     hub.asked.clear()
     assert find("hf-hub:ann/faces") == cached
@@ -165,15 +175,15 @@ def test_a_run_is_pushed_without_the_paths_of_its_machine(hub: Hub, run: Path, i
     assert list(load_all(["hf-hub:ann/faces", run])) == ["faces", "run"]
 
 
-def test_a_card_is_replaced_unless_a_person_edited_it(hub: Hub, run: Path, model: facecycle.Model) -> None:
+def test_a_card_is_replaced_unless_a_person_edited_it(hub: Hub, given: Path, model: facecycle.Model) -> None:
     model.push_to_hub("ann/faces")
-    client.push(run, "ann/faces")
+    client.push(given, "ann/faces")
     pushed = files_of(hub)
     assert b"ask ann" in pushed["README.md"]
     assert "model.onnx" not in pushed  # that of the weights before
     mine = pushed["README.md"].replace(b"ask ann", b"ask bob")
     hub.repositories["ann/faces"].commit({**pushed, "README.md": mine})
-    client.push(run, "ann/faces")
+    client.push(given, "ann/faces")
     assert files_of(hub)["README.md"] == mine
 
 
@@ -234,7 +244,7 @@ def test_a_hub_that_answers_with_an_error_is_asked_once(hub: Hub, inside: Comman
 
 
 def test_without_an_answer_the_hub_is_given_up_at_once(
-    hub: Hub, run: Path, inside: Command, monkeypatch: pytest.MonkeyPatch
+    hub: Hub, given: Path, inside: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(client, "ANSWER", 0.2)
     # The library's own retries would end this in the assertion, not in our message.
@@ -246,19 +256,31 @@ def test_without_an_answer_the_hub_is_given_up_at_once(
             refused(said, "x.png")  # what lies here is looked at first
             said = inside("checkpoint", "show", "hf-hub:ann/faces")
             refused(said, "the hub does not answer", "local-dir:PATH", "HF_HUB_OFFLINE=1")
-            refused(inside("checkpoint", "push", run, "ann/faces"), "the hub does not answer")
+            refused(inside("checkpoint", "push", given, "ann/faces"), "the hub does not answer")
 
 
-def test_who_may_not_write_is_told_so(hub: Hub, run: Path, inside: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_is_said_to_be_full(
+    hub: Hub, given: Path, inside: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client.push(given, "ann/faces")
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("huggingface_hub.file_download.http_get", full)
+    refused(inside("checkpoint", "show", "hf-hub:ann/faces"), "hf-hub:ann/faces cannot be stored: No space left")
+
+
+def test_who_may_not_write_is_told_so(hub: Hub, given: Path, inside: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     hub.add("ann/faces", {})
     for token, name in (("", "ann/new"), ("wrong", "ann/new"), ("wrong", "ann/faces")):
         monkeypatch.setenv("HF_TOKEN", token)
-        refused(inside("checkpoint", "push", run, name), "the hub does not allow it", "a token that may write")
+        refused(inside("checkpoint", "push", given, name), "the hub does not allow it", "a token that may write")
     assert hub.repositories.keys() == {"ann/faces"}
     refused(inside("checkpoint", "push", "no/such/run", "ann/faces"), "there is no checkpoint at no/such/run")
-    refused(inside("checkpoint", "push", run, "faces"), "Expected hf-hub:OWNER/NAME")
+    refused(inside("checkpoint", "push", given, "faces"), "Expected hf-hub:OWNER/NAME")
 
 
-def test_no_graph_is_written_into_a_cache(hub: Hub, run: Path, inside: Command) -> None:
-    client.push(run, "ann/faces")
-    refused(inside("checkpoint", "export", "hf-hub:ann/faces", "--onnx"), "lies in a cache", "Export a copy")
+def test_no_graph_is_written_into_a_cache(hub: Hub, given: Path, inside: Command) -> None:
+    client.push(given, "ann/faces")
+    refused(inside("checkpoint", "export", "hf-hub:ann/faces", "--onnx"), "as in the hub's cache", "Export a copy")
