@@ -13,7 +13,7 @@ from typing import Any
 
 from facecycle.atomic import write_folder
 from facecycle.checkpoints import graph_file
-from facecycle.checkpoints.places import SHIPPED, find, said_of
+from facecycle.checkpoints.places import SHIPPED, Name, find, said_of
 from facecycle.errors import ConfigError
 from facecycle.faces.detection import DEFAULT, named
 from facecycle.runtimes.by_onnx import NOISE, part
@@ -63,11 +63,11 @@ OTHERWISE, ARISING FROM, OUT OF OR IN CONNECTION WITH THE SOFTWARE OR THE USE OR
 """The package comes without the text of its licence, which its package.json names."""
 
 
-def export_folder(source: Path | None, runtime_folder: Path, out: Path) -> None:
+def export_folder(source: Name | None, runtime_folder: Path, out: Path) -> None:
     """Write a folder that turns faces in a browser, without a server that computes.
 
     Args:
-        source: run folder, checkpoint folder or model file, with a graph; None takes the weights that come along.
+        source: name of weights with a graph, see `places`; None takes those that come along.
         runtime_folder: the npm package onnxruntime-web, unpacked.
         out: folder to write. One that this function has written before is replaced as a whole.
 
