@@ -52,7 +52,7 @@ def repository_of(name: str) -> tuple[str, str | None]:
         CheckpointError: the name has another form.
     """
     found = re.fullmatch(rf"({_REPOSITORY})(?:@(\w[\w./-]*))?", name.removeprefix(HUB))
-    if not found or any(bad in name for bad in ("--", "..")):
+    if not found or ".." in name or "--" in found[1]:
         raise CheckpointError(
             f"{name} names nothing on the hub", hint=f"Expected {HUB}OWNER/NAME or {HUB}OWNER/NAME@REVISION."
         )
@@ -63,7 +63,7 @@ def label_of(name: Name) -> str:
     """Return what a table calls weights: the name of a run, of a file without its ending, or of a repository."""
     text = os.fspath(name)
     if text.startswith(HUB):
-        return text.rpartition("/")[2]
+        return text.partition("/")[2]
     path = Path(text.removeprefix(FOLDER)).resolve()
     return path.stem if path.suffix == ".safetensors" else path.name
 

@@ -171,7 +171,7 @@ def test_a_run_is_pushed_without_the_paths_of_its_machine(hub: Hub, run: Path, i
     before, after = load_file(run), load_file(find("hf-hub:ann/faces"))
     assert before.keys() == after.keys()
     assert all(torch.equal(before[name], after[name]) for name in before)
-    assert label_of("hf-hub:ann/faces@main") == "faces@main"
+    assert label_of("hf-hub:ann/faces@refs/pr/1") == "faces@refs/pr/1"
     assert list(load_all(["hf-hub:ann/faces", run])) == ["faces", "run"]
 
 
