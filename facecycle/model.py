@@ -22,8 +22,6 @@ from facecycle.runtimes.by_torch import TorchRuntime
 from facecycle.translation.photographs import ALL, find_driver, find_faces, finder, read_photograph
 from facecycle.translation.rows import Row, names_of, pictures_of
 
-EXPRESSION = "expression"
-
 
 class Translated(dict[str, Image.Image]):
     """The pictures of a face, by name.
@@ -184,7 +182,7 @@ class Model:
         other = None if driver is None else find_driver(driver, detector, self.size)
         region = None if crop is None else parse_crop(crop)
         faces = find_faces(read_photograph(image), finder(detector, region), which, self.size)
-        names, _ = names_of(self.panels, other is not None)
+        names, _ = names_of(self._runtime, other is not None)
         rows = [Row("", "", found, other) for found in faces]
         return [
             Translated({n: to_pil(p) for n, p in made.by_name.items()}, made.row.face.face, made.row.face.doubts)
@@ -192,8 +190,8 @@ class Model:
         ]
 
     def embed(self, images: ImageSource | Sequence[ImageSource]) -> np.ndarray:
-        """Return the expression codes of faces, float32 (n, 256), in (-1, 1); see `features`."""
-        return self.features(images, EXPRESSION)
+        """Return the first code of faces, float32 (n, D), which is FaceCycle's expression code; see `features`."""
+        return self.features(images, self._runtime.codes[0])
 
     def features(self, images: ImageSource | Sequence[ImageSource], name: str) -> np.ndarray:
         """Return a feature of faces, float32 (n, D).

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -179,3 +180,9 @@ def _with_weights(config: RunConfig, found: Checkpoint) -> Any:
         method = build_method(config, weights_follow=True)
         model_file.load_weights(method, found)
     return method
+
+
+def shown_of(method: Any, features: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the panels that a method shows of a face, and which of its trained features are computed by default."""
+    codes = tuple(name for name in getattr(method, "codes", ()) if name in features)
+    return tuple(getattr(method, "figure", method.panels_from)), codes or tuple(features[:1])

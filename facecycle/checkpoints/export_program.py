@@ -24,7 +24,7 @@ from facecycle.checkpoints.model_file import Checkpoint
 from facecycle.checkpoints.places import Name
 from facecycle.data.images import MEAN, STD
 from facecycle.errors import CheckpointError
-from facecycle.networks import load
+from facecycle.networks import load, shown_of
 
 EXPORTED, CHECKED = 2, (1, 3)
 """Sizes of the batch that is traced, and of those that are compared with torch: neither is the traced one."""
@@ -113,6 +113,7 @@ class Whole(nn.Module):
         self.method, self.size = method, found.config.size
         self.panels = [name for name, cycle in method.panels_from.items() if cycle in found.trained]
         self.features = [name for name, cycle in method.features_from.items() if cycle in found.trained]
+        self.figure, self.codes = shown_of(method, self.features)
 
     def forward(self, images: Tensor, drivers: Tensor, noise: Sequence[Tensor]) -> tuple[Tensor, ...]:
         with Draws(noise):
@@ -190,6 +191,8 @@ def facts_of(whole: Whole, found: Checkpoint, shapes: Sequence[tuple[int, ...]])
         deviation=tuple(STD.ravel().tolist()),
         panels=tuple(whole.panels),
         features=tuple(whole.features),
+        figure=whole.figure,
+        codes=whole.codes,
         noise=tuple(shapes),
         licence=found.metadata.get("licence", ""),
     )

@@ -40,6 +40,10 @@ class GraphFacts(BaseModel):
     """Divides what is left."""
     panels: tuple[str, ...]
     features: tuple[str, ...]
+    figure: tuple[str, ...] = ()
+    """The panels that are shown of a face, in that order; none is all of them."""
+    codes: tuple[str, ...] = ()
+    """The features that are computed when none is named; none is the first."""
     noise: tuple[tuple[int, ...], ...] = ()
     """Shapes of what the method draws, in that order. The graph that came with 0.2.0 does not say it here."""
     licence: str = ""

@@ -95,6 +95,9 @@ class FaceCycle(nn.Module):
         "identity_swap": "identity",
     }
     builds_on = {"identity": frozenset({"expression"})}
+    # Two rows of these are the paper's figure, and the flow.
+    figure = ("frontal", "neutral", "mean_face", "expression_swap", "identity_swap", "flow")
+    codes = ("expression", "identity")
 
     def __init__(self, options: FaceCycleOptions) -> None:
         super().__init__()

@@ -17,7 +17,6 @@ from facecycle.data.images import printable, read_square_array, reason
 from facecycle.errors import ConfigError, DataError, did_you_mean
 from facecycle.runtimes.base import Runtime
 
-CODES = ("expression", "identity")
 THREADS = 4
 OK = "ok"
 NOT_FINITE = "its features are not finite"
@@ -114,7 +113,7 @@ def _features(runtime: Runtime, names: Sequence[str]) -> list[str]:
         if name not in trained:
             hint = did_you_mean(name, trained) or f"Features: {', '.join(trained)}."
             raise ConfigError(f"--feature {name}: {runtime.weights} has no such feature", hint=hint)
-    chosen = list(dict.fromkeys(names)) or [name for name in CODES if name in trained] or list(trained[:1])
+    chosen = list(dict.fromkeys(names)) or list(runtime.codes)
     if not chosen:
         raise ConfigError(f"{runtime.weights} trained no features")
     return chosen

@@ -22,6 +22,8 @@ class Runtime(Protocol):
         size: side of the square images that the networks read, in pixels.
         panels: names of the panels whose cycle was trained.
         features: names of the features whose cycle was trained.
+        figure: names of the panels that are shown of a face, in that order, whether their cycle was trained or not.
+        codes: names of the features that are computed when none is named; their cycle was trained.
         batch: images that `embed` had best be given at a time.
     """
 
@@ -31,6 +33,8 @@ class Runtime(Protocol):
     size: int
     panels: tuple[str, ...]
     features: tuple[str, ...]
+    figure: tuple[str, ...]
+    codes: tuple[str, ...]
     batch: int
 
     def sha256(self) -> str:

@@ -44,6 +44,8 @@ class OnnxRuntime:
         self.origin = said_of(weights, self._facts.licence or None)
         self.terms = self._facts.licence
         self.size, self.panels, self.features = self._facts.size, self._facts.panels, self._facts.features
+        self.figure = self._facts.figure or self.panels
+        self.codes = self._facts.codes or self.features[:1]
         self._mean, self._deviation = (
             np.array(three, np.float32).reshape(3, 1, 1) for three in (self._facts.mean, self._facts.deviation)
         )
@@ -61,6 +63,8 @@ class OnnxRuntime:
         made = [name for name in self.panels if name in wanted]
         if drivers is None:
             made = [name for name in made if name in self._alone]
+        if not made:
+            return {}
         found = self._run(made, pixels, drivers, seed)
         return {name: panel if name == "flow" else self._pixels(panel) for name, panel in zip(made, found, strict=True)}
 

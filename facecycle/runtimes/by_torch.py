@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from facecycle.data.images import from_uint8
-from facecycle.networks import Loaded, choose_device, origin
+from facecycle.networks import Loaded, choose_device, origin, shown_of
 from facecycle.pictures import panel_array
 from facecycle.probing.features import CPU_BATCH, GPU_BATCH, Feature, extract, network_features
 from facecycle.runtimes.base import BATCH
@@ -61,6 +61,7 @@ class TorchRuntime:
         self.size: int = checkpoint.config.size
         self.panels = tuple(name for name, cycle in method.panels_from.items() if cycle in checkpoint.trained)
         self.features = tuple(name for name, cycle in method.features_from.items() if cycle in checkpoint.trained)
+        self.figure, self.codes = shown_of(method, self.features)
         self.batch = GPU_BATCH if self._device.type == "cuda" else CPU_BATCH
         self._prepared: list[Feature] = []
 

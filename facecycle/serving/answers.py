@@ -130,7 +130,7 @@ class Answers:
 
     def _names(self, driven: bool) -> list[str]:
         """Return the names of the pictures of a face, and `flow`, which they are made by."""
-        names, _ = names_of(self._runtime.panels, driven)
+        names, _ = names_of(self._runtime, driven)
         return [name for name in names if name in (*SHOWN, "flow")]
 
     def _found(self, content: bytes) -> list[FoundFace]:

@@ -60,6 +60,11 @@ class MethodContract(Contract):
             assert {cycle, *before} <= cycles
             assert cycle not in before
 
+    def test_it_shows_panels_and_codes_of_its_own(self) -> None:
+        method = self.assembled()
+        assert set(getattr(method, "figure", ())) <= set(method.panels_from)
+        assert set(getattr(method, "codes", ())) <= set(method.features_from)
+
     def test_every_cycle_gives_its_views_and_trains_something(self) -> None:
         method = self.assembled()
         for cycle, names in method.view_names.items():

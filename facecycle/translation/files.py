@@ -19,7 +19,9 @@ from facecycle.pictures import contact_sheet, to_pil, write_picture
 from facecycle.runtimes.base import Runtime
 from facecycle.translation.photographs import ALL, FoundFace, find_driver, find_faces, finder, read_photograph
 from facecycle.translation.rows import (
+    FLOW,
     FRONTAL,
+    INPUT,
     PASTED,
     PHOTOGRAPH,
     REEXPRESSED,
@@ -38,11 +40,6 @@ LONGEST = 90
 """Bytes of a picture's name in the names of what is made of it; two of them and a panel's make one, of 255 at most."""
 PREVIEW = 640
 """Longest side, in pixels, of the photographs that a gallery shows."""
-COLUMNS = (
-    *(PHOTOGRAPH, PASTED, "input", FRONTAL, REEXPRESSED, "neutral", "mean_face"),
-    *("expression_swap", "identity_swap", "flow"),
-)
-"""Of a sheet; with a driver there is no room for flows."""
 SIDES = {"png": 2**31, "jpg": 65_535, "webp": 16_383}
 """Longest side, in pixels, that a format allows."""
 CELL = 160
@@ -144,7 +141,7 @@ def translate_files(
     other = None
     if driver is not None:
         other = labels.pop(0), find_driver(driver, wanted.detector, runtime.size)
-    names, missing = names_of(runtime.panels, other is not None)
+    names, missing = names_of(runtime, other is not None)
     writer = _Writer(out, wanted, names, Translation(missing=missing), len(paths) > 1 or wanted.face == ALL)
     for faces in _batches(runtime, list(zip(labels, paths, strict=True)), wanted, writer.result):
         writer.write(pictures_of(runtime, _rows(faces, other), names, wanted.strength, wanted.seed))
@@ -211,7 +208,8 @@ class _Writer:
         """Write single pictures, and a sheet of every `BATCH` rows."""
         for each in made:
             self._write_row(each)
-        columns = [name for name in COLUMNS if name in self.names and (name != "flow" or REEXPRESSED not in self.names)]
+        # With a driver there is no room for flows.
+        columns = [name for name in made[0].by_name if name != FLOW or REEXPRESSED not in self.names]
         for start in range(0, len(made), BATCH):
             part = made[start : start + BATCH]
             cells = [(name, [each.by_name[name] for each in part]) for name in columns]
@@ -219,10 +217,10 @@ class _Writer:
 
     def _write_row(self, each: Pictures) -> None:
         row, shown = each.row, []
-        for name in self.names:
-            if name in (PHOTOGRAPH, "input") and not self.many:
+        for name, pixels in each.by_name.items():
+            if name in (PHOTOGRAPH, INPUT) and not self.many:
                 continue  # as it came; a gallery shows it beside what was made of it
-            picture, suffix, more = to_pil(each.by_name[name]), "png", {}
+            picture, suffix, more = to_pil(pixels), "png", {}
             if name in (PASTED, FRONTAL, REEXPRESSED) and each.motion is not None:
                 suffix, more = self.wanted.suffix, row.face.photograph.metadata
             elif name == PHOTOGRAPH:
@@ -230,7 +228,7 @@ class _Writer:
             path = self.out / f"{row.whole if name == PASTED else row.label}-{name}.{suffix}"
             if path not in self.result.pictures[-len(self.names) :]:  # several faces share a photograph
                 write_picture(path, picture, self.wanted.quality, more)
-                if name not in (PHOTOGRAPH, "input"):
+                if name not in (PHOTOGRAPH, INPUT):
                     self.result.pictures.append(path)
             shown.append((name.replace("_", " "), path.name))
         self._gallery.append((row.label, shown))

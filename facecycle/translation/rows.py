@@ -7,17 +7,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from facecycle.errors import ConfigError
 from facecycle.faces.motion import inverse
 from facecycle.pictures import drawn
 from facecycle.runtimes.base import Runtime
 from facecycle.translation.photographs import FoundFace, Motion
 
-FIGURE = ("input", "frontal", "neutral", "mean_face", "expression_swap", "identity_swap")
-"""The panels of a pair of faces; two rows of these six are the paper's figure."""
-SINGLE = ("input", "frontal", "neutral", "mean_face", "flow")
-"""The panels of a face alone."""
 PHOTOGRAPH, PASTED, FRONTAL, REEXPRESSED = "photograph", "pasted", "frontal", "reexpressed"
 """The photograph; with the moved face in it; the face cut out, moved by its own flow alone; moved by a driver's too."""
+INPUT, FLOW = "input", "flow"
+"""The face as the networks see it, and the panel by which it is moved at the photograph's resolution."""
 
 
 @dataclass(frozen=True)
@@ -51,20 +50,23 @@ class Pictures:
     motion: Motion | None
 
 
-def names_of(panels: Sequence[str], driven: bool) -> tuple[list[str], tuple[str, ...]]:
-    """Return the names of what weights with some panels make of a row, and those of the panels that they lack."""
-    wanted = dict.fromkeys((*SINGLE, *FIGURE) if driven else SINGLE)
-    names = [name for name in wanted if name == "input" or name in panels]
-    missing = tuple(name for name in wanted if name not in names)
-    if "flow" in panels:
-        names = [PHOTOGRAPH, PASTED, *names, *([REEXPRESSED] if driven else [])]
-    return names, missing
+def names_of(runtime: Runtime, driven: bool) -> tuple[list[str], tuple[str, ...]]:
+    """Return the names of what weights make of a row, as a sheet shows them, and those of the panels that they lack.
+
+    Panels that need a driver are among them. Without one they are not made.
+    """
+    shown = [name for name in runtime.figure if name in runtime.panels]
+    missing = tuple(name for name in runtime.figure if name not in runtime.panels)
+    if FLOW not in shown:
+        return [INPUT, *shown], missing
+    first = [PHOTOGRAPH, PASTED, INPUT, *([FRONTAL] if FRONTAL in shown else []), *([REEXPRESSED] if driven else [])]
+    return list(dict.fromkeys([*first, *shown])), missing
 
 
 def pictures_of(
     runtime: Runtime, rows: Sequence[Row], names: Sequence[str], strength: float, seed: int
 ) -> list[Pictures]:
-    """Make the pictures of faces.
+    """Make the pictures of faces; those that need a driver, where there is one.
 
     Args:
         runtime: the weights.
@@ -72,21 +74,29 @@ def pictures_of(
         names: of the pictures, from `names_of`.
         strength: factor of the motion, from 0, which leaves every pixel as it is, to 1.5.
         seed: of the generator's noise.
+
+    Raises:
+        ConfigError: the weights make no pictures, or none without a driver.
     """
     pixels = np.stack([row.face.pixels for row in rows])
     others = [row.driver.pixels for row in rows if row.driver is not None]
     # The frontal face is moved at full resolution where the flow is known, and not made small besides.
-    wanted = [name for name in names if not (name == FRONTAL and "flow" in names)]
+    wanted = [name for name in names if not (name == FRONTAL and FLOW in names)]
     panels = runtime.translate(pixels, np.stack(others) if others else None, seed, wanted)
-    back = _taken_back(runtime, rows, panels["flow"]) if "flow" in panels else {}
+    if not panels:
+        what, hint = "make no pictures", "Probe and embed them."
+        if runtime.panels:
+            what, hint = "make pictures of two faces alone", "Name the face that it follows: --driver other.jpg."
+        raise ConfigError(f"{runtime.weights}: these weights {what}", hint=hint)
+    back = _taken_back(runtime, rows, panels[FLOW]) if FLOW in panels else {}
     small = {name: drawn(name, panel, runtime.size) for name, panel in panels.items()}
     made = []
     whole: dict[str, np.ndarray] = {}
     for place, row in enumerate(rows):
-        found = {"input": row.face.pixels, **{name: panel[place] for name, panel in small.items()}}
+        found = {INPUT: row.face.pixels, **{name: panel[place] for name, panel in small.items()}}
         motion = None
-        if "flow" in panels:
-            motion = Motion(row.face, panels["flow"][place], None if row.driver is None else back[id(row.driver)])
+        if FLOW in panels:
+            motion = Motion(row.face, panels[FLOW][place], None if row.driver is None else back[id(row.driver)])
             photograph = row.face.photograph.pixels
             whole[row.whole] = motion.put_back(whole.get(row.whole, photograph), strength)
             found[PHOTOGRAPH] = planes(photograph)
@@ -98,7 +108,7 @@ def pictures_of(
         if row.whole in whole:
             found[PASTED] = planes(whole[row.whole])
     return [
-        Pictures(row, {name: found[name] for name in names}, motion)
+        Pictures(row, {name: found[name] for name in names if name in found}, motion)
         for row, (found, motion) in zip(rows, made, strict=True)
     ]
 
@@ -109,7 +119,7 @@ def _taken_back(runtime: Runtime, rows: Sequence[Row], flows: np.ndarray) -> dic
     drivers = {id(row.driver): row.driver for row in rows if row.driver is not None}
     others = {key: face.pixels for key, face in drivers.items() if key not in own}
     if others:
-        made = runtime.translate(np.stack(list(others.values())), None, 0, ["flow"])["flow"]
+        made = runtime.translate(np.stack(list(others.values())), None, 0, [FLOW])[FLOW]
         own |= dict(zip(others, made, strict=True))
     return {key: inverse(own[key], runtime.size) for key in drivers}
 

@@ -87,6 +87,7 @@ class Tcae(nn.Module):
     view_names = {"pairs": POSE | ACTION | OUTPUT | {"action_flow"}}
     features_from = dict.fromkeys(("action", "pose", "conv"), "pairs")
     panels_from = dict.fromkeys(("driven", "pose_driven", "action_driven"), "pairs")
+    codes = ("action", "pose")
 
     def __init__(self, options: TcaeOptions) -> None:
         super().__init__()

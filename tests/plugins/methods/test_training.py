@@ -7,14 +7,18 @@ from pathlib import Path
 
 import pytest
 import torch
+from helpers.common import picture
 from helpers.training import Quiet, train, weights
 
 from facecycle.config.layers import preset_layers, resolve, set_layer
 from facecycle.config.settings import RunConfig
+from facecycle.errors import ConfigError
 from facecycle.networks import load
 from facecycle.pretraining.run import Pretraining
 from facecycle.pretraining.run_folder import RunFolder
 from facecycle.probing.features import checkpoint_features, extract
+from facecycle.runtimes.by_torch import TorchRuntime
+from facecycle.translation.files import Wanted, translate_files
 
 SETTINGS = {
     "simclr": ["encoder.name='timm:mobilenetv3_small_050'", "size=32"],
@@ -79,3 +83,20 @@ def test_its_features_are_probed_beside_their_random_twins(trained: Path) -> Non
         (values,) = extract([feature], pixels)
         assert values.shape[0] == 3
         assert values.std(0).max() > 0
+
+
+def test_it_shows_the_pictures_that_it_makes(trained: Path, tmp_path: Path) -> None:
+    one, other = (picture(tmp_path / f"{number}.png", number) for number in range(2))
+    runtime, wanted = TorchRuntime(load(trained)), Wanted(detector="centre")
+    if runtime.panels:
+        made = translate_files(runtime, [one], tmp_path / "made", wanted, driver=other)
+        shown = {path.stem.rpartition("-")[2] for path in made.pictures}
+        assert shown == set(runtime.panels)
+    alone = "make pictures of two faces alone" if runtime.panels else "make no pictures"
+    with pytest.raises(ConfigError, match=alone):
+        translate_files(runtime, [one], tmp_path / "alone", wanted)
+
+
+def test_its_codes_are_embedded(trained: Path) -> None:
+    runtime, codes = TorchRuntime(load(trained)), {"tcae": ("action", "pose")}
+    assert runtime.codes == codes.get(trained.name, runtime.features[:1])
