@@ -6,9 +6,10 @@ import re
 import sys
 from pathlib import Path
 
+import pytest
 import torch
 from facecycle_plugins.datasets.synthetic.__main__ import write_faces
-from helpers.common import ROOT, Command, picture
+from helpers.common import ROOT, Command, photograph, picture
 from PIL import Image
 from skimage.data import astronaut
 
@@ -16,9 +17,11 @@ from facecycle.checkpoints.inspect import verify
 from facecycle.data.images import from_uint8, read_square
 from facecycle.networks import SHIPPED, load
 from facecycle.seeds import seeded
+from facecycle.translation.photographs import find_faces, finder, read_photograph
 
 sys.path.insert(0, str(ROOT / "recipes" / "default_weights"))
-from make import training_tracks
+from aligned import MARGIN, SIZE, align_tracks
+from make import OF_A_PERSON, further_tracks, training_tracks
 from sheet import FACE
 
 
@@ -64,3 +67,26 @@ def test_the_recipe_never_sees_the_held_out_people(tmp_path: Path) -> None:
     for row in rows:
         picture(tmp_path / row.partition(",")[0])
     assert training_tracks(tmp_path / "pose.csv") == [tmp_path / "ann/0", tmp_path / "cat/7"]
+
+
+def test_of_one_person_a_few_further_tracks_are_trained_on(tmp_path: Path) -> None:
+    for person, count in (("ann", OF_A_PERSON + 3), ("bob", 1)):
+        for track in range(count):
+            picture(tmp_path / person / f"{track}" / "0.jpg")
+    chosen = [path.relative_to(tmp_path).as_posix() for path in further_tracks(tmp_path)]
+    assert chosen == [*(f"ann/{track}" for track in range(OF_A_PERSON)), "bob/0"]
+
+
+def test_frames_are_aligned_with_a_margin_and_those_without_a_face_left_out(tmp_path: Path) -> None:
+    track, out = tmp_path / "tracks" / "ann" / "0", tmp_path / "aligned"
+    track.mkdir(parents=True)
+    photograph(track / "0.jpg")
+    picture(track / "1.jpg")
+    assert align_tracks(tmp_path / "tracks", [track], out, workers=1) == [out / "ann" / "0"]
+    (made,) = (out / "ann" / "0").iterdir()
+    (face,) = find_faces(read_photograph(made), finder(), 1, 64)
+    assert face.similarity.side == pytest.approx(SIZE / MARGIN, rel=0.08)
+    assert (face.similarity.x, face.similarity.y) == pytest.approx((SIZE / 2, SIZE / 2), abs=0.04 * SIZE)
+    kept = made.stat().st_mtime_ns
+    align_tracks(tmp_path / "tracks", [track], out, workers=1)
+    assert made.stat().st_mtime_ns == kept
