@@ -81,7 +81,12 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "facecycle.translation": (*BELOW, "facecycle.runtimes.base", "facecycle.translation"),
     # The page knows no more than it has to: what makes pictures of photographs is all in translation.
     "facecycle.serving": (*BELOW, "facecycle.runtimes.base", "facecycle.serving", "facecycle.translation"),
-    "facecycle.serving.export_folder": (*BELOW, "facecycle.runtimes.by_onnx", "facecycle.runtimes.draws"),
+    "facecycle.serving.export_folder": (
+        *BELOW,
+        "facecycle.runtimes.by_onnx",
+        "facecycle.runtimes.draws",
+        "facecycle.translation.rows",
+    ),
     "facecycle.probing": (*BELOW, "facecycle.probing", "facecycle.runtimes", "facecycle.translation"),
     "facecycle.reporting": (*BELOW, "facecycle.pretraining.run_folder", "facecycle.probing", "facecycle.reporting"),
     # The public API stands on the rooms of the commands that use networks.

@@ -16,17 +16,15 @@ from facecycle.checkpoints import graph_file
 from facecycle.checkpoints.places import SHIPPED, Name, find, said_of
 from facecycle.errors import ConfigError
 from facecycle.faces.detection import DEFAULT, named
-from facecycle.runtimes.by_onnx import NOISE, part
+from facecycle.runtimes.by_onnx import DRIVERS, NOISE, needed, part
 from facecycle.runtimes.draws import standard_normals
+from facecycle.translation.rows import FRONTAL
 
 FORMAT = "facecycle-page/1"
 FACTS = "facts.json"
 """What a folder says of itself. The browser reads it, and so does whoever writes the folder again."""
-GRAPHS = {
-    "face.onnx": ("flow", "neutral", "mean_face"),
-    "pair.onnx": ("flow", "neutral", "mean_face", "expression_swap", "identity_swap"),
-}
-"""Panels that the browser makes: of a face alone, and of one that follows another."""
+ALONE, PAIR = "face.onnx", "pair.onnx"
+"""The graphs: of the panels of a face alone, and of all panels of one that follows another."""
 SEED = 0
 """Of the generator's noise, as in `facecycle translate`."""
 INSTALL = "pip install 'facecycle[web]'"
@@ -89,12 +87,15 @@ def export_folder(source: Name | None, runtime_folder: Path, out: Path) -> None:
             f"{weights}: these weights know no flow, so no face can be moved in its photograph",
             hint="Take weights of the method facecycle whose expression cycle was trained.",
         )
-    graphs = {name: [each for each in panels if each in facts.panels] for name, panels in GRAPHS.items()}
+    # The page moves the frontal face itself, at the photograph's resolution.
+    shown = [name for name in facts.figure or facts.panels if name in facts.panels and name != FRONTAL]
+    alone = [name for name in shown if DRIVERS not in needed(model.graph, [name])]
+    graphs = {ALONE: alone, PAIR: shown}
     said = {
         "format": FORMAT,
         "origin": said_of(weights, facts.licence) if weights == SHIPPED else weights.name,
         "terms": facts.licence or "no terms stated",
-        "panels": list(dict.fromkeys(name for panels in graphs.values() for name in panels)),
+        "panels": shown,
         "weights": weights.name,
         **facts.model_dump(include={"size", "mean", "deviation", "sha256"}),
         "facecycle": version("facecycle"),
