@@ -79,6 +79,12 @@ def translate(
     photographs = [path for path in images if path not in videos]
     if photographs and driver is not None and is_video(driver):
         raise ConfigError(f"--driver {driver} is a video, which drives videos alone", hint="Name a photograph.")
+    stems = [path.stem for path in videos]
+    if twice := [stem for stem in stems if stems.count(stem) > 1]:
+        raise ConfigError(
+            f"two videos are called {twice[0]}, and would be written to one file",
+            hint="Translate one after the other, each with an --out of its own.",
+        )
     paths = expand(photographs, say)  # a wrong path is named before networks are loaded
     chosen, why = choose(checkpoint, runtime)
     say(f"checkpoint: {chosen.origin}\nruntime: {why}")

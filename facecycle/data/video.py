@@ -18,6 +18,8 @@ from facecycle.errors import ConfigError, DataError
 
 SUFFIXES = frozenset({".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".wmv", ".3gp"})
 """Of files that are taken for videos."""
+FORMATS = "mov,matroska,webm,avi,mpeg,mpegvideo,mpegts,asf"
+"""FFmpeg's names of what such files hold. Others may be lists that name further files, on other machines too."""
 AHEAD = 4
 """Frames that are made before they are used: each stage of the work has a thread of its own."""
 LEAST_MISSING = 0.5
@@ -64,11 +66,14 @@ def opened(path: Path) -> Iterator[Any]:
 
     Raises:
         ConfigError: PyAV is not installed.
-        DataError: it cannot be read, has no video stream, or no decoder knows its codec.
+        DataError: it is not there, cannot be read, has no video stream, or no decoder knows its codec.
     """
     av = library()
+    if not path.exists():
+        raise DataError(f"there is no file {path}")
     try:
-        container = av.open(str(path), metadata_errors="replace")
+        # `file:` keeps what stands before a colon from being taken for a protocol.
+        container = av.open(f"file:{path}", metadata_errors="replace", options={"format_whitelist": FORMATS})
     except (av.error.FFmpegError, OSError) as error:
         raise DataError(
             f"{path}: not a video that can be read ({error.strerror})", hint="Was it cut short, or is it still written?"

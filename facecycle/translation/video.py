@@ -72,7 +72,8 @@ def translate_video(
         tell: told how far the work is.
 
     Raises:
-        ConfigError: PyAV is not installed, the weights know no flow, or what is wanted is for photographs.
+        ConfigError: PyAV is not installed, the weights know no flow, what is wanted is for photographs, or `out` is a
+            file.
         DataError: a file is no video, holds no frame, or no face is found in it.
         RunError: the video cannot be written.
     """
@@ -84,6 +85,9 @@ def translate_video(
             f"{path}: of a video the largest face is moved, by one strength",
             hint="--face and several --strength are for photographs.",
         )
+    there = next(each for each in (out.absolute(), *out.absolute().parents) if each.exists())
+    if not there.is_dir():
+        raise ConfigError(f"--out {out}: {there.name} is a file", hint="Name a folder for the video.")
     begun = time.monotonic()
     follow = _following(runtime, driver, wanted, tell)
     found = track(path, finder(wanted.detector, wanted.crop), tell)

@@ -88,7 +88,7 @@ def test_what_is_no_video_is_refused(tmp_path: Path) -> None:
     for path, message in (
         (tmp_path / "text.mp4", r"text\.mp4: not a video"),
         (tmp_path / "empty.mp4", r"empty\.mp4: not a video"),
-        (tmp_path / "gone.mp4", r"gone\.mp4: not a video that can be read \(No such file"),
+        (tmp_path / "gone.mp4", r"there is no file .*gone\.mp4"),
         (cut(whole, 0.5), r"cut\.mp4: not a video"),  # its index was to come last
         (write_sound(tmp_path / "heard.mp4"), r"heard\.mp4: there is no video stream"),
         (with_unknown_codec(whole), r"odd\.mp4: no decoder"),
@@ -106,3 +106,19 @@ def test_what_a_thread_raises_is_raised_where_its_items_are_used() -> None:
     with pytest.raises(ValueError, match="the sixth"):
         found.extend(ahead(items(), 2))
     assert next(ahead(iter(range(1000)), 2)) == 0  # what is left over ends its thread
+
+
+def test_a_name_is_a_file_and_no_protocol(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_video(tmp_path / "clip.mp4", [FACE] * 2).rename("12:30.mp4")
+    assert list(frames(Path("12:30.mp4")))
+    for name in ("gone.mp4", "concat:12:30.mp4", "http://127.0.0.1:9/clip.mp4"):
+        with pytest.raises(DataError, match="there is no file"):
+            list(frames(Path(name)))
+
+
+def test_a_list_of_other_files_is_no_video(tmp_path: Path) -> None:
+    write_video(tmp_path / "clip.mp4", [FACE] * 2)
+    (tmp_path / "list.mp4").write_text("ffconcat version 1.0\nfile clip.mp4\n")
+    with pytest.raises(DataError, match="not a video that can be read"):
+        list(frames(tmp_path / "list.mp4"))

@@ -163,6 +163,16 @@ def test_without_the_library_the_extra_is_named(
         translate_video(runtime, clip, tmp_path)
 
 
+def test_a_video_is_written_to_a_folder_and_over_no_other(
+    runtime: Runtime, command: Command, clip: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("")
+    for out in (tmp_path / "file", tmp_path / "file" / "inside"):
+        with pytest.raises(ConfigError, match="file is a file"):
+            translate_video(runtime, clip, out)
+    refused(command("translate", clip, "other/clip.mov"), "would be written to one file")
+
+
 def test_the_command_takes_videos(command: Command, clip: Path, tmp_path: Path) -> None:
     result = command("translate", clip, "--out", tmp_path / "out")
     assert result.returncode == 0, result.stderr
