@@ -19,6 +19,7 @@ from facecycle.checkpoints.folders import MODEL
 from facecycle.checkpoints.inspect import describe
 from facecycle.checkpoints.model_file import Checkpoint
 from facecycle.checkpoints.places import HUB, Name
+from facecycle.errors import RunError
 from facecycle.networks import load
 from facecycle.pages import fill
 
@@ -73,7 +74,10 @@ def write_folder(
         RunError: the folder cannot be written.
     """
     found = model_file.read(weights)
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RunError(f"{folder} cannot be a folder: {error.strerror}", hint="Name another one.") from error
     target = folder / MODEL
     if found.path.resolve() != target.resolve():
         with tempfile.TemporaryDirectory(dir=folder, prefix=".") as temporary:

@@ -202,7 +202,7 @@ def _render(
     options = {"movflags": "+faststart"} if kind == "mp4" else {}
     with (
         opened(path) as source,
-        av.open(str(out), "w", format=kind, options=options) as target,
+        av.open(f"file:{out}", "w", format=kind, options=options) as target,
         closing(ahead(_moved(runtime, ahead(_numbered(source)), places, follow, strength))) as items,
     ):
         begun, done, total = time.monotonic(), 0, len(places.seconds)

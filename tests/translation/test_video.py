@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 import threading
@@ -164,13 +165,17 @@ def test_without_the_library_the_extra_is_named(
 
 
 def test_a_video_is_written_to_a_folder_and_over_no_other(
-    runtime: Runtime, command: Command, clip: Path, tmp_path: Path
+    runtime: Runtime, command: Command, clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "file").write_text("")
     for out in (tmp_path / "file", tmp_path / "file" / "inside"):
         with pytest.raises(ConfigError, match="file is a file"):
             translate_video(runtime, clip, out)
     refused(command("translate", clip, "other/clip.mov"), "would be written to one file")
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(clip, "12:30.mp4")
+    made = translate_video(runtime, Path("12:30.mp4"), Path())  # no protocol
+    assert made.path == Path("12:30-pasted.mp4")
 
 
 def test_the_command_takes_videos(command: Command, clip: Path, tmp_path: Path) -> None:
