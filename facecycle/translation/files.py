@@ -117,6 +117,18 @@ def expand(inputs: Sequence[Path], say: Callable[[str], None]) -> list[Path]:
     return paths
 
 
+def check_out(out: Path) -> None:
+    """Refuse a folder to write to that is a file, or lies below one.
+
+    Raises:
+        ConfigError: it is or does.
+    """
+    there = next(each for each in (out.absolute(), *out.absolute().parents) if each.exists())
+    if not there.is_dir():
+        what = f"{out} is a file" if there == out.absolute() else f"{out} lies below the file {there.name}"
+        raise ConfigError(f"--out {what}", hint="Name a folder for the pictures.")
+
+
 def translate_files(
     runtime: Runtime, paths: Sequence[Path], out: Path, wanted: Wanted = Wanted(), driver: Path | None = None
 ) -> Translation:
@@ -135,8 +147,7 @@ def translate_files(
     """
     for strength in (wanted.strength, *wanted.strengths):
         check_motion((), strength)
-    if out.exists() and not out.is_dir():
-        raise ConfigError(f"--out {out} is a file", hint="Name a folder for the pictures.")
+    check_out(out)
     labels = _unique_names([*([driver] if driver is not None else []), *paths])
     other = None
     if driver is not None:

@@ -19,7 +19,7 @@ from facecycle.faces.crop import crop
 from facecycle.faces.following import Track, track
 from facecycle.faces.motion import check_motion, inverse, paste
 from facecycle.runtimes.base import Runtime
-from facecycle.translation.files import Wanted
+from facecycle.translation.files import Wanted, check_out
 from facecycle.translation.photographs import find_driver, finder
 
 BATCH = 8
@@ -85,9 +85,7 @@ def translate_video(
             f"{path}: of a video the largest face is moved, by one strength",
             hint="--face and several --strength are for photographs.",
         )
-    there = next(each for each in (out.absolute(), *out.absolute().parents) if each.exists())
-    if not there.is_dir():
-        raise ConfigError(f"--out {out}: {there.name} is a file", hint="Name a folder for the video.")
+    check_out(out)
     begun = time.monotonic()
     follow = _following(runtime, driver, wanted, tell)
     found = track(path, finder(wanted.detector, wanted.crop), tell)
