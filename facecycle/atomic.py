@@ -1,9 +1,10 @@
-"""Files that are never half written, and their digests."""
+"""Files that are never half written, by one process at a time, and their digests."""
 
 from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import hashlib
 import os
 import shutil
@@ -76,6 +77,43 @@ def remove_leftovers(folder: Path) -> None:
     """Remove the temporary files and folders of writers that were killed; none may be at work in `folder`."""
     for path in folder.glob(".*.tmp"):
         _remove(path)
+
+
+def move(source: Path, path: Path) -> None:
+    """Give a file that is whole and on the disk its name `path`, in the same file system.
+
+    Raises:
+        RunError: the disk refuses; `path` is then untouched.
+    """
+    with explained(path):
+        os.replace(source, path)
+        _flush(path.parent)
+
+
+@contextlib.contextmanager
+def lock(folder: Path, *, wait: bool = False) -> Iterator[None]:
+    """Create a folder, and keep other processes that ask for it out, until the end of this one, however it ends.
+
+    Args:
+        folder: where only one is to write.
+        wait: until another one is done, instead of refusing.
+
+    Raises:
+        RunError: another process has it.
+    """
+    with explained(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except OSError as error:
+            if error.errno == errno.EWOULDBLOCK:
+                raise RunError(f"another process is writing to {folder}", hint="Wait for it, or stop it.") from error
+            # Some network file systems know no locks; the work goes on without.
+        yield
+    finally:
+        os.close(descriptor)
 
 
 @contextlib.contextmanager

@@ -1,10 +1,12 @@
-"""What depends on the machine: its GPU, its threads, whether it computes in bfloat16, and how it lends memory."""
+"""What depends on the machine: its GPU, its threads, which instructions it has, and how it lends memory."""
 
 from __future__ import annotations
 
 import ctypes
+import functools
 import os
 import sys
+from pathlib import Path
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
 
@@ -30,6 +32,15 @@ def computes_bfloat16() -> bool:
     known = getattr(torch.cpu, "get_capabilities", None)  # older versions of torch lack it
     features = known() if known else {}
     return any(features.get(name) for name in ("amx_bf16", "avx512_bf16", "bf16"))
+
+
+@functools.cache
+def has_avx512() -> bool:
+    """Tell whether this machine has the widest instructions of x86, as Linux says it."""
+    try:
+        return "avx512f" in Path("/proc/cpuinfo").read_text()
+    except OSError:
+        return False
 
 
 def has_gpu() -> bool:

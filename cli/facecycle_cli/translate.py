@@ -97,9 +97,9 @@ def translate(
 def _translate_video(runtime: Runtime, path: Path, out: Path, wanted: Wanted, driver: Path | None) -> None:
     from facecycle.translation.video import translate_video
 
-    # A video takes minutes. Whoever ends it finds no half of one.
+    # A video takes minutes. Whoever ends it is told that it goes on.
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
-    made = translate_video(runtime, path, out, wanted, driver, occasionally())
+    made = translate_video(runtime, path, out, wanted, driver, occasionally(), say)
     if made.cut_short:
         say(f"{path}: it was cut short, {made.cut_short:.1f} s of pictures are missing")
     if made.moved < made.frames:
