@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 
 class FacecycleError(Exception):
@@ -40,6 +41,14 @@ class AmbiguousName(PluginError):
 
 class DataError(FacecycleError):
     """A data set, an image or a label file that is missing or malformed."""
+
+
+class OnlyVideos(DataError):
+    """A place that holds videos, or is one, and no images; `path` is where."""
+
+    def __init__(self, message: str, path: Path, *, hint: str | None = None) -> None:
+        self.path = path
+        super().__init__(message, hint=hint)
 
 
 class NotOffered(DataError):

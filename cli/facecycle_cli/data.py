@@ -135,7 +135,6 @@ def crop(
 
     Example: facecycle data crop photographs/ -o crops/
     """
-    from facecycle.data.video import is_video
     from facecycle.faces.crop_folder import crop_folder
 
     tell = occasionally()
@@ -148,23 +147,9 @@ def crop(
         workers=workers or os.cpu_count() or 1,
         tell=lambda done, total: tell(f"{done:,} of {total:,} files"),
     )
-    if result.passed_over:
-        say(f"{folder}: {result.passed_over}")
-    for name, reason in result.unreadable.items():
-        say(f"unreadable  {name}: {reason}")
-    for name, count in result.no_face.items():
-        say(f"no face  {name}" + (f" in {count:,} frames" if is_video(Path(name)) else ""))
-    for doubt, count in result.doubts.most_common():
-        say(f"{count:,} crops: {doubt}")
-    before = f" ({result.before:,} were there before)" if result.before else ""
-    left_out = f"{result.no_face.total():,} without a face, {len(result.unreadable):,} unreadable"
-    say(f"{out}: crops of {result.crops:,} of {result.images:,} images{before}; {left_out}")
-    say(f"what was found: {result.table}")
-    if not result.crops:
-        raise DataError(
-            f"no face was found in any image of {folder}",
-            hint=f"{result.table} says why. --detector centre takes the middle square of each.",
-        )
+    for line in result.lines(folder, out):
+        say(line)
+    result.check(folder)
 
 
 @app.command()

@@ -31,7 +31,7 @@ def pretrain(
         str | None, typer.Option(help="Backbone: resnet18, timm:vit_tiny_patch16_224, facecycle.")
     ] = None,
     data: Annotated[
-        list[str] | None, typer.Option(help="Folder of tracks or stills, list file, or KIND:PATH. Repeats.")
+        list[str] | None, typer.Option(help="Folder of tracks, stills or videos, list file, or KIND:PATH. Repeats.")
     ] = None,
     cycle: Annotated[
         str | None, typer.Option(help="Train this cycle of the method alone, such as expression. All when left out.")

@@ -7,6 +7,7 @@ it, so a command that was killed goes on where it was.
 from __future__ import annotations
 
 import functools
+import hashlib
 import json
 import multiprocessing
 import os
@@ -15,7 +16,6 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -25,37 +25,13 @@ from facecycle.data.video import SUFFIXES, is_video, library
 from facecycle.errors import ConfigError, DataError, RunError
 from facecycle.faces.crop_photograph import NO_FACE, OK, Work, crop_name, crop_photograph, schema
 from facecycle.faces.crop_video import crop_video, track_name
+from facecycle.faces.cropped import Cropped
 from facecycle.faces.detection import named
 
 TABLE, PARTS, PLAN = "faces.parquet", ".faces", "plan.json"
 FORMAT = 2
 PART = 64
 """Photographs of a part. A video is a part of its own."""
-
-
-@dataclass
-class Cropped:
-    """What was done.
-
-    Attributes:
-        images: photographs, and frames that were taken of videos.
-        before: how many photographs and videos an earlier call had done.
-        crops: how many images have a crop now.
-        no_face: photographs and videos in which no face was found, and in how many images of each.
-        unreadable: photographs and videos that cannot be read to their end, and why.
-        doubts: how many crops each kind of warning stands at.
-        table: the file of what was found.
-        passed_over: what else lies there, in words.
-    """
-
-    before: int
-    images: int = 0
-    crops: int = 0
-    no_face: Counter[str] = field(default_factory=Counter)
-    unreadable: dict[str, str] = field(default_factory=dict)
-    doubts: Counter[str] = field(default_factory=Counter)
-    table: Path = Path()
-    passed_over: str = ""
 
 
 def crop_folder(
@@ -93,17 +69,10 @@ def crop_folder(
     named(detector)  # an unknown one is refused before anything is written
     root, names, passed_over = _listed(root, out)
     _check_names(names, root)
-    videos = any(map(_is_video, names))
-    if videos:
+    if any(map(_is_video, names)):
         library()
     work = Work(root, out, size, detector, fps)
-    plan = {
-        "format": FORMAT,
-        "size": size,
-        "detector": detector,
-        "files": digest_of((name, root / name) for name in names),
-        **({"fps": fps} if videos else {}),
-    }
+    plan = _plan(work, names)
     parts = _parts(names)
     missing = _begin(work, plan, len(parts))
     for folder in {track_name(name) if _is_video(name) else os.path.dirname(name) for name in names}:
@@ -122,7 +91,29 @@ def _is_video(name: str) -> bool:
     return os.path.splitext(name)[1].lower() in SUFFIXES
 
 
-def _listed(root: Path, out: Path) -> tuple[Path, list[str], str]:
+def fingerprint(root: Path, *, size: int = 128, detector: str = "yunet", fps: float = 5.0) -> str:
+    """Return a digest that changes with the photographs and videos of `crop_folder`, and with its options.
+
+    Raises:
+        DataError: there are neither photographs nor videos.
+    """
+    root, names, _ = _listed(root)
+    plan = _plan(Work(root, root, size, detector, fps), names)
+    return hashlib.sha256(json.dumps(plan).encode()).hexdigest()
+
+
+def _plan(work: Work, names: Sequence[str]) -> dict[str, Any]:
+    """Return everything that crops depend on."""
+    return {
+        "format": FORMAT,
+        "size": work.size,
+        "detector": work.detector,
+        "files": digest_of((name, work.root / name) for name in names),
+        **({"fps": work.fps} if any(map(_is_video, names)) else {}),
+    }
+
+
+def _listed(root: Path, out: Path | None = None) -> tuple[Path, list[str], str]:
     """Return a folder, the names of its photographs and videos, and in words what it holds else.
 
     Raises:
@@ -133,7 +124,7 @@ def _listed(root: Path, out: Path) -> tuple[Path, list[str], str]:
         return root.parent, [root.name], ""
     if not root.is_dir():
         raise DataError(f"there is no folder {root}", hint="Expected a folder of photographs and videos, or a video.")
-    if out.resolve().is_relative_to(root.resolve()):
+    if out is not None and out.resolve().is_relative_to(root.resolve()):
         raise ConfigError(f"--out {out} lies in {root}, whose images are read", hint="Choose a folder beside it.")
     tree = walk(root, also=SUFFIXES)
     names = [os.path.relpath(path, root) for path in tree.paths()]

@@ -19,7 +19,7 @@ from facecycle.checkpoints.places import Name
 from facecycle.config.settings import RunConfig, StageConfig
 from facecycle.data.batches import Batches, FrameTally, sum_of
 from facecycle.data.frames import passed_over
-from facecycle.data.joined import JoinedTracks, build_tracks, described
+from facecycle.data.joined import JoinedTracks, described
 from facecycle.errors import FacecycleError
 from facecycle.machine import computes_bfloat16
 from facecycle.networks import build_method, choose_device, provenance
@@ -30,6 +30,7 @@ from facecycle.pretraining.optimizer import learning_rate, make_optimizer, optim
 from facecycle.pretraining.resume import newest_whole
 from facecycle.pretraining.run_folder import Listener, Monitor, RunFolder
 from facecycle.pretraining.step import Objective, select_trainable, take_step
+from facecycle.pretraining.videos import joined_tracks
 from facecycle.seeds import seeded
 
 SAMPLES = 8
@@ -65,7 +66,7 @@ class Pretraining:
         self.listener = listener
         self.device = choose_device()
         check_shares(config)
-        self.data: JoinedTracks = build_tracks(config)
+        self.data: JoinedTracks = joined_tracks(config, listener.note)
         left_out = check_tracks(config, self.data.tracks)
         for line in ("data: " + described(self.data.tracks), *passed_over(self.data.datasets), *left_out):
             listener.note(line)

@@ -144,8 +144,7 @@ def test_tracks_do_not_share_a_folder(tmp_path: Path) -> None:
 def test_the_commands_lead_from_videos_to_training(inside: Command, tmp_path: Path) -> None:
     write_video(tmp_path / "in" / "p1" / "a.mp4", [FACE] * 12 + [MEADOW] * 5)
     hint = "facecycle data crop in -o crops/"
-    refused(inside("pretrain", "--data", "in"), "in holds videos (1) and no images", hint)
-    refused(inside("pretrain", "--data", "in/p1/a.mp4"), "a.mp4 is a video", "facecycle data crop in/p1/a.mp4")
+    refused(inside("data", "check", "tracks", "in"), "in holds videos (1) and no images", hint)
     done = inside(*hint.split()[1:], "--workers", 1)
     assert done.returncode == 0, done.stderr
     assert "no face  p1/a.mp4 in 1 frames" in done.stdout

@@ -13,7 +13,7 @@ from facecycle.api import Track
 from facecycle.data.folders import SPLITS, Tree, images_in, walk
 from facecycle.data.frames import FileDataset, FrameFiles, Paths
 from facecycle.data.video import SUFFIXES, is_video
-from facecycle.errors import DataError
+from facecycle.errors import DataError, OnlyVideos
 
 WRAPPERS = SPLITS.keys() | {"unzippedfaces", "mp4", "frames", "images", "img"}
 """Folders of archives that say nothing of whom their tracks show."""
@@ -149,8 +149,9 @@ def _without_images(tree: Tree) -> DataError:
     """Return the error for a tree without images; one of videos is told how to become frames."""
     videos = sum(tree.passed_over.get(suffix, 0) for suffix in SUFFIXES)
     if videos:
-        return DataError(
-            f"{tree.root} holds videos ({videos:,}) and no images, and training reads images alone",
+        return OnlyVideos(
+            f"{tree.root} holds videos ({videos:,}) and no images, and its frames are read from images alone",
+            tree.root,
             hint=f"Crop their faces to tracks of images first: facecycle data crop {tree.root} -o crops/",
         )
     hint = "Expected directories that hold images, such as .jpg or .png files."
@@ -164,8 +165,9 @@ def _from_list(file: Path) -> Tree:
         DataError: it is no text, or names a directory that does not exist.
     """
     if is_video(file):
-        raise DataError(
-            f"{file} is a video, and training reads images alone",
+        raise OnlyVideos(
+            f"{file} is a video, and its frames are read from images alone",
+            file,
             hint=f"Crop its face to a track of images first: facecycle data crop {file} -o crops/",
         )
     try:
