@@ -131,11 +131,14 @@ def _face(path: Path, wanted: Wanted, folder: Path, made: Filmed, tell: Tell) ->
     """Find the face of a video, and note what is known of its frames.
 
     Raises:
-        DataError: there is no frame, or no face.
+        DataError: there is no frame, no face, or no order in the frames' times.
     """
     found = Track(**kept(folder / "face.npz", lambda: vars(track(path, finder(wanted.detector, wanted.crop), tell))))
     if not np.isfinite(found.places).any():
         raise DataError(f"{path}: no face was found in any of {len(found.seconds):,} frames", hint="See --detector.")
+    if (np.diff(found.seconds) <= 0).any():  # as of H.264 in AVI, which has no times
+        what = f"{path}: its frames are in another order than the times they are shown at"
+        raise DataError(what, hint=f"Write it anew first: ffmpeg -i {path.name} new.mp4")
     smooth = found.smooth()
     made.frames, made.moved = len(found.seconds), int(np.isfinite(smooth.places[:, 0]).sum())
     made.shake = found.shake(), smooth.shake()

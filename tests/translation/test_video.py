@@ -129,6 +129,13 @@ def test_what_a_file_that_was_cut_short_holds_is_moved(runtime: Runtime, tmp_pat
     assert made.cut_short == pytest.approx((50 - made.frames) / 25, abs=0.15)
 
 
+def test_frames_without_order_in_time_are_said(runtime: Runtime, tmp_path: Path) -> None:
+    path = write_video(tmp_path / "a.avi", [shifted(n) for n in range(12)])
+    with pytest.raises(DataError, match=r"a\.avi: its frames are in another order[\s\S]*ffmpeg -i a\.avi new\.mp4"):
+        translate_video(runtime, path, tmp_path / "out")
+    assert list((tmp_path / "out").iterdir()) == []
+
+
 def test_sound_that_a_file_cannot_hold_is_said(runtime: Runtime, tmp_path: Path) -> None:
     path = write_video(tmp_path / "a.mov", [FACE] * 3, sound=1, sound_codec="adpcm_ima_qt")
     with pytest.raises(DataError, match=r"a\.mov: an MP4 file cannot hold its sound \(adpcm_ima_qt\)"):
