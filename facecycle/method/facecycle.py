@@ -150,28 +150,38 @@ class FaceCycle(nn.Module):
         the code of the first images (P, 256), whose target is that of the second ones.
         """
         code = self.expression(full)
-        flow = self.motion(code)
-        back = backflow(self.warper, flow)
-        images: dict[str, Tensor] = {"flow": flow}
+        views: dict[str, View] = {}
+        targets, monitored = {"full": full}, {"expression": code}
+        if wanted - {"expression"}:
+            monitored["flow"] = flow = self.motion(code)
+            moved = self._moved(full, flow, wanted, noise)
+            views = {name: View(image, "full") for name, image in moved.items() if name in wanted}
+        if "expression" in wanted:
+            first, targets["partner"] = code.chunk(2)
+            views["expression"] = View(first, "partner")
+        return Views(views, targets, monitored)
+
+    def _moved(
+        self, full: Tensor, flow: Tensor, wanted: frozenset[str], noise: torch.Generator | None
+    ) -> dict[str, Tensor]:
+        """Move the faces by their flow, and the faces of each pair back by the flow of the other one."""
+        images = {"flow": flow}
+        if wanted & {"direct", "swapped_warp", "reconstruction"}:
+            back = backflow(self.warper, flow)
         if wanted & {"frontal", "direct"}:
             images["frontal"] = self.warper.warp(full, flow, clamp=True)
         if "direct" in wanted:
             images["direct"] = self.warper.warp(swap_halves(images["frontal"]), back, clamp=True)
-        generated = {"neutral", "swapped_warp", "reconstruction", "identity_reconstruction"}
-        if wanted & generated:
-            images |= self._neutral(full, flow, wanted & generated, noise)
+        generated = wanted & {"neutral", "swapped_warp", "reconstruction", "identity_reconstruction"}
+        if generated:
+            images |= self._neutral(full, flow, generated, noise)
         if wanted & {"swapped_warp", "reconstruction"}:
             swapped = swap_halves(images["neutral"])
-            if "swapped_warp" in wanted:
-                images["swapped_warp"] = self.warper.warp(swapped, back, clamp=True)
-            if "reconstruction" in wanted:
-                images["reconstruction"] = self.generator(swapped, back, self.warper, noise)
-        views = {name: View(image, "full") for name, image in images.items() if name in wanted}
-        targets = {"full": full}
-        if "expression" in wanted:
-            first, targets["partner"] = code.chunk(2)
-            views["expression"] = View(first, "partner")
-        return Views(views, targets, {"expression": code, "flow": flow})
+        if "swapped_warp" in wanted:
+            images["swapped_warp"] = self.warper.warp(swapped, back, clamp=True)
+        if "reconstruction" in wanted:
+            images["reconstruction"] = self.generator(swapped, back, self.warper, noise)
+        return images
 
     def _neutral(
         self, full: Tensor, flow: Tensor, wanted: frozenset[str], noise: torch.Generator | None
@@ -196,11 +206,29 @@ class FaceCycle(nn.Module):
         they share. `identity`, not in the paper either, is the code of the first images (P, 256), whose target is that
         of the second ones.
         """
+        code = self.identity(full)
+        views: dict[str, View] = {}
+        targets = {"full": full}
+        if wanted - {"identity"}:
+            images, targets = self._by_identity(full, code, wanted, noise)
+            compared = dict.fromkeys(["mean_face", "restored_neutral", "swapped_neutral"], "neutral")
+            compared["common_mean_face"] = "mean"
+            views = {name: View(image, compared.get(name, "full")) for name, image in images.items() if name in wanted}
+        if "identity" in wanted:
+            first, targets["partner"] = code.chunk(2)
+            views["identity"] = View(first, "partner")
+        # Mean faces are meant to be the same for everybody: that they are is no sign of a collapse.
+        return Views(views, targets, {"identity": code})
+
+    def _by_identity(
+        self, full: Tensor, code: Tensor, wanted: frozenset[str], noise: torch.Generator | None
+    ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """Take its identity from each neutral face and give it back; return images, and what they are compared with."""
         with torch.no_grad():
             flow = self.motion(self.expression(full))
-            back = backflow(self.warper, flow)
             neutral = self.generator(full, flow, self.warper, noise)
-        code = self.identity(full)
+            if wanted & {"direct", "reconstruction"}:
+                back = backflow(self.warper, flow)
         mean_faces = self.renormalizer(neutral, code, "denorm", self.warper)
         mean = batch_mean(mean_faces)
         images = {"mean_face": mean_faces, "common_mean_face": mean_faces}
@@ -212,15 +240,7 @@ class FaceCycle(nn.Module):
             images["direct"] = self.warper.warp(images["restored_neutral"], back, clamp=True)
         if "reconstruction" in wanted:
             images["reconstruction"] = self.generator(images["restored_neutral"], back, self.warper, noise)
-        target = dict.fromkeys(["mean_face", "restored_neutral", "swapped_neutral"], "neutral")
-        target["common_mean_face"] = "mean"
-        views = {name: View(image, target.get(name, "full")) for name, image in images.items() if name in wanted}
-        targets = {"full": full, "neutral": neutral, "mean": mean.detach().expand_as(mean_faces)}
-        if "identity" in wanted:
-            first, targets["partner"] = code.chunk(2)
-            views["identity"] = View(first, "partner")
-        # Mean faces are meant to be the same for everybody: that they are is no sign of a collapse.
-        return Views(views, targets, {"identity": code})
+        return images, {"full": full, "neutral": neutral, "mean": mean.detach().expand_as(mean_faces)}
 
     def features(self, images: Tensor, wanted: frozenset[str]) -> dict[str, Tensor]:
         """Map normalised images (B, 3, H, W) to named features (B, D); an encoder runs once for both of its own.
@@ -248,11 +268,15 @@ class FaceCycle(nn.Module):
         image; `flow` is (B, 2, 16, 16). With drivers of the same shape, `expression_swap` wears the
         driver's expression and pose, `identity_swap` is the driver's mean face given this identity.
         """
-        flow = self.motion(self.expression(images))
-        panels = {"flow": flow}
+        if drivers is None:
+            wanted -= {"expression_swap", "identity_swap"}
+        panels: dict[str, Tensor] = {}
+        from_neutral = {"neutral", "reconstruction", "expression_swap", "mean_face"}
+        if wanted & {"flow", "frontal", *from_neutral}:
+            panels["flow"] = flow = self.motion(self.expression(images))
         if "frontal" in wanted:
             panels["frontal"] = self.warper.warp(images, flow, clamp=True)
-        if wanted & {"neutral", "reconstruction", "expression_swap", "mean_face"}:
+        if wanted & from_neutral:
             panels["neutral"] = self._generate(images, flow, noise)
         if "reconstruction" in wanted:
             panels["reconstruction"] = self._generate(panels["neutral"], backflow(self.warper, flow), noise)

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import pytest
 import torch
 from facecycle_plugins.warpers.reference import ReferenceWarper
@@ -63,12 +67,83 @@ def test_every_view_exists_and_has_the_batch_shape(method: FaceCycle, pairs: Pai
         assert view.target in views.targets
 
 
-def test_the_direct_path_runs_no_generator(method: FaceCycle, pairs: Pairs, monkeypatch: pytest.MonkeyPatch) -> None:
-    for network in (method.generator, method.generator.stem):
-        monkeypatch.setattr(network, "forward", lambda *_: pytest.fail("the generator ran"))
-    monkeypatch.setattr(method.generator, "decode", lambda *_: pytest.fail("the generator ran"))
-    views = method(pairs, "expression", frozenset({"direct", "frontal"}), noise())
-    assert set(views.views) == {"direct", "frontal"}
+@contextmanager
+def calls(method: FaceCycle) -> Iterator[Counter[str]]:
+    """Count how often each network runs while the context lasts; the generator by its stem and by its last layer."""
+    count: Counter[str] = Counter()
+    networks = {name: getattr(method, name) for name in ("expression", "motion", "identity", "renormalizer")}
+    networks |= {"stem": method.generator.stem, "generator": method.generator.torgb}
+    hooks = [
+        network.register_forward_hook(lambda *_, name=name: count.update([name])) for name, network in networks.items()
+    ]
+    try:
+        yield count
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+@pytest.mark.parametrize(
+    ("cycle", "wanted", "expected"),
+    [
+        ("expression", {"expression"}, {"expression": 1}),
+        ("expression", {"flow"}, {"expression": 1, "motion": 1}),
+        ("expression", {"direct", "frontal"}, {"expression": 1, "motion": 1}),
+        ("expression", {"expression", "neutral"}, {"expression": 1, "motion": 1, "stem": 1, "generator": 1}),
+        (
+            "expression",
+            {"neutral", "swapped_warp", "identity_reconstruction"},
+            {"expression": 1, "motion": 1, "stem": 1, "generator": 1},
+        ),
+        (
+            "expression",
+            {"neutral", "swapped_warp", "reconstruction"},
+            {"expression": 1, "motion": 1, "stem": 2, "generator": 2},
+        ),
+        ("identity", {"identity"}, {"identity": 1}),
+        (
+            "identity",
+            {"identity", "mean_face", "common_mean_face"},
+            {"identity": 1, "expression": 1, "motion": 1, "stem": 1, "generator": 1, "renormalizer": 1},
+        ),
+        (
+            "identity",
+            {"mean_face", "restored_neutral", "direct", "reconstruction"},
+            {"identity": 1, "expression": 1, "motion": 1, "stem": 2, "generator": 2, "renormalizer": 2},
+        ),
+    ],
+)
+def test_a_cycle_runs_no_network_that_no_wanted_view_needs(
+    method: FaceCycle, pairs: Pairs, cycle: str, wanted: set[str], expected: dict[str, int]
+) -> None:
+    with calls(method) as count:
+        views = method(pairs, cycle, frozenset(wanted), noise())
+    assert count == expected
+    assert set(views.views) == wanted
+    every = method(pairs, cycle, method.view_names[cycle], noise())
+    for name, view in views.views.items():
+        assert torch.allclose(view.prediction, every.views[name].prediction, atol=1e-5), name
+        assert torch.allclose(views.targets[view.target], every.targets[view.target], atol=1e-5), name
+
+
+@pytest.mark.parametrize(
+    ("wanted", "expected"),
+    [
+        ({"flow", "frontal"}, {"expression": 1, "motion": 1}),
+        ({"neutral", "mean_face"}, {"expression": 1, "motion": 1, "generator": 1, "identity": 1, "renormalizer": 1}),
+        ({"expression_swap"}, {"expression": 2, "motion": 2, "generator": 2}),
+        ({"identity_swap"}, {"expression": 1, "motion": 1, "generator": 1, "identity": 2, "renormalizer": 2}),
+    ],
+)
+def test_a_panel_runs_no_network_that_it_does_not_need(
+    method: FaceCycle, pairs: Pairs, wanted: set[str], expected: dict[str, int]
+) -> None:
+    with calls(method) as count, torch.no_grad():
+        assert set(method.translate(pairs.first, pairs.second, noise(), frozenset(wanted))) == wanted
+    assert count - Counter(stem=2) == expected
+    with calls(method) as count, torch.no_grad():
+        alone = method.translate(pairs.first, None, noise(), frozenset(wanted))
+    assert bool(count) == bool(alone) == bool(wanted - {"expression_swap", "identity_swap"})
 
 
 def test_saving_memory_changes_no_gradient(pairs: Pairs) -> None:
