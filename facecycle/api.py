@@ -334,6 +334,8 @@ class Method(Protocol):
         frames: per cycle, the frames of a track that a row of `Pairs` must have; 2 where absent.
         builds_on: per cycle, the cycles whose networks it needs trained; none where absent.
         figure: the panels that are shown of a face, in that order; all of `panels_from` where absent.
+        captions: per panel, its title and a few words on what it shows, as in ("Neutral", "without expression"). A
+            panel without them is called by its name.
         codes: the features that `embed` computes when none is named; the first of `features_from` where absent.
         after_step(cycle): called after each step that the optimizer took, such as to move averaged weights.
     """

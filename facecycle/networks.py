@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -182,7 +182,10 @@ def _with_weights(config: RunConfig, found: Checkpoint) -> Any:
     return method
 
 
-def shown_of(method: Any, features: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Return the panels that a method shows of a face, and which of its trained features are computed by default."""
+def shown_of(
+    method: Any, features: Sequence[str]
+) -> tuple[tuple[str, ...], Mapping[str, tuple[str, str]], tuple[str, ...]]:
+    """Return the panels that a method shows of a face, their captions, and which trained features are its codes."""
     codes = tuple(name for name in getattr(method, "codes", ()) if name in features)
-    return tuple(getattr(method, "figure", method.panels_from)), codes or tuple(features[:1])
+    figure = tuple(getattr(method, "figure", method.panels_from))
+    return figure, getattr(method, "captions", {}), codes or tuple(features[:1])

@@ -85,6 +85,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
         *BELOW,
         "facecycle.runtimes.by_onnx",
         "facecycle.runtimes.draws",
+        "facecycle.serving.shown",
         "facecycle.translation.rows",
     ),
     "facecycle.probing": (*BELOW, "facecycle.probing", "facecycle.runtimes", "facecycle.translation"),

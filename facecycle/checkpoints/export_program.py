@@ -113,7 +113,7 @@ class Whole(nn.Module):
         self.method, self.size = method, found.config.size
         self.panels = [name for name, cycle in method.panels_from.items() if cycle in found.trained]
         self.features = [name for name, cycle in method.features_from.items() if cycle in found.trained]
-        self.figure, self.codes = shown_of(method, self.features)
+        self.figure, self.captions, self.codes = shown_of(method, self.features)
 
     def forward(self, images: Tensor, drivers: Tensor, noise: Sequence[Tensor]) -> tuple[Tensor, ...]:
         with Draws(noise):
@@ -192,6 +192,7 @@ def facts_of(whole: Whole, found: Checkpoint, shapes: Sequence[tuple[int, ...]])
         panels=tuple(whole.panels),
         features=tuple(whole.features),
         figure=whole.figure,
+        captions=whole.captions,
         codes=whole.codes,
         noise=tuple(shapes),
         licence=found.metadata.get("licence", ""),

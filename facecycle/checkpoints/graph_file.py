@@ -42,6 +42,8 @@ class GraphFacts(BaseModel):
     features: tuple[str, ...]
     figure: tuple[str, ...] = ()
     """The panels that are shown of a face, in that order; none is all of them."""
+    captions: dict[str, tuple[str, str]] = {}
+    """Of panels by name: a title, and a few words on what it shows. Others are called by their names."""
     codes: tuple[str, ...] = ()
     """The features that are computed when none is named; none is the first."""
     noise: tuple[tuple[int, ...], ...] = ()

@@ -97,6 +97,15 @@ class FaceCycle(nn.Module):
     builds_on = {"identity": frozenset({"expression"})}
     # Two rows of these are the paper's figure, and the flow.
     figure = ("frontal", "neutral", "mean_face", "expression_swap", "identity_swap", "flow")
+    captions = {
+        "frontal": ("Frontal", "turned to the front"),
+        "neutral": ("Neutral", "made anew, without expression"),
+        "reconstruction": ("Reconstruction", "with its own expression again"),
+        "flow": ("Flow", "where each pixel comes from"),
+        "expression_swap": ("Expression swap", "with the other's expression and pose"),
+        "mean_face": ("Mean face", "without what makes it this person"),
+        "identity_swap": ("Identity swap", "the other's mean face with this identity"),
+    }
     codes = ("expression", "identity")
 
     def __init__(self, options: FaceCycleOptions) -> None:

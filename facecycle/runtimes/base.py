@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -22,6 +22,7 @@ class Runtime(Protocol):
         size: side of the square images that the networks read, in pixels.
         panels: names of the panels whose cycle was trained.
         features: names of the features whose cycle was trained.
+        captions: of panels by name, a title and a few words on what it shows; a panel may have none.
         figure: names of the panels that are shown of a face, in that order, whether their cycle was trained or not.
         codes: names of the features that are computed when none is named; their cycle was trained.
         batch: images that `embed` had best be given at a time.
@@ -33,9 +34,15 @@ class Runtime(Protocol):
     size: int
     panels: tuple[str, ...]
     features: tuple[str, ...]
+    captions: Mapping[str, tuple[str, str]]
     figure: tuple[str, ...]
     codes: tuple[str, ...]
     batch: int
+
+    @property
+    def alone(self) -> frozenset[str]:
+        """Names of those among `panels` that need no second face."""
+        ...
 
     def sha256(self) -> str:
         """Return the digest of the weights' file."""

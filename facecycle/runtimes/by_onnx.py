@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,10 @@ class OnnxRuntime:
 
     onnxruntime computes all of a graph, whatever is asked of it. So each set of outputs gets a session of its own, of
     that part of the graph which leads to them.
+
+    Attributes:
+        model: the graph.
+        facts: what it says of itself.
     """
 
     batch = BATCH
@@ -36,24 +40,27 @@ class OnnxRuntime:
             CheckpointError: there is none, it is damaged, or it was made of other weights.
         """
         self.weights = weights
-        self._model, self._facts = graph_file.read(weights)
-        self._real = weights.resolve()  # onnxruntime follows no link out of the folder that it is given
-        for tensor in self._model.graph.initializer:
-            for entry in tensor.external_data:
-                entry.value = self._real.name if entry.key == "location" else entry.value
-        self.origin = said_of(weights, self._facts.licence or None)
-        self.terms = self._facts.licence
-        self.size, self.panels, self.features = self._facts.size, self._facts.panels, self._facts.features
-        self.figure = self._facts.figure or self.panels
-        self.codes = self._facts.codes or self.features[:1]
+        self.model, self.facts = graph_file.read(weights)
+        facts = self.facts
+        self.origin = said_of(weights, facts.licence or None)
+        self.terms = facts.licence
+        self.size, self.panels, self.features = facts.size, facts.panels, facts.features
+        self.figure = facts.figure or facts.panels
+        self.captions: Mapping[str, tuple[str, str]] = facts.captions
+        self.codes = facts.codes or facts.features[:1]
         self._mean, self._deviation = (
-            np.array(three, np.float32).reshape(3, 1, 1) for three in (self._facts.mean, self._facts.deviation)
+            np.array(three, np.float32).reshape(3, 1, 1) for three in (facts.mean, facts.deviation)
         )
         self._sessions: dict[tuple[str, ...], Any] = {}
 
+    @cached_property
+    def alone(self) -> frozenset[str]:
+        """See `Runtime.alone`."""
+        return frozenset(name for name in self.panels if DRIVERS not in needed(self.model.graph, [name]))
+
     def sha256(self) -> str:
         """See `Runtime.sha256`."""
-        return self._facts.sha256
+        return self.facts.sha256
 
     def translate(
         self, pixels: np.ndarray, drivers: np.ndarray | None, seed: int, names: Iterable[str]
@@ -62,7 +69,7 @@ class OnnxRuntime:
         wanted = set(names)
         made = [name for name in self.panels if name in wanted]
         if drivers is None:
-            made = [name for name in made if name in self._alone]
+            made = [name for name in made if name in self.alone]
         if not made:
             return {}
         found = self._run(made, pixels, drivers, seed)
@@ -71,11 +78,6 @@ class OnnxRuntime:
     def embed(self, pixels: np.ndarray, names: Sequence[str]) -> list[np.ndarray]:
         """See `Runtime.embed`."""
         return self._run(names, pixels, None, 0)
-
-    @cached_property
-    def _alone(self) -> frozenset[str]:
-        """The panels that need no driver."""
-        return frozenset(name for name in self.panels if DRIVERS not in needed(self._model.graph, [name]))
 
     def _pixels(self, images: np.ndarray) -> np.ndarray:
         """Map normalised images to RGB uint8, rounded to the nearest level."""
@@ -105,12 +107,16 @@ class OnnxRuntime:
             options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # others need the cores
             options.intra_op_num_threads = threads()
             options.log_severity_level = 3  # errors; warnings are about the graph, and nobody here can act on them
-            options.add_session_config_entry(
-                "session.model_external_initializers_file_folder_path", str(self._real.parent)
-            )
-            graph = part(self._model, names).SerializeToString()
+            real = self.weights.resolve()  # onnxruntime follows no link out of the folder that it is given
+            options.add_session_config_entry("session.model_external_initializers_file_folder_path", str(real.parent))
+            graph = part(self.model, names)
+            for tensor in graph.graph.initializer:
+                for entry in tensor.external_data:
+                    entry.value = real.name if entry.key == "location" else entry.value
             try:
-                session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+                session = onnxruntime.InferenceSession(
+                    graph.SerializeToString(), options, providers=["CPUExecutionProvider"]
+                )
             except Exception as error:  # its errors have no base of their own
                 raise CheckpointError(
                     f"onnxruntime cannot use {graph_file.graph_of(self.weights)}: {str(error).partition(chr(10))[0]}",

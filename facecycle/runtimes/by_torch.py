@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -61,9 +62,15 @@ class TorchRuntime:
         self.size: int = checkpoint.config.size
         self.panels = tuple(name for name, cycle in method.panels_from.items() if cycle in checkpoint.trained)
         self.features = tuple(name for name, cycle in method.features_from.items() if cycle in checkpoint.trained)
-        self.figure, self.codes = shown_of(method, self.features)
+        self.figure, self.captions, self.codes = shown_of(method, self.features)
         self.batch = GPU_BATCH if self._device.type == "cuda" else CPU_BATCH
         self._prepared: list[Feature] = []
+
+    @cached_property
+    def alone(self) -> frozenset[str]:
+        """See `Runtime.alone`; found by trying, because a method leaves out what needs a driver that is not there."""
+        black = np.zeros((1, 3, self.size, self.size), np.uint8)
+        return frozenset(self.translate(black, None, 0, self.panels))
 
     def translate(
         self, pixels: np.ndarray, drivers: np.ndarray | None, seed: int, names: Iterable[str]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from typing import Any
 
@@ -16,15 +16,14 @@ from facecycle.errors import ConfigError, DataError, NoFaceError
 from facecycle.faces.motion import STRONGEST
 from facecycle.pictures import to_pil
 from facecycle.runtimes.base import Runtime
+from facecycle.serving.shown import moves, shown_of
 from facecycle.translation.photographs import ALL, FoundFace, Photograph, find_faces, finder, photograph_of
-from facecycle.translation.rows import FRONTAL, PASTED, REEXPRESSED, Row, names_of, pictures_of
+from facecycle.translation.rows import FLOW, PASTED, Row, panels_for, pictures_of
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "AVIF")
 """What browsers show. Pillow reads others too, by code that fewer people look at."""
 MAX_PIXELS = 50_000_000
 """Of a photograph: what the largest phones' have."""
-SHOWN = (PASTED, FRONTAL, REEXPRESSED, "neutral", "mean_face")
-"""Swaps, which are weak, would take twice as long as all of these."""
 NAME = "the photograph"
 """What errors call every one of them."""
 KEPT = 2
@@ -53,13 +52,9 @@ class Answers:
         """Take weights.
 
         Raises:
-            ConfigError: they know no flow, so that no face can be moved.
+            ConfigError: they make no pictures.
         """
-        if "flow" not in runtime.panels:
-            raise ConfigError(
-                f"{runtime.weights}: these weights know no flow, so no face can be moved in its photograph",
-                hint="Take weights of the method facecycle whose expression cycle was trained.",
-            )
+        self._shown, self._moves = shown_of(runtime), moves(runtime)
         self._runtime, self._detector = runtime, InACopy(finder())
         self._faces = lru_cache(KEPT)(self._found)
 
@@ -67,8 +62,20 @@ class Answers:
         """Open the networks, which takes longer than to use them."""
         side = self._runtime.size
         self._detector.detect(np.zeros((side, side, 3), np.uint8))
-        names = self._names(driven=False)
-        self._runtime.translate(np.zeros((1, 3, side, side), np.uint8), None, 0, names)
+        face, alone = np.zeros((1, 3, side, side), np.uint8), self._names(driven=False)
+        names = panels_for(self._runtime, alone or self._names(driven=True))
+        self._runtime.translate(face, None if alone else face, 0, names)
+
+    def about(self) -> dict[str, Any]:
+        """Say which weights these are.
+
+        Returns:
+            `origin` and `terms` of the weights, whether it `moves` a face within its photograph, and `panels`, the
+            pictures of the face alone in their order: each with its `name`, its `title`, what it is `about` in words,
+            and whether it is `driven`, so that it needs a second face.
+        """
+        runtime, panels = self._runtime, [asdict(each) for each in self._shown]
+        return {"origin": runtime.origin, "terms": runtime.terms, "moves": self._moves, "panels": panels}
 
     def find(self, photograph: bytes) -> dict[str, Any]:
         """Find faces.
@@ -106,7 +113,7 @@ class Answers:
 
         Returns:
             The photograph with the moved face in it, as JPEG where it came as one and as PNG else, with its EXIF data
-            and colour profile. The face alone, as PNG.
+            and colour profile, if faces are moved. The face alone, as PNG. What needs a driver is left out without.
 
         Raises:
             ConfigError: the strength is out of range.
@@ -119,19 +126,21 @@ class Answers:
             raise DataError(f"there is no face {face}, because {len(found)} were found")
         other = self._faces(driver)[0] if driver else None
         wanted = self._names(driven=other is not None)
+        if not wanted:
+            return []
         (made,) = pictures_of(self._runtime, [Row("", "", found[face], other)], wanted, strength, seed=0)
         whole = found[face].photograph
         kind = "JPEG" if photograph.startswith(b"\xff\xd8") else "PNG"
         return [
             _encoded(name, to_pil(made.by_name[name]), *((kind, whole) if name == PASTED else ("PNG", None)))
             for name in wanted
-            if name != "flow"
+            if name != FLOW
         ]
 
     def _names(self, driven: bool) -> list[str]:
-        """Return the names of the pictures of a face, and `flow`, which they are made by."""
-        names, _ = names_of(self._runtime, driven)
-        return [name for name in names if name in (*SHOWN, "flow")]
+        """Return the names of the pictures of a face, and `flow`, by which it is moved."""
+        shown = [each.name for each in self._shown if driven or not each.driven]
+        return [PASTED, *shown, FLOW] if self._moves else shown
 
     def _found(self, content: bytes) -> list[FoundFace]:
         image = decode(io.BytesIO(content), NAME, formats=FORMATS, most=MAX_PIXELS)

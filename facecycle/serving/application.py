@@ -52,11 +52,11 @@ def application(runtime: Runtime, worker: Worker, host: str) -> ASGIApp:
         host: the address or name that it will listen on.
 
     Raises:
-        ConfigError: the weights move no faces.
+        ConfigError: the weights make no pictures.
     """
     answers = Answers(runtime)
     worker.begin(answers.warm_up)
-    api = Api(runtime, answers, worker)
+    api = Api(answers, worker)
     routes = [
         *(Route(path, answer) for path, answer in page().items()),
         Route("/api/about", api.about),
@@ -84,14 +84,12 @@ def page() -> dict[str, Callable[..., Awaitable[Response]]]:
 class Api:
     """What is behind the addresses that the page asks."""
 
-    def __init__(self, runtime: Runtime, answers: Answers, worker: Worker) -> None:
-        self._runtime, self._answers, self._worker = runtime, answers, worker
+    def __init__(self, answers: Answers, worker: Worker) -> None:
+        self._answers, self._worker = answers, worker
 
     async def about(self, request: Request) -> Response:
         """Say which weights these are, and how many bytes are taken."""
-        runtime = self._runtime
-        said = {"terms": runtime.terms, "origin": runtime.origin, "panels": list(runtime.panels), "bytes": MAX_BYTES}
-        return JSONResponse(said)
+        return JSONResponse({**self._answers.about(), "bytes": MAX_BYTES})
 
     async def find(self, request: Request) -> Response:
         """Find the faces of the photograph that is the body."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from collections.abc import Sequence
+from dataclasses import asdict
 from importlib.metadata import version
 from importlib.resources import files
 from importlib.util import find_spec
@@ -12,19 +14,19 @@ from pathlib import Path
 from typing import Any
 
 from facecycle.atomic import write_folder
-from facecycle.checkpoints import graph_file
-from facecycle.checkpoints.places import SHIPPED, Name, find, said_of
+from facecycle.checkpoints.places import SHIPPED, Name, find
 from facecycle.errors import ConfigError
 from facecycle.faces.detection import DEFAULT, named
-from facecycle.runtimes.by_onnx import DRIVERS, NOISE, needed, part
+from facecycle.runtimes.by_onnx import NOISE, OnnxRuntime, part
 from facecycle.runtimes.draws import standard_normals
-from facecycle.translation.rows import FRONTAL
+from facecycle.serving.shown import Shown, moves, shown_of
+from facecycle.translation.rows import FLOW, panels_for
 
 FORMAT = "facecycle-page/1"
 FACTS = "facts.json"
 """What a folder says of itself. The browser reads it, and so does whoever writes the folder again."""
 ALONE, PAIR = "face.onnx", "pair.onnx"
-"""The graphs: of the panels of a face alone, and of all panels of one that follows another."""
+"""The graphs: of the panels of a face alone, and of all panels of a face that follows another."""
 SEED = 0
 """Of the generator's noise, as in `facecycle translate`."""
 INSTALL = "pip install 'facecycle[web]'"
@@ -62,7 +64,7 @@ OTHERWISE, ARISING FROM, OUT OF OR IN CONNECTION WITH THE SOFTWARE OR THE USE OR
 
 
 def export_folder(source: Name | None, runtime_folder: Path, out: Path) -> None:
-    """Write a folder that turns faces in a browser, without a server that computes.
+    """Write a folder that makes pictures of faces in a browser, without a server that computes.
 
     Args:
         source: name of weights with a graph, see `places`; None takes those that come along.
@@ -71,8 +73,8 @@ def export_folder(source: Name | None, runtime_folder: Path, out: Path) -> None:
 
     Raises:
         CheckpointError: there are no weights, or no graph beside them.
-        ConfigError: the weights know no flow, `runtime_folder` is no such package, `out` holds something else, or onnx
-            is not installed.
+        ConfigError: the weights make no pictures, `runtime_folder` is no such package, `out` holds something else, or
+            onnx is not installed.
         RunError: it cannot be written.
     """
     if find_spec("onnx") is None:
@@ -81,23 +83,18 @@ def export_folder(source: Name | None, runtime_folder: Path, out: Path) -> None:
     refuse_foreign(out)
     runtime = runtime_version(runtime_folder)
     weights = SHIPPED if source is None else find(source)
-    model, facts = graph_file.read(weights)
-    if "flow" not in facts.panels:
-        raise ConfigError(
-            f"{weights}: these weights know no flow, so no face can be moved in its photograph",
-            hint="Take weights of the method facecycle whose expression cycle was trained.",
-        )
-    # The page moves the frontal face itself, at the photograph's resolution.
-    shown = [name for name in facts.figure or facts.panels if name in facts.panels and name != FRONTAL]
-    alone = [name for name in shown if DRIVERS not in needed(model.graph, [name])]
-    graphs = {ALONE: alone, PAIR: shown}
+    networks = OnnxRuntime(weights)
+    shown = shown_of(networks)
+    graphs = graphs_of(networks, shown)
     said = {
         "format": FORMAT,
-        "origin": said_of(weights, facts.licence) if weights == SHIPPED else weights.name,
-        "terms": facts.licence or "no terms stated",
-        "panels": shown,
+        "origin": networks.origin if weights == SHIPPED else weights.name,
+        "terms": networks.terms or "no terms stated",
+        "moves": moves(networks),
+        "panels": [asdict(each) for each in shown],
+        "graphs": list(graphs),
         "weights": weights.name,
-        **facts.model_dump(include={"size", "mean", "deviation", "sha256"}),
+        **networks.facts.model_dump(include={"size", "mean", "deviation", "sha256"}),
         "facecycle": version("facecycle"),
         PACKAGE: runtime,
     }
@@ -110,7 +107,7 @@ def export_folder(source: Name | None, runtime_folder: Path, out: Path) -> None:
         if weights == SHIPPED:  # whose terms refer to their card
             shutil.copyfile(weights.with_name("README.md"), folder / "weights" / "README.md")
         for name, panels in graphs.items():
-            graph = with_noise(part(model, panels)).SerializeToString(deterministic=True)
+            graph = with_noise(part(networks.model, panels)).SerializeToString(deterministic=True)
             (folder / "weights" / name).write_bytes(graph)
         detector: Any = named(DEFAULT)
         (folder / "detector").mkdir()
@@ -119,6 +116,18 @@ def export_folder(source: Name | None, runtime_folder: Path, out: Path) -> None:
         (folder / FACTS).write_text(json.dumps(said, indent=1) + "\n", encoding="utf-8")
 
     write_folder(out, write)
+
+
+def graphs_of(networks: OnnxRuntime, shown: Sequence[Shown]) -> dict[str, list[str]]:
+    """Return the panels that each graph of a folder makes, by the graph's name; the second one only where it is needed.
+
+    The page moves the frontal face itself, at the photograph's resolution.
+    """
+    names = [*(each.name for each in shown), *([FLOW] if moves(networks) else [])]
+    panels = panels_for(networks, names)
+    alone = [name for name in panels if name in networks.alone]
+    graphs = {ALONE: alone, PAIR: panels if panels != alone else []}
+    return {name: made for name, made in graphs.items() if made}
 
 
 def refuse_foreign(out: Path) -> None:

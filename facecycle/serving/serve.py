@@ -66,7 +66,7 @@ def serve(runtime: Runtime, listener: socket.socket, host: str, ready: Callable[
         ready: is called when the page can be opened.
 
     Raises:
-        ConfigError: the weights move no faces.
+        ConfigError: the weights make no pictures.
     """
     from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 

@@ -64,6 +64,9 @@ class MethodContract(Contract):
         method = self.assembled()
         assert set(getattr(method, "figure", ())) <= set(method.panels_from)
         assert set(getattr(method, "codes", ())) <= set(method.features_from)
+        captions = getattr(method, "captions", {})
+        assert set(captions) <= set(method.panels_from)
+        assert all(title and isinstance(about, str) for title, about in captions.values())
 
     def test_every_cycle_gives_its_views_and_trains_something(self) -> None:
         method = self.assembled()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -63,6 +63,22 @@ def names_of(runtime: Runtime, driven: bool) -> tuple[list[str], tuple[str, ...]
     return list(dict.fromkeys([*first, *shown])), missing
 
 
+def panels_for(runtime: Runtime, names: Collection[str]) -> list[str]:
+    """Return the panels that pictures are made of.
+
+    The frontal face is moved at full resolution where the flow is known, and not made small besides.
+    """
+    return [name for name in names if name in runtime.panels and not (name == FRONTAL and FLOW in names)]
+
+
+def no_pictures(runtime: Runtime) -> ConfigError:
+    """Return the error that weights make no pictures, or none without a driver."""
+    what, hint = "make no pictures", "Probe and embed them."
+    if not set(runtime.figure).isdisjoint(runtime.panels):
+        what, hint = "make pictures of two faces alone", "Name the face that it follows: --driver other.jpg."
+    return ConfigError(f"{runtime.weights}: these weights {what}", hint=hint)
+
+
 def pictures_of(
     runtime: Runtime, rows: Sequence[Row], names: Sequence[str], strength: float, seed: int
 ) -> list[Pictures]:
@@ -80,14 +96,9 @@ def pictures_of(
     """
     pixels = np.stack([row.face.pixels for row in rows])
     others = [row.driver.pixels for row in rows if row.driver is not None]
-    # The frontal face is moved at full resolution where the flow is known, and not made small besides.
-    wanted = [name for name in names if not (name == FRONTAL and FLOW in names)]
-    panels = runtime.translate(pixels, np.stack(others) if others else None, seed, wanted)
+    panels = runtime.translate(pixels, np.stack(others) if others else None, seed, panels_for(runtime, names))
     if not panels:
-        what, hint = "make no pictures", "Probe and embed them."
-        if runtime.panels:
-            what, hint = "make pictures of two faces alone", "Name the face that it follows: --driver other.jpg."
-        raise ConfigError(f"{runtime.weights}: these weights {what}", hint=hint)
+        raise no_pictures(runtime)
     back = _taken_back(runtime, rows, panels[FLOW]) if FLOW in panels else {}
     small = {name: drawn(name, panel, runtime.size) for name, panel in panels.items()}
     made = []

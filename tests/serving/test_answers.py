@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import io
+import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 from helpers.serving import encoded, no_face, one_face, two_faces
 from PIL import Image, ImageCms
 
+from facecycle.checkpoints import model_file
+from facecycle.config.layers import preset_layers, resolve, set_layer
 from facecycle.errors import ConfigError, DataError, NoFaceError
 from facecycle.faces.detection import detect
+from facecycle.method.facecycle import FaceCycle
+from facecycle.networks import build_method, load
 from facecycle.runtimes.base import Runtime
+from facecycle.runtimes.by_torch import TorchRuntime
 from facecycle.serving.answers import Answers, Encoded
+from facecycle.serving.shown import shown_of
 from facecycle.translation.photographs import find_faces as find_in
 from facecycle.translation.photographs import finder, photograph_of
 from facecycle.translation.rows import Row, pictures_of
@@ -119,9 +127,59 @@ def test_a_large_photograph_has_the_same_faces(answers: Answers) -> None:
         assert np.allclose(np.array(face["box"]) / times, other["box"], atol=4)
 
 
-def test_weights_that_move_no_faces_are_refused(runtime: Runtime) -> None:
-    class Still:
-        weights, panels = runtime.weights, ("neutral",)
+def test_it_says_what_it_shows_in_the_words_of_the_method(answers: Answers, runtime: Runtime) -> None:
+    said = answers.about()
+    assert (said["origin"], said["terms"], said["moves"]) == (runtime.origin, runtime.terms, True)
+    own = {name: FaceCycle.captions[name] for name in ("frontal", "neutral", "mean_face")}
+    captions = {**own, "reexpressed": ("Re-expressed", "with the other's expression")}
+    order = ("frontal", "reexpressed", "neutral", "mean_face")
+    assert [tuple(each.values()) for each in said["panels"]] == [
+        (name, *captions[name], name == "reexpressed") for name in order
+    ]
 
-    with pytest.raises(ConfigError, match="know no flow"):
-        Answers(Still())  # type: ignore[arg-type]
+
+def rival(method: str, folder: Path) -> TorchRuntime:
+    """Return a rival's first weights, as a runtime."""
+    settings = ["size=32", "encoder.name='timm:mobilenetv3_small_050'"]
+    if method != "simclr":
+        settings = ["size=32", "encoder.options.layers=3"]
+    config = resolve([*preset_layers(method), set_layer(settings)])
+    network = build_method(config)
+    trained = json.dumps(list(network.view_names))
+    path = folder / "model.safetensors"
+    model_file.save_model(path, network, {"config": config.model_dump_json(), "trained": trained})
+    return TorchRuntime(load(path))
+
+
+@pytest.mark.parametrize(
+    ("method", "titles"), [("fab-net", ["Driven"]), ("tcae", ["Driven", "Pose driven", "Action driven"])]
+)
+def test_pictures_of_two_faces_wait_for_the_second(tmp_path: Path, method: str, titles: list[str]) -> None:
+    runtime = rival(method, tmp_path)
+    answers = Answers(runtime)
+    answers.warm_up()
+    said = answers.about()
+    assert not said["moves"]
+    assert [(each["title"], each["driven"]) for each in said["panels"]] == [(title, True) for title in titles]
+    photograph, driver = encoded(one_face()), encoded(two_faces())
+    assert answers.translate(photograph, 0, 1.0) == []
+    made = opened(answers.translate(photograph, 0, 1.0, driver))
+    assert list(made) == [each["name"] for each in said["panels"]]
+    ours, other = (find_in(photograph_of(i, ""), finder(), 1, 32)[0].pixels[None] for i in (one_face(), two_faces()))
+    for name, panel in runtime.translate(ours, other, 0, runtime.panels).items():
+        assert np.array_equal(np.asarray(made[name]).transpose(2, 0, 1), panel[0])
+
+
+def test_panels_of_which_a_method_says_nothing_are_called_by_their_names(tmp_path: Path) -> None:
+    runtime = rival("tcae", tmp_path)
+    runtime.captions = {}
+    assert [(each.title, each.about) for each in shown_of(runtime)] == [
+        ("Driven", ""),
+        ("Pose driven", ""),
+        ("Action driven", ""),
+    ]
+
+
+def test_weights_that_make_no_pictures_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="these weights make no pictures"):
+        Answers(rival("simclr", tmp_path))

@@ -54,12 +54,7 @@ def test_it_says_which_weights_these_are(client: Client, runtime: Runtime) -> No
     status, _, content = client.ask("GET", "/api/about")
     assert status == 200
     said = json.loads(content)
-    assert said == {
-        "terms": runtime.terms,
-        "origin": runtime.origin,
-        "panels": list(runtime.panels),
-        "bytes": MAX_BYTES,
-    }
+    assert said == {**Answers(runtime).about(), "bytes": MAX_BYTES}
     assert "non-commercial" in said["terms"]
 
 

@@ -49,7 +49,7 @@ def test_the_folder_holds_the_page_the_runtime_and_the_weights(inside: Command, 
         "facts.json",
         *(f"runtime/{name}" for name in (*RUNTIME_FILES, "LICENSE")),
         *(f"detector/{name}" for name in ("yunet.onnx", "yunet.safetensors", "LICENSE")),
-        *(f"weights/{name}" for name in (SHIPPED.name, "README.md", "face.onnx", "pair.onnx")),
+        *(f"weights/{name}" for name in (SHIPPED.name, "README.md", "face.onnx")),
     }
     assert (tmp_path / "site" / "weights" / SHIPPED.name).read_bytes() == SHIPPED.read_bytes()
     assert (tmp_path / "site" / "engine.js").read_bytes() == (SOURCES / "browser" / "engine.js").read_bytes()
@@ -57,6 +57,10 @@ def test_the_folder_holds_the_page_the_runtime_and_the_weights(inside: Command, 
     said = json.loads((tmp_path / "site" / "facts.json").read_text())
     assert (said["size"], said["facecycle"], said["onnxruntime-web"]) == (64, version("facecycle"), "1.30.0")
     assert "non-commercial" in said["terms"]
+    assert (said["moves"], said["graphs"]) == (True, ["face.onnx"])
+    assert [each["name"] for each in said["panels"]] == ["frontal", "reexpressed", "neutral", "mean_face"]
+    graph = onnx.load(tmp_path / "site" / "weights" / "face.onnx", load_external_data=False).graph
+    assert [each.name for each in graph.output] == ["neutral", "mean_face", "flow"]
 
 
 def test_the_page_and_the_engine_share_no_name_but_one() -> None:
@@ -114,16 +118,16 @@ def test_a_runtime_that_cannot_be_used_is_refused(inside: Command, tmp_path: Pat
     assert not (tmp_path / "site").exists()
 
 
-def test_weights_without_a_graph_or_a_flow_are_refused(inside: Command, tmp_path: Path, package: Path) -> None:
+def test_weights_without_a_graph_or_pictures_are_refused(inside: Command, tmp_path: Path, package: Path) -> None:
     weights = tmp_path / SHIPPED.name
     shutil.copy(SHIPPED, weights)
     wanted = ("export", "web", "site", "--runtime-folder", package, "--checkpoint", weights)
     refused(inside(*wanted), "there is no graph", "checkpoint export")
     model = onnx.load(graph_of(SHIPPED), load_external_data=False)
     (entry,) = [each for each in model.metadata_props if each.key == ENTRY]
-    entry.value = json.dumps({**json.loads(entry.value), "panels": ["neutral"]})
+    entry.value = json.dumps({**json.loads(entry.value), "panels": []})
     graph_of(weights).write_bytes(model.SerializeToString())
-    refused(inside(*wanted), "these weights know no flow")
+    refused(inside(*wanted), "these weights make no pictures", "Probe and embed them.")
     assert not (tmp_path / "site").exists()
 
 

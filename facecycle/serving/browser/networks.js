@@ -34,18 +34,23 @@ export async function openDetector() {
   };
 }
 
+/** The graphs that a folder may have: of the panels of a face alone, and of all panels of a face and another one. */
+export const ALONE = "face.onnx", PAIR = "pair.onnx";
+
 /**
- * Open the networks of faces: the function that it returns makes panels of a face, and with a second face swaps too.
+ * Open the networks of faces: the function that it returns makes the panels of a face, or of a face and another one.
  *
  * Faces are images of the side that the networks read. `flow` is { width, height, data }, other panels are images.
- * The graph of pairs is opened when a pair first comes. The weights are loaded once.
+ * A graph that is not the first is opened when it is first needed. The weights are loaded once.
  */
 export async function openFaces(facts) {
   const weights = bytes(`weights/${facts.weights}`), opened = {};
   const open = (graph) => (opened[graph] ??= session(`weights/${graph}`, weights, facts.weights));
-  await open("face.onnx");
+  await open(facts.graphs[0]);
   return async (face, driver = null) => {
-    const network = await open(driver ? "pair.onnx" : "face.onnx");
+    const graph = driver ? PAIR : ALONE;
+    if (!facts.graphs.includes(graph)) return {};
+    const network = await open(graph);
     const feed = { images: normalised(face, facts) };
     if (network.inputNames.includes("drivers")) feed.drivers = normalised(driver, facts);
     const made = await network.run(feed);

@@ -1,7 +1,7 @@
 // What the page asks, computed beside it, so that it stays responsive: photographs to faces and to pictures of them.
 
 import { inverse, moved, paste } from "./motion.js";
-import { facts as readFacts, openDetector, openFaces } from "./networks.js";
+import { PAIR, facts as readFacts, openDetector, openFaces } from "./networks.js";
 import { isJpeg, read, write } from "./photographs.js";
 import { crop } from "./resizing.js";
 import { align, doubtsOf } from "./similarity.js";
@@ -24,8 +24,8 @@ function load() {
 
 const answers = {
   async open() {
-    const { terms, origin, panels } = (await load()).facts;
-    return { terms, origin, panels };
+    const { terms, origin, moves, panels } = (await load()).facts;
+    return { terms, origin, moves, panels };
   },
 
   async find(picture) {
@@ -38,19 +38,17 @@ const answers = {
     const { image, faces } = await photograph(picture), face = faces[place];
     if (!face) throw new Error(`There is no face ${place + 1}, because ${faces.length} were found.`);
     const other = driver ? (await photograph(driver)).faces[0] : null;
-    const { flow, ...panels } = await panelsOf(face, other);
-    const { size } = (await load()).facts, flows = [flow];
-    if (other) flows.push(inverse((await panelsOf(other)).flow, size));
-    const jpeg = await isJpeg(picture.blob);
-    const pasted = await write(paste(image, face.similarity, flows, strength, size), jpeg ? "image/jpeg" : "image/png");
-    const images = {
-      frontal: moved(image, face.similarity, [flow], strength, size),
-      ...(other && { reexpressed: moved(image, face.similarity, flows, strength, size) }),
-      ...panels,
-    };
-    const files = await Promise.all(Object.values(images).map(write));
-    const none = { reexpressed: null, neutral: null, mean_face: null };
-    return { pasted, ...none, ...Object.fromEntries(Object.keys(images).map((name, i) => [name, files[i]])) };
+    const { size, panels } = (await load()).facts, { flow, ...images } = await panelsOf(face, other), made = {};
+    if (flow) {
+      const flows = other ? [flow, inverse((await panelsOf(other)).flow, size)] : [flow];
+      const kind = (await isJpeg(picture.blob)) ? "image/jpeg" : "image/png";
+      made.pasted = await write(paste(image, face.similarity, flows, strength, size), kind);
+      images.frontal = moved(image, face.similarity, [flow], strength, size);
+      if (other) images.reexpressed = moved(image, face.similarity, flows, strength, size);
+    }
+    const shown = panels.filter(({ name }) => images[name]);
+    const files = await Promise.all(shown.map(async ({ name }) => [name, await write(images[name])]));
+    return { ...made, ...Object.fromEntries(files) };
   },
 };
 
@@ -78,6 +76,7 @@ async function found(blob) {
 
 /** Return the panels of a face, or of a face and the one that it follows, which no strength changes. */
 async function panelsOf(face, other = null) {
+  if (!(await load()).facts.graphs.includes(PAIR)) other = null;
   if (!face.panels.has(other)) {
     face.panels.clear(); // of drivers before
     face.panels.set(other, (await load()).panels(face.pixels, other?.pixels));

@@ -6,14 +6,9 @@ import * as stage from "./stage.js";
 
 const element = (id) => document.getElementById(id);
 const PAUSE = 120; // milliseconds without a change of the strength before it counts
-const PANELS = { // in the order they are shown in
-  frontal: ["Frontal", "turned to the front"],
-  reexpressed: ["Re-expressed", "with the other's expression"],
-  neutral: ["Neutral", "made anew, without expression"],
-  mean_face: ["Mean face", "without what makes it this person"],
-};
 
 let opened; // the promise of what the weights say of themselves
+let panels = []; // the pictures of a face, in the order they are shown in: { name, title, about, driven }
 let photograph = null; // { blob, name, width, height, faces }
 let wanted = null; // { photograph, face, strength, driver }, replaced and never changed, so that old answers are known
 let computing = false;
@@ -119,10 +114,12 @@ async function compute() {
 }
 
 function showPictures(made) {
-  stage.showMade(made.pasted);
+  if (made.pasted) stage.showMade(made.pasted);
   showPanels(made);
   offer(element("download"), made.pasted, "pasted");
-  say("The pictures are ready.");
+  const needed = Object.keys(made).length === 0;
+  element("needed").hidden = !needed;
+  say(needed ? element("needed").textContent : "The pictures are ready.");
 }
 
 function showPanels(made) {
@@ -130,10 +127,11 @@ function showPanels(made) {
   for (const image of box.querySelectorAll("img")) stage.show(image, null);
   for (const link of box.querySelectorAll("a")) offer(link, null);
   if (!made.pasted) offer(element("download"), null);
-  box.replaceChildren(...Object.entries(PANELS).filter(([name]) => made[name]).map(([name, [title, about]]) => {
+  element("needed").hidden = true;
+  box.replaceChildren(...panels.filter(({ name }) => made[name]).map(({ name, title, about }) => {
     const figure = element("panel").content.cloneNode(true);
     stage.show(figure.querySelector("img"), made[name]);
-    figure.querySelector("img").alt = `${title}: the face ${about}`;
+    figure.querySelector("img").alt = about ? `${title}: the face ${about}` : title;
     figure.querySelector("b").textContent = title;
     figure.querySelector("small").textContent = about;
     figure.querySelector("a").ariaLabel = `Download ${title.toLowerCase()}`;
@@ -212,9 +210,14 @@ sources.droppable(element("driver"), takeDriver);
 sources.droppable(document.body, accept);
 sources.pasted(accept);
 
-opened = engine.open();
+opened = engine.open().then((about) => {
+  panels = about.panels;
+  return about;
+});
 attempt(async () => {
-  const { origin, terms } = await opened;
+  const { origin, terms, moves } = await opened;
+  const given = { moves, still: !moves, driven: panels.some(({ driven }) => driven) };
+  for (const part of document.querySelectorAll("[data-if]")) part.hidden = !given[part.dataset.if];
   element("origin").textContent = terms && origin.includes(terms) ? "" : origin;
   element("terms").textContent = terms || "no terms stated";
 });

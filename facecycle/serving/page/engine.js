@@ -41,8 +41,7 @@ export async function translate(blob, { face, strength, driver }) {
   const query = new URLSearchParams({ face, strength, photograph: blob.size });
   const answer = await ask(`api/translate?${query}`, new Blob(blobs));
   // One body holds all pictures, one after the other, and a header says what they are.
-  const made = { pasted: null, frontal: null, reexpressed: null, neutral: null, mean_face: null };
-  const body = await answer.blob();
+  const made = {}, body = await answer.blob();
   let start = 0;
   for (const { name, type, size } of JSON.parse(answer.headers.get("Pictures"))) {
     made[name] = body.slice(start, start += size, type);

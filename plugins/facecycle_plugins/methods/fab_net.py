@@ -40,6 +40,7 @@ class FabNet(CodeMethod):
     view_names = dict.fromkeys(("one-source", "several-sources"), frozenset({"reconstruction"}))
     features_from = {"code": "one-source", "conv": "one-source"}
     panels_from = {"driven": "one-source"}
+    captions = {"driven": ("Driven", "with the other's pose and expression")}
     builds_on = {"several-sources": frozenset({"one-source"})}
 
     def __init__(self, options: FabNetOptions) -> None:

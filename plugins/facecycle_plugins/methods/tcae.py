@@ -87,6 +87,11 @@ class Tcae(nn.Module):
     view_names = {"pairs": POSE | ACTION | OUTPUT | {"action_flow"}}
     features_from = dict.fromkeys(("action", "pose", "conv"), "pairs")
     panels_from = dict.fromkeys(("driven", "pose_driven", "action_driven"), "pairs")
+    captions = {
+        "driven": ("Driven", "with the other's pose and expression"),
+        "pose_driven": ("Pose driven", "with the other's pose"),
+        "action_driven": ("Action driven", "with the other's expression"),
+    }
     codes = ("action", "pose")
 
     def __init__(self, options: TcaeOptions) -> None:
