@@ -14,7 +14,7 @@ import pytest
 from helpers.browser import chromium, needs_browser
 from helpers.common import ROOT
 from helpers.file_server import file_server
-from helpers.serving import encoded, no_face, one_face, two_faces
+from helpers.serving import encoded, no_face, one_face, two_faces, weights_of
 from PIL import Image, ImageOps
 from skimage.data import astronaut
 
@@ -50,10 +50,11 @@ const text = async (blob) => {
 })().then(done, (error) => done({ error: error.message }));
 """
 Ask = Callable[..., Any]
+Site = tuple[str, list[str]]
 
 
 @pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, list[str]]]:
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     folder = tmp_path_factory.mktemp("export") / "site"
     export_folder(None, RUNTIME, folder)
     with file_server(folder) as served:
@@ -61,7 +62,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, list[s
 
 
 @pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory, site: tuple[str, list[str]]) -> Iterator[Any]:
+def browser(tmp_path_factory: pytest.TempPathFactory, site: Site) -> Iterator[Any]:
     with chromium(tmp_path_factory.mktemp("chromium")) as opened:
         opened.set_script_timeout(40)
         opened.get(site[0])
@@ -188,7 +189,7 @@ def test_mistakes_are_explained(ask: Ask) -> None:
     assert len(ask("find", face)["faces"]) == 1  # and it goes on
 
 
-def test_nothing_goes_anywhere_else(browser: Any, ask: Ask, site: tuple[str, list[str]], tmp_path: Path) -> None:
+def test_nothing_goes_anywhere_else(browser: Any, ask: Ask, site: Site, tmp_path: Path) -> None:
     """The content security policy holds the page and its worker, whatever code would be in them."""
     address, asked = site
     ask("open")
@@ -212,7 +213,7 @@ def test_nothing_goes_anywhere_else(browser: Any, ask: Ask, site: tuple[str, lis
     assert {name for name in loaded if not name.startswith((address, "blob:", "data:"))} == set()
 
 
-def test_the_page_shows_what_its_engine_makes(browser: Any, site: tuple[str, list[str]]) -> None:
+def test_the_page_shows_what_its_engine_makes(browser: Any, site: Site) -> None:
     browser.get(site[0])
     script = """
         const [text, done] = arguments, held = new DataTransfer();
@@ -229,3 +230,20 @@ def test_the_page_shows_what_its_engine_makes(browser: Any, site: tuple[str, lis
     faces, terms = browser.execute_async_script(script, base64.b64encode(encoded(two_faces())).decode())
     assert faces == 2
     assert "non-commercial" in terms
+
+
+def test_weights_that_move_no_faces_make_their_panels(browser: Any, ask: Ask, tmp_path: Path) -> None:
+    weights = weights_of(tmp_path, "mean_face", "identity_swap")
+    export_folder(weights, RUNTIME, tmp_path / "site")
+    image, other = one_face(), two_faces()
+    pixels, driver = (found_by_python(each)[0].pixels[None] for each in (image, other))
+    wanted = choose(weights, "onnx")[0].translate(pixels, driver, 0, ("mean_face", "identity_swap"))
+    wanted = {name: panel[0].transpose(1, 2, 0) for name, panel in wanted.items()}
+    with file_server(tmp_path / "site") as (address, _):
+        browser.get(address)
+        said = ask("open")
+        assert not said["moves"]
+        assert [each["title"] for each in said["panels"]] == ["Mean face", "Identity swap"]
+        agree(pictures(ask("translate", encoded(image), encoded(other), face=0, strength=1)), wanted)
+        del wanted["identity_swap"]
+        agree(pictures(ask("translate", encoded(image), face=0, strength=1)), wanted)

@@ -12,8 +12,9 @@ import numpy as np
 import onnx
 import pytest
 from helpers.common import ROOT, Command, refused
+from helpers.serving import weights_of
 
-from facecycle.checkpoints.graph_file import ENTRY, graph_of
+from facecycle.checkpoints.graph_file import graph_of
 from facecycle.checkpoints.places import SHIPPED
 from facecycle.runtimes.by_onnx import part
 from facecycle.runtimes.draws import standard_normals
@@ -123,12 +124,38 @@ def test_weights_without_a_graph_or_pictures_are_refused(inside: Command, tmp_pa
     shutil.copy(SHIPPED, weights)
     wanted = ("export", "web", "site", "--runtime-folder", package, "--checkpoint", weights)
     refused(inside(*wanted), "there is no graph", "checkpoint export")
-    model = onnx.load(graph_of(SHIPPED), load_external_data=False)
-    (entry,) = [each for each in model.metadata_props if each.key == ENTRY]
-    entry.value = json.dumps({**json.loads(entry.value), "panels": []})
-    graph_of(weights).write_bytes(model.SerializeToString())
+    weights_of(tmp_path)
     refused(inside(*wanted), "these weights make no pictures", "Probe and embed them.")
     assert not (tmp_path / "site").exists()
+
+
+@pytest.mark.parametrize(
+    ("panels", "graphs"),
+    [
+        (["identity_swap"], {"pair.onnx": ["identity_swap"]}),
+        (
+            ["identity_swap", "mean_face"],
+            {"face.onnx": ["mean_face"], "pair.onnx": ["mean_face", "identity_swap"]},
+        ),
+        (["frontal", "neutral"], {"face.onnx": ["frontal", "neutral"]}),
+        (["neutral", "flow", "identity_swap"], {"face.onnx": ["neutral", "flow"]}),
+    ],
+)
+def test_the_folder_has_the_graphs_of_what_the_page_shows(
+    inside: Command, tmp_path: Path, package: Path, panels: list[str], graphs: dict[str, list[str]]
+) -> None:
+    weights = weights_of(tmp_path, *panels)
+    result = inside("export", "web", "site", "--runtime-folder", package, "--checkpoint", weights)
+    assert result.returncode == 0, result.stderr
+    said = json.loads((tmp_path / "site" / "facts.json").read_text())
+    assert said["moves"] == ("flow" in panels)
+    found = {}
+    for path in (tmp_path / "site" / "weights").glob("*.onnx"):
+        graph = onnx.load(path, load_external_data=False).graph
+        found[path.name] = [each.name for each in graph.output]
+        assert ("drivers" in [each.name for each in graph.input]) == (path.name == "pair.onnx")
+    assert found == graphs
+    assert said["graphs"] == sorted(graphs)
 
 
 def test_a_checkpoint_says_its_name_and_not_where_it_lies(inside: Command, tmp_path: Path, package: Path) -> None:

@@ -14,10 +14,11 @@ import numpy as np
 import pytest
 from helpers.browser import chromium, needs_browser, resize
 from helpers.common import ROOT
-from helpers.serving import Client, encoded, no_face, one_face, serving, two_faces
+from helpers.serving import Client, encoded, no_face, one_face, serving, two_faces, weights_of
 from PIL import Image
 
 from facecycle.runtimes.base import Runtime
+from facecycle.runtimes.by_onnx import OnnxRuntime
 
 pytestmark = needs_browser
 REAL = sorted((ROOT / ".." / "shared" / "data" / "photos").glob("*.jpg"))
@@ -35,7 +36,7 @@ class Page:
         resize(self.browser, 1200, 900)
         self.browser.get(f"http://127.0.0.1:{self.client.port}/")
         self.browser.execute_script(CAUGHT)
-        self.until(lambda: "research" in self.text("terms"))
+        self.until(lambda: self.text("terms"))
 
     def __getitem__(self, name: str) -> Any:
         return self.browser.find_element("id", name)
@@ -179,6 +180,36 @@ def test_a_driver_comes_and_goes(page: Page) -> None:
     page.made()
     assert page.shown() == ["Frontal", "Neutral", "Mean face"]
     assert np.array_equal(page.pixels("#after"), alone)
+
+
+def test_weights_that_move_no_faces_ask_for_the_second_one(opened: Page, tmp_path: Path) -> None:
+    with serving(OnnxRuntime(weights_of(tmp_path, "expression_swap", "identity_swap"))) as client:
+        page = Page(opened.browser, opened.folder, client)
+        page.open()
+        assert page["title"].text == "Make pictures of a face"
+        page.give("choose", encoded(one_face()))
+        page.until(lambda: page["needed"].is_displayed())
+        assert page.shown() == []
+        assert not page["strength"].is_displayed()
+        assert not page["download"].is_displayed()
+        page.give("driver-choose", encoded(two_faces()), "other.png")
+        page.made()
+        assert page.shown() == ["Expression swap", "Identity swap"]
+        assert page.pixels("#panels img").shape == (64, 64, 3)
+        assert not page["needed"].is_displayed()
+        page["driver-remove"].click()
+        page.until(lambda: page["needed"].is_displayed())
+        assert page.shown() == []
+
+
+def test_weights_that_use_no_second_face_ask_for_none(opened: Page, tmp_path: Path) -> None:
+    with serving(OnnxRuntime(weights_of(tmp_path, "mean_face"))) as client:
+        page = Page(opened.browser, opened.folder, client)
+        page.open()
+        page.give("choose", encoded(one_face()))
+        page.made()
+        assert page.shown() == ["Mean face"]
+        assert not page["driver-choose"].is_displayed()
 
 
 @pytest.mark.parametrize(

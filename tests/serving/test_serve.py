@@ -19,7 +19,7 @@ from pathlib import Path
 
 import pytest
 from helpers.common import Command, refused
-from helpers.serving import Client, encoded, no_face, one_face
+from helpers.serving import Client, encoded, no_face, one_face, weights_of
 
 WATCHED = """
 import json, os, sys
@@ -122,6 +122,11 @@ def test_without_the_extra_it_says_how_to_get_it(inside: Command, monkeypatch: p
 
 def test_missing_weights_are_one_message(inside: Command) -> None:
     refused(inside("serve", "--port", 0, "--checkpoint", "runs/none"), "there is no checkpoint at runs/none")
+
+
+def test_weights_that_make_no_pictures_are_one_message(inside: Command, tmp_path: Path) -> None:
+    weights = weights_of(tmp_path)
+    refused(inside("serve", "--port", 0, "--checkpoint", weights), f"{weights}: these weights make no pictures")
 
 
 def test_another_address_comes_with_a_warning(tmp_path: Path) -> None:
