@@ -16,11 +16,11 @@ from facecycle.config.layers import preset_layers, resolve
 from facecycle.networks import load
 from facecycle.pretraining.run import Pretraining
 from facecycle.pretraining.run_folder import RunFolder
-from facecycle.probing.features import baseline_features, checkpoint_features
+from facecycle.probing.features import baseline_features
 from facecycle.probing.probe import run_probe
 from facecycle.probing.protocols import PROTOCOLS
 from facecycle.probing.result import write_result
-from facecycle.probing.subject import Subject
+from facecycle.probing.subject import Subject, features_of
 
 
 class Printer:
@@ -51,7 +51,7 @@ def main(out: str, faces: str | None = None, poses: str | None = None, steps: st
 
     loaded, protocol = load(Path(out)), PROTOCOLS["linear-pose"]
     size = loaded.checkpoint.config.size
-    features = [*checkpoint_features(loaded, protocol.features, [], size), *baseline_features()]
+    features = [*features_of({out: loaded}, protocol, [], size), *baseline_features()]
     labelled = choice("pose-csv", poses)
     dataset = registry.build("dataset", labelled["name"], labelled.get("options"))
     result = run_probe(protocol, Subject(size, features), dataset, {"checkpoint": out}, limit=800)

@@ -337,6 +337,9 @@ class Method(Protocol):
         captions: per panel, its title and a few words on what it shows, as in ("Neutral", "without expression"). A
             panel without them is called by its name.
         codes: the features that `embed` computes when none is named; the first of `features_from` where absent.
+        maps: the features that exist at any size of the images; those whose names end in `conv` where absent.
+        probed: per task, the features that a probe looks at when none is named; all of them where absent. As the task
+            `neutral`, the panels that show a face without its expression; `frontal` and `neutral` where absent.
         after_step(cycle): called after each step that the optimizer took, such as to move averaged weights.
     """
 

@@ -153,7 +153,7 @@ def _subject(
     from facecycle.probing.features import baseline_features, encoder_features
     from facecycle.probing.subject import Subject
 
-    if not protocol.features and (encoder or pretrained or weights or names or size):
+    if protocol.pictures and (encoder or pretrained or weights or names or size):
         raise ConfigError(
             f"the protocol {protocol.name} measures a checkpoint's pictures: it has no encoder, feature or size"
         )
@@ -161,7 +161,7 @@ def _subject(
         raise ConfigError(f"--size {size}: this protocol reads images of {protocol.size} px")
     size = size or protocol.size
     # At the protocol's own size, a baseline of another would belong to another protocol.
-    baselines = baseline_features() if protocol.features and protocol.size is None else []
+    baselines = baseline_features() if not protocol.pictures and protocol.size is None else []
     if encoder is None:
         if pretrained or weights:
             flag = "--pretrained" if pretrained else "--weights"
@@ -185,7 +185,7 @@ def _checkpoints(
 
     loaded = load_all(weights)
     sizes = {label: size or each.checkpoint.config.size for label, each in loaded.items()}
-    if not protocol.features and len(set(sizes.values())) > 1:
+    if protocol.pictures and len(set(sizes.values())) > 1:
         raise ConfigError(
             f"the protocol {protocol.name} compares pictures of one size, and not of several: "
             + ", ".join(f"{label} {side} px" for label, side in sizes.items()),
@@ -194,7 +194,7 @@ def _checkpoints(
     facts = {label: facts_of(each) for label, each in loaded.items()}
     for label, about in facts.items():
         say(f"checkpoint: {about['checkpoint']}" if len(facts) == 1 else f"checkpoint {label}: {about['checkpoint']}")
-    features = features_of(loaded, protocol, names, size) if protocol.features else []
+    features = [] if protocol.pictures else features_of(loaded, protocol, names, size)
     first = next(iter(loaded))
     told = ", ".join(f"{side} px" for side in dict.fromkeys(sizes.values()))
     return Subject(sizes[first], features, loaded), {**(facts[first] if len(facts) == 1 else {}), "image size": told}

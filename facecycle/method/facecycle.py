@@ -107,6 +107,13 @@ class FaceCycle(nn.Module):
         "identity_swap": ("Identity swap", "the other's mean face with this identity"),
     }
     codes = ("expression", "identity")
+    maps = ("conv", "identity_conv")
+    probed = {
+        "emotion": ("expression", "conv"),
+        "pose": ("expression", "conv"),
+        "verify": ("identity", "identity_conv", "conv"),
+        "neutral": ("frontal", "neutral"),
+    }
 
     def __init__(self, options: FaceCycleOptions) -> None:
         super().__init__()

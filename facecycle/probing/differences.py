@@ -31,7 +31,7 @@ def between_checkpoints(protocol: ProbeProtocol, rows: Sequence[Row]) -> list[Di
     found = []
     for one, other in combinations(learned.values(), 2):
         pairs = [(a, b) for a in one for b in other if a.kind == b.kind]
-        if protocol.features:
+        if not protocol.pictures:
             best = best_of(protocol, one), best_of(protocol, other)
             found.append(difference(protocol, *best, best=True))
             pairs = [pair for pair in pairs if pair[0] is not best[0] or pair[1] is not best[1]]

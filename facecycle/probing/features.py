@@ -118,24 +118,20 @@ def dimensions(features: Sequence[Feature]) -> list[int]:
 # --- whose features -----------------------------------------------------------------------------
 
 
-def checkpoint_features(
-    loaded: Loaded, usual: Sequence[str], names: Sequence[str], size: int, whose: str = ""
-) -> list[Feature]:
+def checkpoint_features(loaded: Loaded, names: Sequence[str], size: int, whose: str = "") -> list[Feature]:
     """Return the checkpoint's features, each followed by its random twin.
 
     The twin is the same architecture with freshly initialised weights.
 
     Args:
         loaded: networks and their checkpoint.
-        usual: taken without names, as far as the checkpoint trained them and they exist at this size. Where it
-            trained none of these, or the method does not have them all, all others are taken.
-        names: `expression`, `conv`, or several joined by `+`.
+        names: of features, or of several joined by `+`.
         size: side of the images in pixels.
         whose: label of the checkpoint, where there are several.
 
     Raises:
         ConfigError: a name that the method does not have, that the checkpoint did not train, or that does not
-            exist at this size; or no feature is left.
+            exist at this size.
     """
     method, checkpoint = loaded.method, loaded.checkpoint
     known = method.features_from
@@ -149,13 +145,6 @@ def checkpoint_features(
             raise ConfigError(
                 f"the feature {name!r} needs the {known[name]} cycle, which {checkpoint.path} did not train"
             )
-    if not names:
-        trained = [name for name, cycle in known.items() if cycle in checkpoint.trained]
-        names = [name for name in usual if name in trained and known.keys() >= set(usual)] or trained
-        # A code is read by a head that was made for one size.
-        names = [name for name in names if size == checkpoint.config.size or name.endswith("conv")]
-        if not names:
-            raise ConfigError(f"{checkpoint.path} trained no feature that exists at {size} px")
     twin = build_method(checkpoint.config.model_copy(update={"seed": checkpoint.config.seed + 1}), weights_follow=True)
     origin = registry.find("encoder", checkpoint.config.encoder.name).origin
     sha256, twin_digest = checkpoint.sha256(), _digest(twin)

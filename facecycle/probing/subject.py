@@ -66,12 +66,12 @@ def features_of(
 
     Args:
         checkpoints: by their labels, which stand before the features of several.
-        protocol: says which features are usual.
-        names: features to take. Of several checkpoints, each gives those that its method has.
+        protocol: says what is looked at where no feature is named.
+        names: features to take, if any. Of several checkpoints, each gives those that its method has.
         size: side of the images in pixels; None is each checkpoint's own.
 
     Raises:
-        ConfigError: as `checkpoint_features`; or no checkpoint has a feature of that name.
+        ConfigError: as `checkpoint_features` and `usual_features`; or no checkpoint has a feature of that name.
     """
     known = {label: loaded.method.features_from.keys() for label, loaded in checkpoints.items()}
     features = []
@@ -84,8 +84,29 @@ def features_of(
                 f"{label} has none of the features {', '.join(names)}", hint=f"Features: {', '.join(known[label])}."
             )
         side = size or loaded.checkpoint.config.size
-        features += checkpoint_features(loaded, protocol.features, own, side, whose)
+        features += checkpoint_features(loaded, own or usual_features(loaded, protocol, side), side, whose)
     return features
+
+
+def usual_features(loaded: Loaded, protocol: ProbeProtocol, size: int) -> list[str]:
+    """Return the features that a protocol looks at where none is named.
+
+    The method says which these are for a task. Where the checkpoint trained none of them, all others are taken.
+
+    Raises:
+        ConfigError: none of them exists at this size.
+    """
+    method, checkpoint = loaded.method, loaded.checkpoint
+    trained = [name for name, cycle in method.features_from.items() if cycle in checkpoint.trained]
+    names = [name for name in getattr(method, "probed", {}).get(protocol.task, ()) if name in trained] or trained
+    maps = getattr(method, "maps", None) or [name for name in trained if name.endswith("conv")]
+    if protocol.maps:
+        names = [name for name in names if name in maps] or names
+    # A code is read by a head that was made for one size.
+    names = [name for name in names if size == checkpoint.config.size or name in maps]
+    if not names:
+        raise ConfigError(f"{checkpoint.path} trained no feature that exists at {size} px")
+    return names
 
 
 def _has(known: Collection[str], name: str) -> bool:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, get_args
 
 import torch
 
 from facecycle import registry
-from facecycle.api import Pairs, Parts, Views
+from facecycle.api import Pairs, Parts, Task, Views
 from facecycle.testing.common import Contract, random
 
 SIZE = 64
@@ -67,6 +67,20 @@ class MethodContract(Contract):
         captions = getattr(method, "captions", {})
         assert set(captions) <= set(method.panels_from)
         assert all(title and isinstance(about, str) for title, about in captions.values())
+
+    def test_it_is_probed_by_features_and_panels_of_its_own(self) -> None:
+        method = self.assembled().eval()
+        probed = dict(getattr(method, "probed", {}))
+        assert set(probed.pop("neutral", ())) <= set(method.panels_from)
+        assert set(probed) <= set(get_args(Task))
+        assert {name for names in probed.values() for name in names} <= set(method.features_from)
+
+    def test_maps_exist_at_another_size(self) -> None:
+        method = self.assembled().eval()
+        maps = frozenset(getattr(method, "maps", ()))
+        assert maps <= set(method.features_from)
+        with torch.no_grad():
+            assert set(method.features(random(2, 3, 2 * SIZE, 2 * SIZE), maps)) == maps
 
     def test_every_cycle_gives_its_views_and_trains_something(self) -> None:
         method = self.assembled()

@@ -25,8 +25,9 @@ from facecycle import registry
 from facecycle.api import Dataset, Labelled
 from facecycle.faces.crop_folder import crop_folder
 from facecycle.networks import Loaded, choose_device, load
-from facecycle.probing.features import baseline_features, checkpoint_features, extract_once
+from facecycle.probing.features import baseline_features, extract_once
 from facecycle.probing.protocols.linear_pose import LinearPose
+from facecycle.probing.subject import features_of
 from facecycle.runtimes.by_torch import panels_of
 from facecycle.seeds import seeded
 
@@ -83,7 +84,7 @@ def held_out_pose(loaded: Loaded, data: Dataset, labels: Labelled, size: int) ->
     pixels, _ = data.images(labels.frames.tolist(), size)
     alone = replace(labels, folds=np.where(labels.folds == HELD_OUT, 0, -1))
     found = {}
-    for feature in [*checkpoint_features(loaded, LinearPose.features, [], size), baseline_features()[0]]:
+    for feature in [*features_of({"": loaded}, LinearPose(), [], size), baseline_features()[0]]:
         row = LinearPose().fit(extract_once([feature], pixels, data.fingerprint())[0], alone)
         value, (low, high) = row.metrics["mean"], row.intervals["mean"]
         found[f"pose, mean of three angles, degrees: {feature.label}"] = f"{value:.2f} ({low:.2f} to {high:.2f})"

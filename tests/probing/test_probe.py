@@ -23,7 +23,6 @@ from facecycle.probing.features import (
     BASELINES,
     Feature,
     baseline_features,
-    checkpoint_features,
     dimensions,
     encoder_features,
 )
@@ -31,7 +30,7 @@ from facecycle.probing.probe import run_probe
 from facecycle.probing.protocols import PROTOCOLS
 from facecycle.probing.protocols.facecycle_raf import sgd_classifier
 from facecycle.probing.result import Result, Row, read_result, write_result
-from facecycle.probing.subject import Subject
+from facecycle.probing.subject import Subject, features_of
 from facecycle.registry import build
 
 FACTS = {"checkpoint": "none", "sha256": "0", "data": "here", "image size": "32 px"}
@@ -205,7 +204,7 @@ def test_a_checkpoint_that_trained_nothing_has_no_features() -> None:
     loaded = load(None)
     untrained = replace(loaded.checkpoint, trained=frozenset())
     with pytest.raises(ConfigError, match="trained no feature that exists at 64 px"):
-        checkpoint_features(replace(loaded, checkpoint=untrained), PROTOCOLS["linear"].features, [], 64)
+        features_of({"": replace(loaded, checkpoint=untrained)}, PROTOCOLS["linear"], [], 64)
 
 
 def two_sets(root: Path) -> TrainAndTest:

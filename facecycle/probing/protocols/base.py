@@ -45,7 +45,8 @@ class ProbeProtocol(ABC):
         interval: what its confidence intervals are drawn over.
         metrics: what it measures, and how that is printed.
         headline: the metric that says which of two features is better.
-        features: features of a checkpoint that it looks at by default; none where it looks at pictures.
+        pictures: True where it looks at pictures of a checkpoint, and at no features.
+        maps: True where it looks at feature maps alone, by default, and at no code.
         size: side of the images in pixels; None is the checkpoint's own.
         data_options: options of the data sets that belong to the protocol.
         test_options: the same, of the tested data set alone.
@@ -59,7 +60,8 @@ class ProbeProtocol(ABC):
     interval: str
     metrics: Mapping[str, Metric]
     headline: str
-    features: tuple[str, ...] = ()
+    pictures: bool = False
+    maps: bool = False
     size: int | None = None
     data_options: Mapping[str, Any] = {}
     test_options: Mapping[str, Any] = {}

@@ -33,7 +33,6 @@ class Cosine10Fold(ProbeProtocol):
         "auc": Metric("AUC", 3),
     }
     headline = "accuracy"
-    features = ("identity", "identity_conv", "conv")
 
     def fit(self, features: np.ndarray, labels: Verification) -> Row:
         """Compare the similarity of each pair with a threshold; features are centred by the other folds' mean.

@@ -9,6 +9,6 @@ class FaceCyclePose(LinearPose):
     name = "facecycle-pose"
     selection = f"{LinearPose.selection}; FSA-Net files with channels as stored (BGR), test set unfiltered"
     interval = "bootstrap over test images"
-    features = ("conv",)
+    maps = True
     data_options = {"channels": "as-stored"}
     test_options = {"filtered": False}

@@ -44,7 +44,7 @@ class FaceCycleRaf(Linear):
     name = "facecycle-raf"
     selection = f"none: {EPOCHS} epochs of SGD on augmented images, last epoch"
     interval = "bootstrap over test images, or over people where they are known"
-    features = ("conv",)
+    maps = True
     size = 100
 
     def score(self, subject: Subject, samples: Sequence[Samples], say: Callable[[str], None]) -> list[Row]:

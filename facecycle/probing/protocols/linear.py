@@ -31,7 +31,6 @@ class Linear(ProbeProtocol):
     interval = "bootstrap over test subjects"
     metrics = {"accuracy": Metric("accuracy (%)", 1, percent=True)}
     headline = "accuracy"
-    features: tuple[str, ...] = ("expression", "conv")
 
     def blind(self, labels: Labelled) -> list[Row]:
         """Predict the commonest class of the training split."""

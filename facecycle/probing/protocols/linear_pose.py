@@ -35,7 +35,6 @@ class LinearPose(ProbeProtocol):
         "mean": Metric("mean (deg)", 2, lower_is_better=True),
     }
     headline = "mean"
-    features: tuple[str, ...] = ("expression", "conv")
 
     def blind(self, labels: Labelled) -> list[Row]:
         """Predict the mean pose of the training split."""

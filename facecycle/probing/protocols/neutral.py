@@ -21,11 +21,13 @@ if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor
 
+    from facecycle.api import Method
     from facecycle.probing.probe import Samples
     from facecycle.probing.result import Result, Row
     from facecycle.probing.subject import Subject
 
 MADE = ("frontal", "neutral")
+"""Panels that are measured of a method that does not say which of its own show a face without its expression."""
 SHOWN = 8
 READERS: dict[str, tuple[str, ProbeProtocol]] = {
     "emotion": ("emotion", Linear()),
@@ -44,6 +46,7 @@ class Neutral(ProbeProtocol):
 
     name = "neutral"
     task = "neutral"
+    pictures = True
     labels = ("pose", "emotion", "verify")
     data = "class-folders"
     selection = (
@@ -74,15 +77,16 @@ class Neutral(ProbeProtocol):
         from facecycle.runtimes.by_torch import panels_of
         from facecycle.seeds import seeded
 
-        for loaded in subject.checkpoints.values():
+        measured = {label: _measured(loaded.method) for label, loaded in subject.checkpoints.items()}
+        for label, loaded in subject.checkpoints.items():
             makes = loaded.method.panels_from
-            if {makes.get(panel) for panel in MADE} - loaded.checkpoint.trained:
+            if {makes.get(panel) for panel in measured[label]} - loaded.checkpoint.trained:
                 raise ConfigError(f"{loaded.checkpoint.path} did not train the cycle that makes neutral faces")
         if not distributed.is_main():
             return []
         several = len(subject.checkpoints) > 1
         rows = {"input": Row(feature="input", dimensions=0)}
-        for label, panel in ((label, panel) for label in subject.checkpoints for panel in MADE):
+        for label, panel in ((label, panel) for label, panels in measured.items() for panel in panels):
             name = f"{label}: {panel}" if several else panel
             rows[name] = Row(feature=name, checkpoint=label if several else "", dimensions=0)
         for faces in samples:
@@ -90,8 +94,8 @@ class Neutral(ProbeProtocol):
             panels = {"input": pixels}
             for label, loaded in subject.checkpoints.items():
                 method = loaded.method.to(choose_device())
-                made = panels_of(method, pixels, None, seeded("neutral", 0), MADE)
-                panels |= {f"{label}: {p}" if several else p: torch.from_numpy(made[p]) for p in MADE}
+                made = panels_of(method, pixels, None, seeded("neutral", 0), measured[label])
+                panels |= {f"{label}: {p}" if several else p: torch.from_numpy(made[p]) for p in measured[label]}
             found = _hog_features(panels)
             if faces.task == "pose":
                 _spread_of_yaw(faces.labels, found, rows)
@@ -110,6 +114,12 @@ class Neutral(ProbeProtocol):
         from facecycle.pictures import contact_sheet
 
         contact_sheet(list(result.rows[0].pictures.items())).save(file, format="PNG")
+
+
+def _measured(method: Method) -> Sequence[str]:
+    """Return the panels of a method that show a face without its expression."""
+    panels: Sequence[str] = getattr(method, "probed", {}).get(Neutral.task, MADE)
+    return panels
 
 
 def _hog_features(panels: Mapping[str, Tensor]) -> dict[str, np.ndarray]:

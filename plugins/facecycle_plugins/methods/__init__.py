@@ -17,6 +17,7 @@ class CodeMethod(nn.Module):
     """
 
     panels_from: Mapping[str, str] = {}
+    maps = ("conv",)
     encoder: HeadedEncoder
 
     def trainable(self, cycle: str) -> list[nn.Module]:

@@ -93,6 +93,7 @@ class Tcae(nn.Module):
         "action_driven": ("Action driven", "with the other's expression"),
     }
     codes = ("action", "pose")
+    maps = ("conv",)
 
     def __init__(self, options: TcaeOptions) -> None:
         super().__init__()

@@ -16,7 +16,9 @@ from facecycle.errors import ConfigError
 from facecycle.networks import load
 from facecycle.pretraining.run import Pretraining
 from facecycle.pretraining.run_folder import RunFolder
-from facecycle.probing.features import checkpoint_features, extract
+from facecycle.probing.features import extract
+from facecycle.probing.protocols import PROTOCOLS
+from facecycle.probing.subject import features_of
 from facecycle.runtimes.by_torch import TorchRuntime
 from facecycle.translation.files import Wanted, translate_files
 
@@ -75,7 +77,7 @@ def test_a_stopped_run_ends_with_the_same_weights(trained: Path, tmp_path: Path)
 
 def test_its_features_are_probed_beside_their_random_twins(trained: Path) -> None:
     loaded = load(trained)
-    found = checkpoint_features(loaded, ("expression", "conv"), (), loaded.checkpoint.config.size)
+    found = features_of({"": loaded}, PROTOCOLS["linear"], (), None)
     names = [feature.label for feature in found]
     assert names == [label for name in loaded.method.features_from for label in (name, f"{name}, random twin")]
     pixels = torch.randint(0, 256, (3, 3, 32, 32), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
