@@ -251,6 +251,9 @@ class Prefetches(Protocol):
 
 # --- methods ------------------------------------------------------------------------------------
 
+FLOW = "flow"
+"""The one panel that is no image but a facial motion, by which rooms move a face within its photograph."""
+
 
 @dataclass(frozen=True)
 class Pairs:
@@ -366,7 +369,7 @@ class Method(Protocol):
     def translate(
         self, images: Tensor, drivers: Tensor | None, noise: torch.Generator | None, wanted: frozenset[str]
     ) -> dict[str, Tensor]:
-        """Map normalised images (B, 3, S, S) to the wanted panels, `flow` (B, 2, h, w) among them if asked for.
+        """Map normalised images (B, 3, S, S) to the wanted panels: images, and under `FLOW` a flow (B, 2, h, w).
 
         Swaps are made between images and `drivers` of the same shape, and left out without them. No network runs
         that no wanted panel needs.

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
+from facecycle.api import FLOW
 from facecycle.atomic import write_atomically
 from facecycle.data.images import to_uint8
 
@@ -33,12 +34,12 @@ def _one_line(text: str) -> str:
 
 def panel_array(name: str, panel: Tensor) -> np.ndarray:
     """Turn a method's panel into an array: RGB uint8 (n, 3, h, w), or `flow`, float32 (n, 2, h, w)."""
-    return (panel.float() if name == "flow" else to_uint8(panel)).cpu().numpy()
+    return (panel.float() if name == FLOW else to_uint8(panel)).cpu().numpy()
 
 
 def drawn(name: str, panel: np.ndarray, size: int) -> np.ndarray:
     """Turn a panel, images or `flow`, into what can be looked at: RGB uint8, a flow as (n, 3, size, size)."""
-    return flow_colours(panel, size) if name == "flow" else panel
+    return flow_colours(panel, size) if name == FLOW else panel
 
 
 def flow_colours(flow: np.ndarray, size: int) -> np.ndarray:

@@ -55,7 +55,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "facecycle.registry": ("facecycle.api", "facecycle.discovery", "facecycle.errors"),
     "facecycle.config": ("facecycle.config", "facecycle.errors"),
     "facecycle.config.preset_files": ("facecycle.api", "facecycle.discovery", "facecycle.errors"),
-    "facecycle.pictures": ("facecycle.atomic", "facecycle.data.images", "facecycle.errors"),
+    "facecycle.pictures": ("facecycle.api", "facecycle.atomic", "facecycle.data.images", "facecycle.errors"),
     "facecycle.method": (
         *("facecycle.api", "facecycle.errors", "facecycle.heads", "facecycle.method", "facecycle.whole_batch"),
     ),

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from facecycle.api import FLOW
 from facecycle.checkpoints import graph_file
 from facecycle.checkpoints.places import said_of
 from facecycle.errors import CheckpointError
@@ -73,7 +74,7 @@ class OnnxRuntime:
         if not made:
             return {}
         found = self._run(made, pixels, drivers, seed)
-        return {name: panel if name == "flow" else self._pixels(panel) for name, panel in zip(made, found, strict=True)}
+        return {name: panel if name == FLOW else self._pixels(panel) for name, panel in zip(made, found, strict=True)}
 
     def embed(self, pixels: np.ndarray, names: Sequence[str]) -> list[np.ndarray]:
         """See `Runtime.embed`."""

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from facecycle.api import Detector, Face
+from facecycle.api import FLOW, Detector, Face
 from facecycle.data.images import decode
 from facecycle.errors import ConfigError, DataError, NoFaceError
 from facecycle.faces.motion import STRONGEST
@@ -18,7 +18,7 @@ from facecycle.pictures import to_pil
 from facecycle.runtimes.base import Runtime
 from facecycle.serving.shown import moves, shown_of
 from facecycle.translation.photographs import ALL, FoundFace, Photograph, find_faces, finder, photograph_of
-from facecycle.translation.rows import FLOW, PASTED, Row, panels_for, pictures_of
+from facecycle.translation.rows import PASTED, Row, panels_for, pictures_of
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "AVIF")
 """What browsers show. Pillow reads others too, by code that fewer people look at."""

@@ -13,6 +13,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from facecycle.api import FLOW
 from facecycle.atomic import write_folder
 from facecycle.checkpoints.places import SHIPPED, Name, find
 from facecycle.errors import ConfigError
@@ -20,7 +21,7 @@ from facecycle.faces.detection import DEFAULT, named
 from facecycle.runtimes.by_onnx import NOISE, OnnxRuntime, part
 from facecycle.runtimes.draws import standard_normals
 from facecycle.serving.shown import Shown, moves, shown_of
-from facecycle.translation.rows import FLOW, panels_for
+from facecycle.translation.rows import panels_for
 
 FORMAT = "facecycle-page/1"
 FACTS = "facts.json"

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from facecycle.api import FLOW
 from facecycle.runtimes.base import Runtime
-from facecycle.translation.rows import FLOW, INPUT, PASTED, PHOTOGRAPH, REEXPRESSED, names_of, no_pictures
+from facecycle.translation.rows import INPUT, PASTED, PHOTOGRAPH, REEXPRESSED, names_of, no_pictures
 
 CAPTIONS = {REEXPRESSED: ("Re-expressed", "with the other's expression")}
 """Of pictures that are no panels of a method."""

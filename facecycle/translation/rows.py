@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from facecycle.api import FLOW
 from facecycle.errors import ConfigError
 from facecycle.faces.motion import inverse
 from facecycle.pictures import drawn
@@ -15,8 +16,8 @@ from facecycle.translation.photographs import FoundFace, Motion
 
 PHOTOGRAPH, PASTED, FRONTAL, REEXPRESSED = "photograph", "pasted", "frontal", "reexpressed"
 """The photograph; with the moved face in it; the face cut out, moved by its own flow alone; moved by a driver's too."""
-INPUT, FLOW = "input", "flow"
-"""The face as the networks see it, and the panel by which it is moved at the photograph's resolution."""
+INPUT = "input"
+"""The face as the networks see it."""
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from facecycle.api import FLOW
 from facecycle.atomic import move, write_atomically
 from facecycle.data.folders import digest_of
 from facecycle.data.video import Frame, ahead, frames, is_video, library, missing, opened
@@ -88,7 +89,7 @@ def translate_video(
         RunError: the video cannot be written, or another process writes it.
     """
     check_motion((), wanted.strength)
-    if "flow" not in runtime.panels:
+    if FLOW not in runtime.panels:
         raise ConfigError(f"{runtime.weights} knows no flow, which moves the faces of videos")
     if wanted.face != 1 or wanted.strengths:
         raise ConfigError(
@@ -147,7 +148,7 @@ def _face(path: Path, wanted: Wanted, folder: Path, made: Filmed, tell: Tell) ->
 
 
 def _flows(runtime: Runtime, pixels: np.ndarray) -> np.ndarray:
-    return runtime.translate(pixels, None, 0, ["flow"])["flow"]
+    return runtime.translate(pixels, None, 0, [FLOW])[FLOW]
 
 
 Follow = Callable[[np.ndarray, float], list[np.ndarray]]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +20,10 @@ class CodeMethod(nn.Module):
     panels_from: Mapping[str, str] = {}
     maps = ("conv",)
     encoder: HeadedEncoder
+
+    def __init__(self, options: Any) -> None:
+        super().__init__()
+        self.options = options
 
     def trainable(self, cycle: str) -> list[nn.Module]:
         """A cycle trains everything."""

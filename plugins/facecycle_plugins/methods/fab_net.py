@@ -37,6 +37,7 @@ class FabNet(CodeMethod):
 
     facecycle_api = (1, 1)
     Options = FabNetOptions
+    options: FabNetOptions
     view_names = dict.fromkeys(("one-source", "several-sources"), frozenset({"reconstruction"}))
     features_from = {"code": "one-source", "conv": "one-source"}
     panels_from = {"driven": "one-source"}
@@ -44,8 +45,7 @@ class FabNet(CodeMethod):
     builds_on = {"several-sources": frozenset({"one-source"})}
 
     def __init__(self, options: FabNetOptions) -> None:
-        super().__init__()
-        self.options = options
+        super().__init__(options)
         self.frames = {"several-sources": 1 + options.sources}
 
     def assemble(self, parts: Parts) -> None:

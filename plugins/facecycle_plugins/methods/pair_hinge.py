@@ -41,12 +41,9 @@ class PairHinge(CodeMethod):
 
     facecycle_api = (1, 1)
     Options = PairHingeOptions
+    options: PairHingeOptions
     view_names = {"pairs": frozenset({"same", "different"})}
     features_from = {"code": "pairs", "conv": "pairs"}
-
-    def __init__(self, options: PairHingeOptions) -> None:
-        super().__init__()
-        self.options = options
 
     def assemble(self, parts: Parts) -> None:
         """Create the encoder and its code."""

@@ -34,12 +34,9 @@ class SimClr(CodeMethod):
 
     facecycle_api = (1, 1)
     Options = SimClrOptions
+    options: SimClrOptions
     view_names = {"pairs": frozenset({"second"})}
     features_from = {"code": "pairs", "conv": "pairs"}
-
-    def __init__(self, options: SimClrOptions) -> None:
-        super().__init__()
-        self.options = options
 
     def assemble(self, parts: Parts) -> None:
         """Create the encoder, its code, and the projector."""

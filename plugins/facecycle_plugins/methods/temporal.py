@@ -50,12 +50,12 @@ class Temporal(CodeMethod):
 
     facecycle_api = (1, 1)
     Options = TemporalOptions
+    options: TemporalOptions
     view_names = {"sequence": frozenset({"following"})}
     features_from = {"code": "sequence", "conv": "sequence"}
 
     def __init__(self, options: TemporalOptions) -> None:
-        super().__init__()
-        self.options = options
+        super().__init__(options)
         self.frames = {"sequence": options.frames}
 
     def assemble(self, parts: Parts) -> None:

@@ -33,12 +33,9 @@ class VicReg(CodeMethod):
 
     facecycle_api = (1, 1)
     Options = VicRegOptions
+    options: VicRegOptions
     view_names = {"pairs": frozenset({"first", "second"})}
     features_from = {"code": "pairs", "conv": "pairs"}
-
-    def __init__(self, options: VicRegOptions) -> None:
-        super().__init__()
-        self.options = options
 
     def assemble(self, parts: Parts) -> None:
         """Create the encoder, its code, and the projector."""
