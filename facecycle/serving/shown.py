@@ -43,10 +43,10 @@ def shown_of(runtime: Runtime) -> list[Shown]:
     Raises:
         ConfigError: there are none.
     """
-    found = []
+    found, moving = [], moves(runtime)
     for name in names_of(runtime, driven=True)[0]:
         two_faces = name in runtime.panels and name not in runtime.alone
-        if name in (PHOTOGRAPH, PASTED, INPUT, FLOW) or (two_faces and moves(runtime)):
+        if name in (PHOTOGRAPH, PASTED, INPUT, FLOW) or (two_faces and moving):
             continue
         title, about = (CAPTIONS | dict(runtime.captions)).get(name, (name.replace("_", " ").capitalize(), ""))
         found.append(Shown(name, title, about, two_faces or name == REEXPRESSED))
