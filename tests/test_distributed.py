@@ -12,7 +12,9 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 import torch
-from helpers.common import ROOT, Command, picture
+from helpers.common import Command, picture
+from helpers.forked import facecycle, two_do
+from helpers.losses_of_a_batch import write_losses
 from helpers.training import Quiet, tiny
 from safetensors.torch import load_file
 
@@ -44,9 +46,8 @@ def metrics(run: Path) -> list[dict[str, float]]:
 
 
 def test_two_processes_with_half_a_batch_each_have_the_losses_and_gradients_of_one(tmp_path: Path) -> None:
-    script = ROOT / "tests" / "helpers" / "losses_of_a_batch.py"
-    launch([sys.executable], script, tmp_path / "one")
-    launch(TORCHRUN, script, tmp_path / "two")
+    write_losses(str(tmp_path / "one"))
+    two_do(tmp_path, write_losses, tmp_path / "two")
     one, two = load_file(tmp_path / "one"), load_file(tmp_path / "two")
     assert len(one) == len(two) == 13
     for name, expected in one.items():
@@ -54,11 +55,11 @@ def test_two_processes_with_half_a_batch_each_have_the_losses_and_gradients_of_o
         assert (two[name] - expected).norm() <= 1e-9 * expected.norm(), name
 
 
-def test_the_same_command_trains_on_one_process_or_two(tmp_path: Path, command: Command) -> None:
+def test_the_same_command_trains_on_one_process_or_two(tmp_path: Path, inside: Command) -> None:
     passes = ["--set", "accumulate=2"]
     said = launch(TORCHRUN, "-m", "facecycle_cli", *TINY, *passes, "--out", tmp_path / "two").stdout
     assert said.count("stage direct") == 1, "one process speaks"
-    assert command(*TINY, "--out", tmp_path / "one").returncode == 0
+    assert inside(*TINY, "--out", tmp_path / "one").returncode == 0
     one, two = metrics(tmp_path / "one"), metrics(tmp_path / "two")
     assert [row["step"] for row in two] == list(range(11))
     # The direct stage has no noise, of which every process draws its own. Step 0 differs by the rounding of float32
@@ -147,14 +148,15 @@ def test_pairs_that_cannot_be_dealt_out_are_refused(tmp_path: Path) -> None:
         Pretraining(tiny("accumulate=3", "pairs=3", "stages.identity.pairs=2"), RunFolder(tmp_path), Quiet())
 
 
-def test_two_processes_embed_what_one_does(tmp_path: Path, command: Command) -> None:
-    assert command(*TINY, "--out", tmp_path / "run").returncode == 0
+def test_two_processes_embed_what_one_does(tmp_path: Path, inside: Command) -> None:
+    few = ("--set", "stages.direct.steps=1", "--set", "stages.expression.steps=1", "--set", "stages.identity.steps=1")
+    assert inside(*TINY, *few, "--out", tmp_path / "run").returncode == 0
     for number in range(5):
         picture(tmp_path / "faces" / f"{number}.png", number)
     (tmp_path / "faces" / "2.png").write_bytes(b"no picture")
     embed = ["embed", tmp_path / "faces", "--checkpoint", tmp_path / "run", "-o"]
-    assert command(*embed, tmp_path / "one.parquet").returncode == 0
-    said = launch(TORCHRUN, "-m", "facecycle_cli", *embed, tmp_path / "two.parquet").stdout
+    assert inside(*embed, tmp_path / "one.parquet").returncode == 0
+    said = two_do(tmp_path, facecycle, *embed, tmp_path / "two.parquet")
     assert "4 of 5 images" in said
     one, two = (pq.read_table(tmp_path / f"{number}.parquet") for number in ("one", "two"))
     assert two.schema.equals(one.schema, check_metadata=True)
@@ -166,13 +168,14 @@ def test_two_processes_embed_what_one_does(tmp_path: Path, command: Command) -> 
     assert not list(tmp_path.glob("*.part-*"))
 
 
-def test_two_processes_probe_what_one_does(tmp_path: Path, command: Command) -> None:
+def test_two_processes_probe_what_one_does(tmp_path: Path, inside: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     for number in range(20):
         folder = tmp_path / "classes" / ("light" if number % 2 else "dark")
         picture(folder / f"{number}.png", number)
     probe = ["probe", "--task", "emotion", "--encoder", "pixels", "--data", tmp_path / "classes", "--out"]
-    assert command(*probe, tmp_path / "one", env={"XDG_CACHE_HOME": str(tmp_path / "cache")}).returncode == 0
-    said = launch(TORCHRUN, "-m", "facecycle_cli", *probe, tmp_path / "two").stdout
+    said = two_do(tmp_path, facecycle, *probe, tmp_path / "two")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    assert inside(*probe, tmp_path / "one").returncode == 0
     assert said.count("report: ") == 1
     one, two = (json.loads((tmp_path / run / "result.json").read_text()) for run in ("one", "two"))
     assert [row["feature"] for row in two["rows"]] == [row["feature"] for row in one["rows"]]

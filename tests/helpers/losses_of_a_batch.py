@@ -1,13 +1,11 @@
-"""Losses and gradients of one batch, by however many processes: [torchrun …] tests/helpers/losses_of_a_batch.py OUT.
+"""Losses and gradients of one batch, by however many processes.
 
 Both cycles of the paper's objective on narrow networks, in float64, for absolute differences near zero have gradients
-that turn with the rounding; without the generator's noise, which every process draws for itself. The first process
-writes what it found to OUT.
+that turn with the rounding; without the generator's noise, which every process draws for itself.
 """
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import torch
@@ -34,8 +32,8 @@ SETTINGS = [
 ]
 
 
-def main() -> None:
-    """Compute the batch of step 0 of each stage."""
+def write_losses(out: str) -> None:
+    """Compute the batch of step 0 of each stage; the first process writes what it found to a file."""
     distributed.join()
     config = resolve([*preset_layers("paper"), set_layer(SETTINGS)])
     data = build_tracks(config)
@@ -59,8 +57,4 @@ def main() -> None:
         gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in trained]
         found[f"{name}/gradient"] = torch.cat([gradient.flatten() for gradient in gradients])
     if distributed.is_main():
-        save_file(found, Path(sys.argv[1]))
-
-
-if __name__ == "__main__":
-    main()
+        save_file(found, Path(out))
