@@ -59,6 +59,7 @@ def inside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captu
     from facecycle_cli import main
 
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "200")
     monkeypatch.setattr("facecycle.machine.keep_pages", lambda: None)  # it would hold for every test that follows
 
     def run(*arguments: object) -> subprocess.CompletedProcess[str]:

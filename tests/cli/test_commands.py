@@ -61,30 +61,21 @@ def run(faces: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return work / "runs" / "one"
 
 
-def test_translate_writes_panels_and_a_sheet(command: Command, run: Path, faces: Path, tmp_path: Path) -> None:
+def test_translate_writes_panels_and_a_sheet(
+    command: Command, inside: Command, run: Path, faces: Path, tmp_path: Path
+) -> None:
     image, other = faces / "tracks/p0/0.jpg", faces / "tracks/p1/2.jpg"
-    result = command("translate", image, "--detector", "centre", "--checkpoint", run, "--out", tmp_path / "alone")
+    centre = ("--detector", "centre", "--checkpoint", run, "--out")
+    result = inside("translate", image, *centre, "alone")
     assert result.returncode == 0, result.stderr
     names = {p.name for p in (tmp_path / "alone").iterdir()}
     assert names == {
         "contact_sheet.png",
         *(f"0-{p}.png" for p in ("pasted", "frontal", "neutral", "mean_face", "flow")),
     }
-    for seed, folder in ((0, "a"), (0, "b"), (1, "c")):
-        command(
-            "translate",
-            image,
-            "--driver",
-            other,
-            "--detector",
-            "centre",
-            "--checkpoint",
-            run,
-            "--seed",
-            seed,
-            "--out",
-            tmp_path / folder,
-        )
+    for translate, seed, folder in ((inside, 0, "a"), (command, 0, "b"), (inside, 1, "c")):
+        result = translate("translate", image, "--driver", other, *centre, folder, "--seed", seed)
+        assert result.returncode == 0, result.stderr
     names = {p.name for p in (tmp_path / "a").iterdir()}
     panels = ("pasted", "frontal", "reexpressed", "neutral", "mean_face", "flow", "expression_swap", "identity_swap")
     assert names == {"contact_sheet.png", *(f"{pair}-{p}.png" for pair in ("0+2", "2+0") for p in panels)}
@@ -266,13 +257,14 @@ def test_checkpoints_of_other_shape_or_format_are_refused(
     refused(inside("translate", image, "--checkpoint", "shape.safetensors"), name, "does not fit")
 
 
-def test_every_command_has_help_with_an_example(command: Command) -> None:
-    for name in (
-        ["pretrain"],
-        ["translate"],
-        ["probe"],
-        *(["plugins", c] for c in ("list", "show", "check", "new")),
+def test_every_command_has_help_with_an_example(command: Command, inside: Command) -> None:
+    groups = ("list", "show", "check", "new")
+    for run, *name in (
+        (command, "pretrain"),
+        (inside, "translate"),
+        (inside, "probe"),
+        *((inside, "plugins", each) for each in groups),
     ):
-        result = command(*name, "--help")
+        result = run(*name, "--help")
         assert result.returncode == 0
         assert re.search(r"Example: facecycle", result.stdout), name

@@ -428,15 +428,15 @@ def test_shards_and_folders_are_joined(tree: Path, shards: Path, tmp_path: Path)
 
 
 def test_the_command_writes_shards_and_trains_on_them(
-    command: Command, tree: Path, shards: Path, server: tuple[str, type[Handler]], tmp_path: Path
+    inside: Command, tree: Path, shards: Path, server: tuple[str, type[Handler]], tmp_path: Path
 ) -> None:
-    checked = command("data", "check", "shards", server[0])
+    checked = inside("data", "check", "shards", server[0])
     assert checked.returncode == 0, checked.stderr
-    result = command("data", "shard", tree, "-o", "shards", "--size", SIZE, "--shard-mb", SMALL_MB)
+    result = inside("data", "shard", tree, "-o", "shards", "--size", SIZE, "--shard-mb", SMALL_MB)
     assert result.returncode == 0, result.stderr
     assert "60 tracks, 180 images" in result.stdout
     assert contents(tmp_path / "shards") == contents(shards)
-    trained = command(
+    trained = inside(
         *("pretrain", "--data", f"shards:{server[0]}", "--encoder", "timm:mobilenetv3_small_050", "--steps", 2),
         *("--set=method.options={width=4, motion_width=16, generator_blocks=1, renormalizer_blocks=1}",),
         *("--set=pairs=2", "--set=size=32", "--set=stages.expression=none", "--set=stages.identity=none"),

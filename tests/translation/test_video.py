@@ -171,26 +171,26 @@ def test_without_the_library_the_extra_is_named(
 
 
 def test_a_video_is_written_to_a_folder_and_over_no_other(
-    runtime: Runtime, command: Command, clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    runtime: Runtime, inside: Command, clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "file").write_text("")
     for out in (tmp_path / "file", tmp_path / "file" / "inside"):
         with pytest.raises(ConfigError, match=r"(is a|below the) file"):
             translate_video(runtime, clip, out)
-    refused(command("translate", clip, "other/clip.mov"), "would be written to one file")
+    refused(inside("translate", clip, "other/clip.mov"), "would be written to one file")
     monkeypatch.chdir(tmp_path)
     shutil.copy(clip, "12:30.mp4")
     made = translate_video(runtime, Path("12:30.mp4"), Path())  # no protocol
     assert made.path == Path("12:30-pasted.mp4")
 
 
-def test_the_command_takes_videos(command: Command, clip: Path, tmp_path: Path) -> None:
+def test_the_command_takes_videos(command: Command, inside: Command, clip: Path, tmp_path: Path) -> None:
     result = command("translate", clip, "--out", tmp_path / "out")
     assert result.returncode == 0, result.stderr
     assert "video: " in result.stdout
     assert (tmp_path / "out" / "clip-pasted.mp4").stat().st_size > 1000
     Image.fromarray(FACE).save(tmp_path / "a.png")
-    refused(command("translate", tmp_path / "a.png", "--driver", clip), "drives videos alone")
+    refused(inside("translate", tmp_path / "a.png", "--driver", clip), "drives videos alone")
 
 
 def test_memory_does_not_grow_with_the_length(tmp_path: Path) -> None:
