@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import pytest
 import torch
 from helpers.common import picture
+from helpers.forked import facecycle, start
 from helpers.training import Quiet, tiny, train, weights
 from kill import TINY
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
@@ -33,35 +33,33 @@ from facecycle.pretraining.run_folder import RunFolder
 from facecycle.registry import build
 
 
-def start(out: Path, *arguments: str) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "facecycle_cli", "pretrain", "--out", str(out), *arguments]
-    env = {**os.environ, "OMP_NUM_THREADS": "1"}
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=env)
+def begin(out: Path, *arguments: str) -> BaseProcess:
+    return start(out.with_suffix(".said"), facecycle, "pretrain", "--out", out, *arguments)
 
 
-def stopped(process: subprocess.Popen[str], out: Path, steps: int, number: int) -> int:
+def stopped(process: BaseProcess, out: Path, steps: int, number: int) -> int | None:
     """Send a signal once a run has logged so many steps; return its status."""
+    assert process.pid is not None
     metrics = out / "metrics.jsonl"
-    while process.poll() is None and (not metrics.exists() or metrics.read_text().count("\n") < steps):
+    while process.is_alive() and (not metrics.exists() or metrics.read_text().count("\n") < steps):
         time.sleep(0.005)
-    process.send_signal(number)
-    process.communicate(timeout=120)
-    return process.returncode
+    os.kill(process.pid, number)
+    process.join(120)
+    return process.exitcode
 
 
 def test_a_command_that_is_killed_and_stopped_ends_with_the_weights_of_one_that_was_not(tmp_path: Path) -> None:
     # Two steps an epoch, and a signal in each stage.
     settings = [*TINY, *(f"--set=stages.{stage}.steps=15" for stage in ("direct", "expression", "identity"))]
-    whole = start(tmp_path / "whole", *settings)
+    whole = begin(tmp_path / "whole", *settings)
     out = tmp_path / "parts"
-    assert stopped(start(out, *settings), out, 4, signal.SIGKILL) == -signal.SIGKILL
-    assert stopped(start(out, *settings, "--resume"), out, 17, signal.SIGTERM) == 143
+    assert stopped(begin(out, *settings), out, 4, signal.SIGKILL) == -signal.SIGKILL
+    assert stopped(begin(out, *settings, "--resume"), out, 17, signal.SIGTERM) == 143
     assert latest_folder(out).name == f"step-{len((out / 'metrics.jsonl').read_text().splitlines()):06d}"
-    assert stopped(start(out, "--resume", "--set", "workers=2", "--keep", "2"), out, 32, signal.SIGINT) == 130
-    last = start(out, "--resume")
-    said, _ = last.communicate(timeout=120)
-    assert last.returncode == 0, said
-    assert whole.wait(timeout=120) == 0
+    assert stopped(begin(out, "--resume", "--set", "workers=2", "--keep", "2"), out, 32, signal.SIGINT) == 130
+    for run, name in ((begin(out, "--resume"), "parts"), (whole, "whole")):
+        run.join(120)
+        assert run.exitcode == 0, (tmp_path / f"{name}.said").read_text()
     one, two = weights(tmp_path / "whole"), weights(out)
     assert [name for name in one if not torch.equal(one[name], two[name])] == []
     kept = sorted(p.name for p in (out / "checkpoints").iterdir())
