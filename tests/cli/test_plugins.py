@@ -1,4 +1,4 @@
-"""`facecycle plugins` as a process: listed, shown, checked, and new packages that pass their own tests."""
+"""`facecycle plugins`: listed, shown, checked, and new packages that pass their own tests."""
 
 from __future__ import annotations
 
@@ -8,45 +8,49 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from helpers.common import ROOT, Command, refused
 from helpers.sites import GOOD, distribution, install_source
 
 
-def test_plugins_are_listed_shown_and_checked(command: Command) -> None:
+def test_plugins_are_listed_shown_and_checked(command: Command, inside: Command) -> None:
     listed = json.loads(command("plugins", "list", "--json").stdout)
     assert ("encoder", "timm") in {(entry["kind"], entry["name"]) for entry in listed}
     assert ("detector", "yunet") in {(entry["kind"], entry["name"]) for entry in listed}
-    assert "class-folders" in command("plugins", "list").stdout
-    shown = command("plugins", "show", "resnet18").stdout
+    assert "class-folders" in inside("plugins", "list").stdout
+    shown = inside("plugins", "show", "resnet18").stdout
     assert "timm:resnet18" in shown
     assert "max_stride" in shown
     assert "Start from timm's weights" in " ".join(shown.split())
-    assert "terms of its weights: MIT (Shiqi Yu" in command("plugins", "show", "yunet").stdout
+    assert "terms of its weights: MIT (Shiqi Yu" in inside("plugins", "show", "yunet").stdout
     checked = command("plugins", "check")
     assert checked.returncode == 0, checked.stdout
     assert "broken" not in checked.stdout
 
 
-def test_a_broken_namespace_answers_to_nothing_and_is_named_by_the_check(command: Command, tmp_path: Path) -> None:
+def test_a_broken_namespace_answers_to_nothing_and_is_named_by_the_check(
+    inside: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     points = {
-        "facecycle.encoders": {"zoo": "zoo:Thing", "an:odd/name.pt": "zoo:Thing"},
-        "facecycle.namespaces": {"encoder.zoo": "zoo:names"},
+        "facecycle.encoders": {"zoo": "odd_zoo:Thing", "an:odd/name.pt": "odd_zoo:Thing"},
+        "facecycle.namespaces": {"encoder.zoo": "odd_zoo:names"},
     }
     source = GOOD.replace("needs_target = True", "channels = stride = 1")
-    env = {"PYTHONPATH": str(distribution(tmp_path / "site", "zoo", points, zoo=source))}
-    assert "timm:resnet18" in command("plugins", "show", "resnet18", env=env).stdout
-    checked = command("plugins", "check", env=env)
+    monkeypatch.syspath_prepend(str(distribution(tmp_path / "site", "zoo", points, odd_zoo=source)))
+    assert "timm:resnet18" in inside("plugins", "show", "resnet18").stdout
+    checked = inside("plugins", "check")
     assert checked.returncode == 2
-    assert (
-        "broken  encoder an:odd/name.pt: the encoder 'an:odd/name.pt' of zoo 1.0 (zoo:Thing) can be" in checked.stdout
-    )
-    assert command("plugins", "check", "--kind", "loss", env=env).returncode == 0
-    assert "broken  namespace encoder.zoo: the namespace 'encoder.zoo' of zoo 1.0 (zoo:names)" in checked.stdout
+    for fault in (
+        "encoder an:odd/name.pt: the encoder 'an:odd/name.pt' of zoo 1.0 (odd_zoo:Thing) can be",
+        "namespace encoder.zoo: the namespace 'encoder.zoo' of zoo 1.0 (odd_zoo:names)",
+    ):
+        assert f"broken  {fault}" in checked.stdout
+    assert inside("plugins", "check", "--kind", "loss").returncode == 0
 
 
-def test_a_new_package_installs_and_passes_its_own_test(command: Command, tmp_path: Path) -> None:
-    assert command("plugins", "new", "my-encoder").returncode == 0
-    refused(command("plugins", "new", "my-encoder"), "exists and is not empty")
+def test_a_new_package_installs_and_passes_its_own_test(command: Command, inside: Command, tmp_path: Path) -> None:
+    assert inside("plugins", "new", "my-encoder").returncode == 0
+    refused(inside("plugins", "new", "my-encoder"), "exists and is not empty")
     subprocess.run(
         [
             *(sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation"),
