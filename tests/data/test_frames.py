@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import logging
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
 from helpers.common import picture
+from helpers.forked import python, start
 
 from facecycle.cache import cache_home
 from facecycle.data import frame_cache
@@ -117,8 +116,10 @@ def test_two_processes_fill_the_cache_together(tmp_path: Path) -> None:
         "order = random.Random(int(sys.argv[2])).sample(range(40), 40);"
         "[files.images([n], 16) for n in order]"
     )
-    both = [subprocess.Popen([sys.executable, "-c", code, str(tmp_path), str(seed)]) for seed in (1, 2)]
-    assert [process.wait() for process in both] == [0, 0]
+    both = [start(tmp_path / f"said-{seed}", python, code, tmp_path, seed) for seed in (1, 2)]
+    for process in both:
+        process.join()
+    assert [process.exitcode for process in both] == [0, 0]
     found, _ = FrameFiles(paths, tmp_path).images(range(40), 16)
     assert torch.equal(found, expected)
 

@@ -23,6 +23,7 @@ import pytest
 import torch
 from facecycle_plugins.datasets.unlabelled.shards import HELD, Kept
 from helpers.common import Command, picture
+from helpers.forked import python, start
 
 from facecycle.checkpoints import model_file
 from facecycle.config.layers import preset_layers, resolve, set_layer
@@ -156,10 +157,11 @@ def test_a_killed_command_goes_on_where_it_was(tree: Path, shards: Path, tmp_pat
         "import os, sys; from pathlib import Path; from facecycle.data.shards.write import write_shards;"
         "from facecycle.registry import build; data = build('dataset', 'tracks', {'path': sys.argv[1]});"
         "stop = lambda done, total: os.kill(os.getpid(), 9) if done == 30 else None;"
-        f"write_shards(data, Path('s'), {SIZE}, {SMALL_MB}, stop)"
+        f"write_shards(data, Path(sys.argv[2]), {SIZE}, {SMALL_MB}, stop)"
     )
-    killed = subprocess.run([sys.executable, "-c", code, str(tree)], cwd=tmp_path)
-    assert killed.returncode == -signal.SIGKILL
+    killed = start(tmp_path / "said", python, code, tree, tmp_path / "s")
+    killed.join()
+    assert killed.exitcode == -signal.SIGKILL
     assert not (tmp_path / "s" / INDEX).exists()
     (tmp_path / "s" / ".shard-000009.tar.1.tmp").write_text("half written")
     with (tmp_path / "s" / JOURNAL).open("a") as journal:

@@ -27,6 +27,12 @@ def facecycle(*arguments: str) -> None:
     run()
 
 
+def python(lines: str, *arguments: str) -> None:
+    """Run lines of Python, as `python -c` would."""
+    sys.argv = ["-c", *arguments]
+    exec(lines, {})
+
+
 def start(said: Path, work: Callable[..., None], *arguments: object, **env: str) -> BaseProcess:
     """Start work with words for arguments; what it says goes to a file."""
     words, whole = [*map(str, arguments)], {**os.environ, **env}
