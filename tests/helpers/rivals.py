@@ -105,8 +105,8 @@ def close(found: Tensor, expected: Tensor) -> None:
 
 
 def gradient_norms(loss: Tensor, networks: Mapping[str, nn.Module]) -> dict[str, float]:
-    """Return the length of a loss's gradient over the parameters of each network, by one pass for all."""
-    owned = [(name, p) for name, network in networks.items() for p in network.parameters()]
+    """Return the length of a loss's gradient over what is trained of each network, by one pass for all."""
+    owned = [(name, p) for name, network in networks.items() for p in network.parameters() if p.requires_grad]
     found = torch.autograd.grad(loss, [p for _, p in owned], retain_graph=True, allow_unused=True)
     squares = dict.fromkeys(networks, 0.0)
     for (name, _), gradient in zip(owned, found, strict=True):

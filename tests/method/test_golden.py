@@ -7,6 +7,7 @@ import torch
 from facecycle_plugins.losses.perceptual import PerceptualLoss
 from helpers import golden
 from helpers.golden import GOLDEN
+from helpers.rivals import gradient_norms
 from torch import Tensor, nn
 
 from facecycle.api import Pairs
@@ -106,10 +107,8 @@ def test_gradients_of_a_step_are_the_published_ones(
     method: FaceCycle, step: tuple[str, Tensor, dict[str, Tensor]]
 ) -> None:
     cycle, total, sums = step
+    networks = {theirs: getattr(method, ours) for theirs, ours in NETWORKS[cycle].items()}
     for label, value in [*sums.items(), ("total", total)]:
-        for theirs, ours in NETWORKS[cycle].items():
-            parameters = [p for p in getattr(method, ours).parameters() if p.requires_grad]
-            found = torch.autograd.grad(value, parameters, retain_graph=True, allow_unused=True)
-            norm = torch.stack([g.norm() for g in found if g is not None]).norm().item()
+        for theirs, norm in gradient_norms(value, networks).items():
             expected = recorded(cycle)["grad_norm"][RECORDED.get(label, label)][theirs]  # type: ignore[index]
             assert norm == pytest.approx(expected, rel=3e-3), (label, theirs)
