@@ -36,9 +36,11 @@ def check(
 
 
 def _checks() -> Iterator[Check]:
-    for shape in ((1, 1, 1, 1, 1), (2, 1, 2, 5, 7), (2, 2, 1, 17, 33), (1, 1, 1, 40, 16)):
+    for shape in ((1, 1, 1, 1, 1), (2, 1, 2, 5, 7)):
         yield Check(f"predictions {shape}", lambda k, a=shape: check(k, a))
     yield Check("predictions (2, 2, 1, 9, 20), skew", lambda k: check(k, (2, 2, 1, 9, 20), skew=True))
+    for shape in ((2, 2, 1, 17, 33), (1, 1, 1, 40, 16)):
+        yield Check(f"predictions {shape}", lambda k, a=shape: check(k, a))
     for dtype in (torch.float16, torch.bfloat16):
         yield Check(f"predictions (2, 1, 1, 9, 20), {dtype}", lambda k, d=dtype: check(k, (2, 1, 1, 9, 20), d))
 
