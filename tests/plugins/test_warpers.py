@@ -60,12 +60,13 @@ def test_a_preset_costs_the_same_with_every_warper(preset: str, stage: str) -> N
     config = resolve([*preset_layers(preset), ("test", changes)])
     generator = torch.Generator().manual_seed(0)
     pairs = Pairs(*(torch.randn(2, 3, 64, 64, generator=generator) for _ in range(2)))
+    objective: Objective | None = None
     totals = []
     for name in ("auto", "reference"):
         torch.manual_seed(0)
         method = build("method", config.method.name, {"width": 8, "motion_width": 16, "generator_blocks": 1})
         method.assemble(Parts(lambda: build("encoder", "facecycle"), build("warper", name), 64))
-        objective = Objective(config, stage, method)
+        objective = objective or Objective(config, stage, method)
         views = method(pairs, config.stages[stage].cycle, objective.wanted, torch.Generator().manual_seed(1))
         totals.append(objective(views)[0])
     assert torch.allclose(*totals, rtol=1e-4)
