@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import subprocess
 import sys
@@ -21,6 +22,12 @@ from hypothesis import settings
 # No example is too slow for a busy machine, and a test that passes once passes again.
 settings.register_profile("facecycle", deadline=None, derandomize=True, database=None)
 settings.load_profile("facecycle")
+
+
+def pytest_collection_finish() -> None:
+    """Leave what was imported out of garbage collections: a full one looked through it for a quarter of a second."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True, scope="session")
