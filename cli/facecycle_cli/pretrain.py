@@ -136,14 +136,14 @@ def _train(asked: RunConfig, kept: Path | None, start: str | None, out: Path | N
 
     path = kept or broadcast(lambda: out or _new_folder(RUNS, asked))
     folder = RunFolder(path, writes=is_main())
-    if kept is None:
-        folder.refuse_taken()  # before data are indexed and networks made
-    config = laid_out(asked) if kept is None else continued(folder.config(), asked, path)
-    if all(d.name == "synthetic" for d in config.data):
-        say(f"Training on the built-in synthetic faces, schedule {config.preset!r}; --data FOLDER takes your own.")
-    say_log()
-    follow = start is not None if kept is None else bool(all_folders(path))
     try:
+        if kept is None:
+            folder.refuse_taken()  # before data are indexed and networks made
+        config = laid_out(asked) if kept is None else continued(folder.config(), asked, path)
+        if all(d.name == "synthetic" for d in config.data):
+            say(f"Training on the built-in synthetic faces, schedule {config.preset!r}; --data FOLDER takes your own.")
+        say_log()
+        follow = start is not None if kept is None else bool(all_folders(path))
         with Progress() as progress:
             run = Pretraining(config, folder, progress, weights_follow=follow)
             if kept is not None:
@@ -156,8 +156,9 @@ def _train(asked: RunConfig, kept: Path | None, start: str | None, out: Path | N
             outcome = run.run()
     finally:
         if out is None:
-            with contextlib.suppress(OSError):
-                path.rmdir()  # a run that never began leaves no empty folder
+            with contextlib.suppress(OSError):  # a run that never began leaves no empty folders
+                path.rmdir()
+                path.parent.rmdir()
     _conclude(outcome, path)
 
 
@@ -183,9 +184,8 @@ def _new_folder(runs: Path, config: RunConfig) -> Path:
 
     stem = f"{config.preset or 'own'}-{config.encoder.name}".replace(":", "-").replace("/", "-")
     with explained(runs):
-        runs.mkdir(parents=True, exist_ok=True)
         for folder in (runs / f"{stem}-{number:03d}" for number in count(1)):
             with contextlib.suppress(FileExistsError):
-                folder.mkdir()
+                folder.mkdir(parents=True)
                 break
     return folder

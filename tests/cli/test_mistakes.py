@@ -62,7 +62,9 @@ def test_a_mistake_gets_one_clear_message(inside: Command, tmp_path: Path, case:
     (tmp_path / "text.safetensors").write_text("no checkpoint at all")
     (tmp_path / "used").mkdir()
     (tmp_path / "used" / "config.json").write_text("{}")
+    before = set(tmp_path.rglob("*"))
     refused(inside(*arguments), *expected)
+    assert set(tmp_path.rglob("*")) == before  # nothing is left behind
 
 
 def test_a_path_that_cannot_be_reached_is_the_readers_to_mend() -> None:
