@@ -11,6 +11,7 @@ import hashlib
 import json
 import multiprocessing
 import os
+import signal
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -205,8 +206,11 @@ def _run(work: Work, parts: dict[int, list[str]], workers: int) -> Iterator[int]
     # Forked processes would share the threads' locks of the runtimes.
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(workers, mp_context=context, initializer=_begin_worker) as pool:
+        # Ctrl-C waits until workers are born. They begin without it, and let it end them when they are ready.
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         pending = {pool.submit(_do, work, number, part): number for number, part in parts.items()}
         try:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
             for future in as_completed(pending):
                 future.result()
                 yield pending.pop(future)
@@ -218,7 +222,9 @@ def _run(work: Work, parts: dict[int, list[str]], workers: int) -> Iterator[int]
 
 
 def _begin_worker() -> None:
-    """Leave the other cores to the other processes, and end when the command is killed, which its pool would not do."""
+    """Leave the other cores to the other processes, and end with the command: at Ctrl-C, or when it is killed."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Python's own handler would print where it was
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     os.environ["OMP_NUM_THREADS"] = "1"  # read when a runtime is imported
     threading.Thread(target=_end_with_parent, daemon=True).start()
 

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -110,6 +115,26 @@ def test_workers_change_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     crop_folder(root, tmp_path / "one", size=32)
     crop_folder(root, tmp_path / "two", size=32, workers=2)
     assert files(tmp_path / "one") == files(tmp_path / "two")
+
+
+def test_ctrl_c_ends_workers_without_a_word(tmp_path: Path) -> None:
+    photographs = tmp_path / "in"
+    photographs.mkdir()
+    for number in range(2 * module.PART):
+        PHOTOGRAPH.save(photographs / f"{number}.jpg")
+    words = [sys.executable, "-m", "facecycle_cli", "data", "crop", "in", "--workers", "2"]
+    running = subprocess.Popen(words, cwd=tmp_path, stderr=subprocess.PIPE, text=True, start_new_session=True)
+
+    def importing() -> bool:
+        workers = Path(f"/proc/{running.pid}/task/{running.pid}/children").read_text().split()
+        return any("numpy" in Path(f"/proc/{worker}/maps").read_text() for worker in workers)
+
+    while running.poll() is None and not importing():
+        time.sleep(0.01)
+    os.killpg(running.pid, signal.SIGINT)  # as a terminal does
+    _, said = running.communicate(timeout=60)
+    assert running.returncode == 130
+    assert "Traceback" not in said
 
 
 def test_other_detectors_tell_which_face(tmp_path: Path) -> None:
