@@ -34,10 +34,14 @@ ZOOMS, PASSES = (1.8, 1.5, 2.2), 2
 
 Their mean over all zooms, and over what a mirror shows, is a third closer than those of one square.
 """
+REACH = 6.6
+"""Side of the square that all of them lie in, wherever the landmarks go. What lies beyond it is not shrunk."""
 TURNS = (45, 90, 135, 180, 225, 270, 315)
 """Degrees by which a square is turned where the face in it does not look upright, because its score is low."""
 UPRIGHT, SURER = 0.9, 0.02
 """The score from which a face looks upright, and by how much that of a turned square must be higher."""
+GAP = 2.0
+"""Factor that an image is shrunk by with a filter. What goes beyond it is done by means of blocks."""
 MIRRORED = [1, 0, 2, 4, 3]
 """The landmarks, in the order that a mirror shows them in."""
 
@@ -94,20 +98,14 @@ class YuNet:
         if face.landmarks is None:
             return None
         square = _around(face.landmarks, ZOOMS[0])
-        scale, corners = FINEST * PATCH / square.side, square.corners()
-        beside = 4 / min(scale, 1)  # so that no pixel of the square is told from a border that is none
-        first, last = (
-            (end + beyond).clip(0).astype(int) for end, beyond in ((corners.min(0), -beside), (corners.max(0), beside))
-        )
-        part = image[first[1] : last[1], first[0] : last[0]]
+        part, first, factors = _part(image, square, FINEST * PATCH / square.side)
         if not part.size:
             return None
-        smaller, scales = _resized(part, scale) if scale < 1 else (part, np.ones(2))
-        seen = self._seen(smaller, [_around((face.landmarks - first) * scales, ZOOMS[0])], mirrored=True)
+        seen = self._seen(part, [_around(face.landmarks * factors - first, ZOOMS[0])], mirrored=True)
         score = min(score for _, score in seen)
         if not score:
             return None
-        landmarks = np.mean([found for found, _ in seen], axis=0) / scales + first
+        landmarks = (np.mean([found for found, _ in seen], axis=0) + first) / factors
         # In a larger square a face is found smaller, by as much: halfway is its size, and looks do not alternate.
         middle, grown = landmarks.mean(0), fit(face.landmarks, landmarks).side
         landmarks = (landmarks - middle) / grown**0.5 + middle
@@ -146,8 +144,8 @@ class YuNet:
     def _followed(self, image: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
         """Find a face's landmarks again; of a large face, in a smaller image, which is as good and much faster."""
         scale = FINEST * PATCH / _around(landmarks, max(ZOOMS)).side
-        smaller, scales = _resized(image, scale) if scale < 1 else (image, np.ones(2))
-        return self._refined(smaller, landmarks * scales) / scales
+        part, first, factors = _part(image, _around(landmarks, REACH), scale)
+        return (self._refined(part, landmarks * factors - first) + first) / factors
 
     def _refined(self, image: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
         """Find landmarks again in squares that they make upright; of a face that is not seen there, they stay."""
@@ -188,10 +186,45 @@ class YuNet:
 
 def _resized(image: np.ndarray, scale: float) -> tuple[np.ndarray, np.ndarray]:
     """Return an image at another scale, and the exact factors of x and y."""
+    small, factors = _scaled(image, scale)
+    resized = Image.fromarray(image).resize(tuple(small.tolist()), Image.Resampling.BILINEAR, reducing_gap=GAP)
+    return np.asarray(resized), factors
+
+
+def _scaled(image: np.ndarray, scale: float) -> tuple[np.ndarray, np.ndarray]:
+    """Return the sides (x, y) of an image at another scale, and the exact factors of x and y."""
     sides = np.array(image.shape[1::-1])
     small = np.maximum(1, np.round(sides * scale)).astype(int)
-    resized = Image.fromarray(image).resize(tuple(small.tolist()), Image.Resampling.BILINEAR, reducing_gap=2.0)
-    return np.asarray(resized), small / sides
+    return small, small / sides
+
+
+def _part(image: np.ndarray, square: Similarity, scale: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the part of a smaller image that a square covers, without the rest of it being made.
+
+    Args:
+        image: RGB (H, W, 3), uint8.
+        square: where in the image.
+        scale: of the smaller image; from 1 on it is the image, and the part all of it.
+
+    Returns:
+        RGB (h, w, 3), its first pixel (x, y) in the smaller image, and the exact factors of x and y.
+    """
+    if scale >= 1:
+        return image, np.zeros(2, int), np.ones(2)
+    small, factors = _scaled(image, scale)
+    corners = square.corners() * factors
+    first, last = np.clip((corners.min(0) - 2, corners.max(0) + 3), 0, small).astype(int)
+    if not (last > first).all():
+        return image[:0], first, factors
+    # As `_resized` does: the mean of blocks of pixels, then the filter, which reads one smaller pixel on each side.
+    block = np.maximum(1, (1 / factors / GAP).astype(int))
+    begin = (first / factors - 1 / factors - block).clip(0).astype(int) // block * block
+    end = (np.ceil((last + 1) / factors / block + 1) * block).astype(int)
+    cut = Image.fromarray(image[begin[1] : end[1], begin[0] : end[0]]).reduce(tuple(block.tolist()))
+    box = np.concatenate((first / factors - begin, np.minimum(last / factors, image.shape[1::-1]) - begin))
+    size = tuple((last - first).tolist())
+    resized = cut.resize(size, Image.Resampling.BILINEAR, box=tuple((box / np.tile(block, 2)).tolist()))
+    return np.asarray(resized), first, factors
 
 
 def decode(found: np.ndarray, stride: int) -> Found:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from facecycle_plugins.detectors.yunet import Found, YuNet, YuNetOptions, decode, distinct
+from facecycle_plugins.detectors.yunet import Found, YuNet, YuNetOptions, _part, _resized, decode, distinct
 from facecycle_plugins.detectors.yunet_network import open_network
 from PIL import Image
 from skimage.data import astronaut
@@ -115,6 +115,23 @@ def test_stills_are_aligned_as_they_are() -> None:
     assert len(found) == len(images)
     assert np.median([each.side for each in found]) == pytest.approx(96, rel=0.05)
     assert np.median([(each.x, each.y) for each in found], axis=0) == pytest.approx((48, 48), abs=3)
+
+
+@pytest.mark.parametrize("scale", [1.3, 0.7, 0.301, 0.2, 0.07])
+@pytest.mark.parametrize("middle", [(700, 500), (60, 20), (1490, 1000)])
+def test_a_part_of_a_smaller_image_is_made_without_the_rest(scale: float, middle: tuple[int, int]) -> None:
+    image = resized(astronaut(), 1501)[:1107]
+    part, first, factors = _part(image, Similarity(*middle, 300, 20), scale)
+    whole, whole_factors = _resized(image, scale) if scale < 1 else (image, np.ones(2))
+    assert np.array_equal(factors, whole_factors)
+    same = whole[first[1] :, first[0] :][: part.shape[0], : part.shape[1]]
+    assert part.shape == same.shape
+    off = abs(part.astype(int) - same)
+    assert off.max(initial=0) <= 1  # Pillow takes the corners of a part as float32
+    assert off.mean() < 0.01
+    if scale < 1:
+        assert part.size < 0.4 * whole.size
+        assert not _part(image, Similarity(2500, 500, 300), scale)[0].size
 
 
 @pytest.mark.parametrize("scale", [1, 3])
