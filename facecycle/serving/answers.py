@@ -17,7 +17,7 @@ from facecycle.faces.motion import STRONGEST
 from facecycle.pictures import to_pil
 from facecycle.runtimes.base import Runtime
 from facecycle.serving.shown import moves, shown_of
-from facecycle.translation.photographs import ALL, FoundFace, Photograph, find_faces, finder, photograph_of
+from facecycle.translation.photographs import ALL, FoundFace, Photograph, find_faces, finder, no_face, photograph_of
 from facecycle.translation.rows import PASTED, Row, panels_for, pictures_of
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "AVIF")
@@ -123,7 +123,7 @@ class Answers:
             raise ConfigError(f"the strength {strength:g} is not from 0 to {STRONGEST:g}")
         found = self._faces(photograph)
         if not 0 <= face < len(found):
-            raise DataError(f"there is no face {face}, because {len(found)} were found")
+            raise DataError(no_face(face, len(found)), hint="They are counted from 0.")
         other = self._faces(driver)[0] if driver else None
         wanted = self._names(driven=other is not None)
         if not wanted:

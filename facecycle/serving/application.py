@@ -116,7 +116,10 @@ class Api:
             raise HTTPException(415, f"The body has to be {BYTES}.")
         try:
             with self._worker.place():
-                return await self._worker.do(work, await _body(request))
+                body = await _body(request)
+                if not body:
+                    raise HTTPException(400, "The body is empty, where a photograph was expected.")
+                return await self._worker.do(work, body)
         except Full:
             await _body(request, keep=False)  # browsers take an answer that comes while they send for an error
             raise

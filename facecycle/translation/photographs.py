@@ -114,8 +114,7 @@ def find_faces(photograph: Photograph, detector: Detector, which: int | str, siz
     """
     faces = detect(photograph.pixels, detector, photograph.name)
     if which != ALL and int(which) > len(faces):
-        found = "one face was" if len(faces) == 1 else f"{len(faces)} faces were"
-        raise DataError(f"{photograph.name}: there is no face {which}, because {found} found")
+        raise DataError(f"{photograph.name}: {no_face(int(which), len(faces))}")
     chosen = range(len(faces)) if which == ALL else [int(which) - 1]
     found_faces = []
     for place in chosen:
@@ -126,6 +125,11 @@ def find_faces(photograph: Photograph, detector: Detector, which: int | str, siz
             FoundFace(photograph, place + 1, len(faces), faces[place], doubts, similarity, np.ascontiguousarray(pixels))
         )
     return found_faces
+
+
+def no_face(which: int, count: int) -> str:
+    """Say that there is no face of a number, and how many there are."""
+    return f"there is no face {which}, because there {'is 1 face' if count == 1 else f'are {count} faces'}"
 
 
 @dataclass(frozen=True)

@@ -121,13 +121,19 @@ def test_the_page_itself_may_ask(client: Client) -> None:
 @pytest.mark.parametrize(
     ("status", "path", "body", "said"),
     [
-        (422, "/api/find", b"", "Not an image"),
+        (400, "/api/find", b"", "The body is empty, where a photograph was expected."),
+        (400, TRANSLATE, b"", "The body is empty"),
         (422, "/api/find", b"no picture", "Not an image"),
         (422, "/api/find", PHOTOGRAPH[:900], "damaged or cut short"),
         (422, "/api/find", encoded(no_face()), "No face was found. Faces are found from 20 pixels on"),
         (422, "/api/find", encoded(one_face().resize((1, 1))), "No face was found"),
         (422, TRANSLATE, PHOTOGRAPH + b"no picture", "Not an image"),
-        (422, TRANSLATE.replace("face=0", "face=3"), PHOTOGRAPH, "no face 3"),
+        (
+            422,
+            TRANSLATE.replace("face=0", "face=3"),
+            PHOTOGRAPH,
+            "There is no face 3, because there is 1 face. They are counted from 0.",
+        ),
         (400, TRANSLATE.replace("strength=1", "strength=2"), PHOTOGRAPH, "strength 2"),
         *((400, TRANSLATE.replace("strength=1", f"strength={x}"), b"", "strength") for x in ("", "nan", "inf", "x")),
         *((400, TRANSLATE.replace("face=0", f"face={x}"), b"", "face") for x in ("", "0.5", "9" * 5000)),

@@ -183,7 +183,7 @@ def test_mistakes_are_explained(ask: Ask) -> None:
     assert "No face was found" in ask("translate", face, empty, face=0, strength=1)["error"]
     for wrong in (b"some text", b"", face[:300], b"<svg xmlns='http://www.w3.org/2000/svg'/>"):
         assert "no picture that the browser can read" in ask("find", wrong)["error"]
-    assert "no face 2, because 1 were found" in ask("translate", face, face=1, strength=1)["error"]
+    assert "no face 2, because there is 1 face" in ask("translate", face, face=1, strength=1)["error"]
     for strength in (-0.1, 1.6):
         assert "not from 0 to 1.5" in ask("translate", face, face=0, strength=strength)["error"]
     assert len(ask("find", face)["faces"]) == 1  # and it goes on

@@ -70,7 +70,7 @@ def test_one_of_several_faces_is_chosen_by_its_number(runtime: Runtime, two: Pat
     assert "two-face2-frontal.png" in {path.name for path in made.pictures}
     before, after = rgb(two), rgb(tmp_path / "out" / "two-pasted.png")
     assert np.array_equal(before[:, :256], after[:, :256])
-    with pytest.raises(DataError, match="there is no face 3, because 2 faces were found"):
+    with pytest.raises(DataError, match="there is no face 3, because there are 2 faces"):
         translate_files(runtime, [two], tmp_path / "out", Wanted(face=3))
 
 

@@ -36,7 +36,10 @@ const answers = {
 
   async translate(picture, { face: place, strength, driver }) {
     const { image, faces } = await photograph(picture), face = faces[place];
-    if (!face) throw new Error(`There is no face ${place + 1}, because ${faces.length} were found.`);
+    if (!face) {
+      const there = faces.length === 1 ? "is 1 face" : `are ${faces.length} faces`;
+      throw new Error(`There is no face ${place + 1}, because there ${there}.`);
+    }
     const other = driver ? (await photograph(driver)).faces[0] : null;
     const { size, panels } = (await load()).facts, { flow, ...images } = await panelsOf(face, other), made = {};
     if (flow) {
