@@ -67,7 +67,7 @@ def download(repository: str, revision: str | None = None, token: str | bool | N
             except LocalEntryNotFoundError:
                 raise CheckpointError(
                     f"the hub does not answer, and its cache here does not hold {name}",
-                    hint=f"Go online once, or name a copy: {FOLDER}PATH. HF_HUB_OFFLINE=1 asks the cache alone.",
+                    hint=f"{_why_silent()} Or name a copy: {FOLDER}PATH.",
                 ) from error
         if MODEL not in {file.rfilename for file in there}:
             raise CheckpointError(
@@ -186,13 +186,22 @@ def _explained(name: str) -> Iterator[None]:
     except (LocalEntryNotFoundError, FileMetadataError, HTTPError, ConnectionError) as error:
         raise CheckpointError(
             f"the hub does not answer, or something else answers in its place: {name}",
-            hint="Look at the network, its proxy, and HF_ENDPOINT. HF_HUB_OFFLINE has to be unset to push.",
+            hint=_why_silent(),
         ) from error
     except OSError as error:
         raise CheckpointError(
             f"{name} cannot be stored: {error.strerror or type(error).__name__}",
             hint="Look at the disk that HF_HOME names.",
         ) from error
+
+
+def _why_silent() -> str:
+    """Say what to set where the hub does not answer."""
+    from huggingface_hub.constants import HF_HUB_OFFLINE
+
+    if HF_HUB_OFFLINE:
+        return "HF_HUB_OFFLINE is set: unset it, so that the hub is asked."
+    return "Look at the network and its proxy. HF_ENDPOINT has to be unset, or the address of a mirror."
 
 
 def _refusal(name: str, status: int) -> CheckpointError:

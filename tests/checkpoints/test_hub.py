@@ -258,8 +258,16 @@ def test_without_an_answer_the_hub_is_given_up_at_once(
             said = inside("embed", "x.png", "--checkpoint", "hf-hub:ann/faces")
             refused(said, "x.png")  # what lies here is looked at first
             said = inside("checkpoint", "show", "hf-hub:ann/faces")
-            refused(said, "the hub does not answer", "local-dir:PATH", "HF_HUB_OFFLINE=1")
+            refused(said, "the hub does not answer", "local-dir:PATH", "HF_ENDPOINT has to be unset")
             refused(inside("checkpoint", "push", given, "ann/faces"), "the hub does not answer")
+
+
+def test_a_hub_that_may_not_be_asked_is_said_to_be_so(
+    hub: Hub, given: Path, inside: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    refused(inside("checkpoint", "show", "hf-hub:ann/faces"), "HF_HUB_OFFLINE is set: unset it", "local-dir:PATH")
+    refused(inside("checkpoint", "push", given, "ann/faces"), "HF_HUB_OFFLINE is set: unset it")
 
 
 def test_a_full_disk_is_said_to_be_full(
