@@ -1,4 +1,4 @@
-"""Files that are never half written, by one process at a time, and their digests."""
+"""Files that are never half written, where they can be written at all, by one process at a time; and their digests."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from facecycle.errors import RunError
+from facecycle.errors import ConfigError, RunError
 
 
 def file_sha256(path: Path) -> str:
@@ -116,16 +116,35 @@ def lock(folder: Path, *, wait: bool = False) -> Iterator[None]:
         os.close(descriptor)
 
 
+def check_out(out: Path, *, folder: bool) -> None:
+    """Refuse what cannot be written because a file is in its way, before anything is computed for it.
+
+    Args:
+        out: what is to be written.
+        folder: it is a folder, so it must not be a file itself either.
+
+    Raises:
+        ConfigError: it lies below a file, or is one.
+    """
+    there = next(each for each in (out, *out.absolute().parents)[not folder :] if each.exists())
+    if not there.is_dir():
+        name = there.relative_to(Path.cwd()) if there.is_relative_to(Path.cwd()) else there
+        hint = "Name a folder to write to." if folder else "Name a file in a folder."
+        raise ConfigError(f"cannot write to {out}, because {name} is a file", hint=hint)
+
+
 @contextlib.contextmanager
 def explained(path: Path) -> Iterator[None]:
     """Turn what the system says about writing `path` into an error for the reader.
 
     Raises:
         RunError: an `OSError` was raised within; it says so when the disk is full.
+        ConfigError: `path` lies below a file.
     """
     try:
         yield
     except OSError as error:
+        check_out(path, folder=False)
         if error.errno in {errno.ENOSPC, errno.EDQUOT}:
             raise RunError(
                 f"the disk is full: cannot write {path} ({error.strerror})",

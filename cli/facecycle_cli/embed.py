@@ -36,7 +36,7 @@ def embed(
     keep_pages()
     join()
     check_output(out)
-    paths = expand(images, say)
+    paths = expand(images, say, "Make images of their faces first: facecycle data crop FOLDER -o crops/")
     chosen, why = choose(checkpoint, runtime)
     say(f"checkpoint: {chosen.origin}\nruntime: {why}")
     tell = occasionally()

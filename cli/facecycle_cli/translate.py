@@ -85,7 +85,8 @@ def translate(
             f"two videos are called {twice[0]}, and would be written to one file",
             hint="Translate one after the other, each with an --out of its own.",
         )
-    paths = expand(photographs, say)  # a wrong path is named before networks are loaded
+    one_by_one = "A video is translated when it is named itself: facecycle translate FOLDER/NAME.mp4"
+    paths = expand(photographs, say, one_by_one)  # a wrong path is named before networks are loaded
     chosen, why = choose(checkpoint, runtime)
     say(f"checkpoint: {chosen.origin}\nruntime: {why}")
     if paths:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from facecycle.atomic import check_out
 from facecycle.checkpoints import model_file
 from facecycle.checkpoints.places import Name
 from facecycle.config.settings import Choice, RunConfig
@@ -25,10 +26,12 @@ def export(source: Name, out: Path, *, half: bool, licence: str | None) -> None:
 
     Raises:
         CheckpointError: the source cannot be read, has numbers that half precision cannot hold, or `out` exists.
+        ConfigError: `out` lies below a file.
         RunError: it cannot be written.
     """
     if out.exists():
         raise CheckpointError(f"{out} exists already", hint="Name another file.")
+    check_out(out, folder=False)
     found = model_file.read(source)
     method = load(source).method
     if half:

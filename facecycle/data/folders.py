@@ -13,13 +13,14 @@ import json
 import os
 import re
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from facecycle.atomic import write_text
 from facecycle.cache import index_file
+from facecycle.data.video import SUFFIXES
 from facecycle.errors import RunError
 
 FOREIGN = frozenset({"__MACOSX", "@eaDir", "#recycle", "$RECYCLE.BIN", "System Volume Information", "lost+found"})
@@ -42,6 +43,12 @@ def image_suffixes() -> frozenset[str]:
     known = Image.registered_extensions()
     readable = (Image.OPEN.keys() | {"MPO"}) - UNREAD  # MPO is opened as the JPEG that it begins with
     return frozenset(suffix for suffix, name in known.items() if name in readable)
+
+
+def formats_read(names: Sequence[str] | None = None) -> str:
+    """Say in a sentence which formats images may have: those of the given names, or what Pillow reads."""
+    *others, last = names or ("JPEG", "PNG", "WEBP", "another format that Pillow reads")
+    return f"Images are {', '.join(others)} or {last}."
 
 
 def natural_key(name: str) -> list[tuple[int, int, str]]:
@@ -78,12 +85,20 @@ class Tree:
                 found.setdefault(Path(folder).parts[0], []).extend(paths)
         return found
 
+    @property
+    def videos(self) -> int:
+        """How many videos were passed over."""
+        return sum(self.passed_over.get(suffix, 0) for suffix in SUFFIXES)
+
     def left_out(self) -> str:
         """Say what was passed over; '' where that is nothing."""
-        if not self.passed_over:
-            return ""
-        counts = ", ".join(f"{n:,} {suffix or 'without a suffix'}" for suffix, n in sorted(self.passed_over.items()))
-        return f"passed over, because they are no images that Pillow reads here: {counts}"
+        videos: list[str] = []
+        others: list[str] = []
+        for suffix, count in sorted(self.passed_over.items()):
+            (videos if suffix in SUFFIXES else others).append(f"{count:,} {suffix or 'without a suffix'}")
+        reasons = {"because they are videos": videos, "because they are no images that Pillow reads here": others}
+        said = [f"{why}: {', '.join(counts)}" for why, counts in reasons.items() if counts]
+        return f"passed over, {', and '.join(said)}" if said else ""
 
 
 Listed = list[Any]

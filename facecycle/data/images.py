@@ -14,6 +14,7 @@ from typing import IO, TYPE_CHECKING, NamedTuple
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from facecycle.data.folders import formats_read
 from facecycle.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
@@ -151,7 +152,7 @@ def decode(
                 ImageOps.exif_transpose(image, in_place=True)
             return _to_rgb(image)
     except UnidentifiedImageError as error:
-        raise DataError(f"{name}: not an image in a format that can be read") from error
+        raise DataError(f"{name}: not an image in a format that can be read", hint=formats_read(formats)) from error
     except Image.DecompressionBombError as error:
         raise DataError(f"{name}: the image has more than {MAX_PIXELS:,} pixels") from error
     except DAMAGED as error:

@@ -20,8 +20,8 @@ from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any
 
-from facecycle.atomic import remove_folder, remove_leftovers, write_atomically, write_text
-from facecycle.data.folders import digest_of, walk
+from facecycle.atomic import check_out, remove_folder, remove_leftovers, write_atomically, write_text
+from facecycle.data.folders import digest_of, formats_read, walk
 from facecycle.data.video import SUFFIXES, is_video, library
 from facecycle.errors import ConfigError, DataError, RunError
 from facecycle.faces.crop_photograph import NO_FACE, OK, Work, crop_name, crop_photograph, schema
@@ -64,10 +64,11 @@ def crop_folder(
 
     Raises:
         DataError: there are neither photographs nor videos.
-        ConfigError: there is no such detector, `out` lies in `root`, or videos need PyAV, which is not installed.
+        ConfigError: there is no such detector, `out` lies in `root` or is a file, or PyAV is missing for videos.
         RunError: `out` holds something else, or cannot be written.
     """
     named(detector)  # an unknown one is refused before anything is written
+    check_out(out, folder=True)
     root, names, passed_over = _listed(root, out)
     _check_names(names, root)
     if any(map(_is_video, names)):
@@ -124,13 +125,16 @@ def _listed(root: Path, out: Path | None = None) -> tuple[Path, list[str], str]:
     if root.is_file() and is_video(root):
         return root.parent, [root.name], ""
     if not root.is_dir():
-        raise DataError(f"there is no folder {root}", hint="Expected a folder of photographs and videos, or a video.")
+        what = f"{root} is neither a folder nor a video" if root.exists() else f"there is no folder {root}"
+        raise DataError(what, hint="Expected a folder of photographs and videos, or one video.")
     if out is not None and out.resolve().is_relative_to(root.resolve()):
         raise ConfigError(f"--out {out} lies in {root}, whose images are read", hint="Choose a folder beside it.")
     tree = walk(root, also=SUFFIXES)
     names = [os.path.relpath(path, root) for path in tree.paths()]
     if not names:
-        raise DataError(f"the folder {root} holds neither images nor videos", hint=tree.left_out() or None)
+        raise DataError(
+            f"the folder {root} holds neither images nor videos", hint=f"{formats_read()} {tree.left_out()}".strip()
+        )
     return root, names, tree.left_out()
 
 

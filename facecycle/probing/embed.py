@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from facecycle import distributed
-from facecycle.atomic import write_atomically
+from facecycle.atomic import check_out, write_atomically
 from facecycle.data.images import printable, read_square_array, reason
 from facecycle.errors import ConfigError, DataError, did_you_mean
 from facecycle.runtimes.base import Runtime
@@ -27,12 +27,13 @@ def check_output(out: Path) -> None:
     """Refuse a file that cannot be written, before anything is computed.
 
     Raises:
-        ConfigError: a folder, or a suffix that says no format.
+        ConfigError: a folder, a suffix that says no format, or a place below a file.
     """
     if out.is_dir():
         raise ConfigError(f"--out {out} is a folder", hint=f"Name a file in it: {out / 'codes.parquet'}")
     if out.suffix.lower() not in SUFFIXES:
         raise ConfigError(f"--out {out}: the suffix says no format", hint=f"Formats: {', '.join(SUFFIXES)}.")
+    check_out(out, folder=False)
 
 
 def embed_files(

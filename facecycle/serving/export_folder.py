@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from facecycle.api import FLOW
-from facecycle.atomic import write_folder
+from facecycle.atomic import check_out, write_folder
 from facecycle.checkpoints.places import SHIPPED, Name, find
 from facecycle.errors import ConfigError
 from facecycle.faces.detection import DEFAULT, named
@@ -74,12 +74,13 @@ def export_folder(source: Name | None, runtime_folder: Path, out: Path) -> None:
 
     Raises:
         CheckpointError: there are no weights, or no graph beside them.
-        ConfigError: the weights make no pictures, `runtime_folder` is no such package, `out` holds something else, or
-            onnx is not installed.
+        ConfigError: the weights make no pictures, `runtime_folder` is no such package, `out` holds something else or
+            lies below a file, or onnx is not installed.
         RunError: it cannot be written.
     """
     if find_spec("onnx") is None:
         raise ConfigError("the weights' graph cannot be read, because onnx is not installed", hint=INSTALL)
+    check_out(out, folder=False)
     out = out.resolve()
     refuse_foreign(out)
     runtime = runtime_version(runtime_folder)

@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from facecycle.atomic import write_text
-from facecycle.data.folders import walk
+from facecycle.atomic import check_out, write_text
+from facecycle.data.folders import formats_read, walk
 from facecycle.data.images import Crop, printable, reason
-from facecycle.errors import ConfigError, DataError
+from facecycle.errors import DataError
 from facecycle.faces.detection import DEFAULT
 from facecycle.faces.motion import check_motion
 from facecycle.pictures import contact_sheet, to_pil, write_picture
@@ -94,8 +94,13 @@ class Translation:
     missing: tuple[str, ...] = ()
 
 
-def expand(inputs: Sequence[Path], say: Callable[[str], None]) -> list[Path]:
+def expand(inputs: Sequence[Path], say: Callable[[str], None], videos: str) -> list[Path]:
     """Replace folders by the images below them, in natural order, and say what is passed over in them.
+
+    Args:
+        inputs: image files and folders.
+        say: told what is passed over.
+        videos: what to do with the videos that a folder holds, as a sentence.
 
     Raises:
         DataError: a path that does not exist, or a folder without images.
@@ -109,24 +114,13 @@ def expand(inputs: Sequence[Path], say: Callable[[str], None]) -> list[Path]:
             continue
         tree = walk(path)
         found = tree.paths()
+        left_out = f"{tree.left_out()}. {videos}" if tree.videos else tree.left_out()
         if not found:
-            raise DataError(f"the folder {path} holds no images", hint=tree.left_out() or None)
-        if tree.passed_over:
-            say(f"{path}: {tree.left_out()}")
+            raise DataError(f"the folder {path} holds no images", hint=left_out or formats_read())
+        if left_out:
+            say(f"{path}: {left_out}")
         paths.extend(found)
     return paths
-
-
-def check_out(out: Path) -> None:
-    """Refuse a folder to write to that is a file, or lies below one.
-
-    Raises:
-        ConfigError: it is or does.
-    """
-    there = next(each for each in (out.absolute(), *out.absolute().parents) if each.exists())
-    if not there.is_dir():
-        what = f"{out} is a file" if there == out.absolute() else f"{out} lies below the file {there.name}"
-        raise ConfigError(f"--out {what}", hint="Name a folder for the pictures.")
 
 
 def translate_files(
@@ -147,7 +141,7 @@ def translate_files(
     """
     for strength in (wanted.strength, *wanted.strengths):
         check_motion((), strength)
-    check_out(out)
+    check_out(out, folder=True)
     labels = _unique_names([*([driver] if driver is not None else []), *paths])
     other = None
     if driver is not None:

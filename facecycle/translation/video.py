@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from facecycle.api import FLOW
-from facecycle.atomic import move, write_atomically
+from facecycle.atomic import check_out, move, write_atomically
 from facecycle.data.folders import digest_of
 from facecycle.data.video import Frame, ahead, frames, is_video, library, missing, opened
 from facecycle.errors import ConfigError, DataError
@@ -24,7 +24,7 @@ from facecycle.faces.following import Track, track
 from facecycle.faces.motion import check_motion, inverse, paste
 from facecycle.runtimes.base import Runtime
 from facecycle.translation.encoding import PART, check_sound, encode, join
-from facecycle.translation.files import Wanted, check_out
+from facecycle.translation.files import Wanted
 from facecycle.translation.photographs import find_driver, finder
 from facecycle.translation.unfinished import kept, read, save, unfinished
 
@@ -96,7 +96,7 @@ def translate_video(
             f"{path}: of a video the largest face is moved, by one strength",
             hint="--face and several --strength are for photographs.",
         )
-    check_out(out)
+    check_out(out, folder=True)
     made = Filmed(out / f"{path.stem}-pasted.{CONTAINERS.get(path.suffix.lower(), 'mkv')}")
     kind = "mp4" if made.path.suffix == ".mp4" else "matroska"
     check_sound(path, kind)
@@ -136,7 +136,10 @@ def _face(path: Path, wanted: Wanted, folder: Path, made: Filmed, tell: Tell) ->
     """
     found = Track(**kept(folder / "face.npz", lambda: vars(track(path, finder(wanted.detector, wanted.crop), tell))))
     if not np.isfinite(found.places).any():
-        raise DataError(f"{path}: no face was found in any of {len(found.seconds):,} frames", hint="See --detector.")
+        raise DataError(
+            f"{path}: no face was found in any of {len(found.seconds):,} frames",
+            hint="Say where it stays: --crop X,Y,W,H in pixels of a frame, or --detector centre.",
+        )
     if (np.diff(found.seconds) <= 0).any():  # as of H.264 in AVI, which has no times
         what = f"{path}: its frames are in another order than the times they are shown at"
         raise DataError(what, hint=f"Write it anew first: ffmpeg -i {path.name} new.mp4")

@@ -9,6 +9,8 @@ import pytest
 from facecycle_cli.main import _for_reader
 from helpers.common import Command, picture, refused
 
+BELOW = ["cannot write to text.safetensors/x", "because text.safetensors is a file\nName a f"]
+VIDEOS = "clips holds no images\npassed over, because they are videos: 1 .mp4. "
 MISTAKES = {
     "missing data": (["pretrain", "--data", "gone"], ["no file or folder"]),
     "empty folder": (["pretrain", "--data", "empty"], ["no images below empty"]),
@@ -47,6 +49,17 @@ MISTAKES = {
         ["--test gone.csv: there is no file or folder"],
     ),
     "no path at all": (["pretrain", "--data", f"shards:pipe:cat {'x' * 300}"], ["where a file's name goes"]),
+    "pictures below a file": (["translate", "a.png", "--out", "text.safetensors/x"], BELOW),
+    "codes below a file": (["embed", "a.png", "-o", "text.safetensors/x.npy"], BELOW),
+    "weights below a file": (["checkpoint", "export", "runs/one", "-o", "text.safetensors/x"], BELOW),
+    "crops below a file": (["data", "crop", "clips", "-o", "text.safetensors/x"], BELOW),
+    "page below a file": (["export", "web", "text.safetensors/x"], BELOW),
+    "shards below a file": (["data", "shard", "synthetic", "-o", "text.safetensors/x"], BELOW),
+    "crop of a picture": (["data", "crop", "a.png"], ["a.png is neither a folder nor a video", "or one video"]),
+    "videos of a folder": (["translate", "clips"], [VIDEOS, "facecycle translate FOLDER/NAME.mp4"]),
+    "codes of videos": (["embed", "clips"], [VIDEOS, "facecycle data crop FOLDER"]),
+    "no images": (["translate", "empty"], ["empty holds no images\nImages are JPEG, PNG, WEBP or another format"]),
+    "short tracks": (["pretrain", "--data", "short"], ["--option min_frames=1"]),
     "no labels": (["probe", "--task", "pose", "--data", "gone.csv"], ["no file or folder"]),
     "unknown kind": (["plugins", "check", "--kind", "losses"], ["no plugin of the kind 'losses'", "loss, dataset"]),
     "unknown plugin": (["plugins", "show", "resnt18"], ["Did you mean resnet18"]),
@@ -59,6 +72,10 @@ def test_a_mistake_gets_one_clear_message(inside: Command, tmp_path: Path, case:
     arguments, expected = MISTAKES[case]
     (tmp_path / "empty").mkdir()
     picture(tmp_path / "a.png")
+    for track in ("one", "two"):
+        picture(tmp_path / "short" / track / "1.png")
+    (tmp_path / "clips").mkdir()
+    (tmp_path / "clips" / "v.mp4").touch()
     (tmp_path / "text.safetensors").write_text("no checkpoint at all")
     (tmp_path / "used").mkdir()
     (tmp_path / "used" / "config.json").write_text("{}")

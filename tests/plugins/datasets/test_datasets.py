@@ -299,8 +299,8 @@ MANY = [f"{number:06d}.jpg" for number in range(400)]
     ("names", "message"),
     [
         (["img_align_celeba/" + name for name in MANY], "only folder with images.*\n.*give that folder itself"),
-        ([f"{n // 350:05d}/{name}" for n, name in enumerate(MANY)], "numbered on from.*\n.*option stills to true"),
-        ([f"{n // 350}/{n * 7919:x}x.jpg" for n in range(400)], "no order in time.*\n.*option stills to true"),
+        ([f"{n // 350:05d}/{name}" for n, name in enumerate(MANY)], "numbered on from.*\n.*option stills=true"),
+        ([f"{n // 350}/{n * 7919:x}x.jpg" for n in range(400)], "no order in time.*\n.*option stills=true"),
         (["train/" + MANY[n] if n < 350 else f"test/{n}.jpg" for n in range(400)], "stands for a part.*\n.*t/train"),
     ],
 )

@@ -95,7 +95,7 @@ class Kdef(_NamedEmotions):
         if not kept:
             raise DataError(
                 f"{self.options.path}: none of the {len(found):,} images is frontal",
-                hint="Set the option angles to all.",
+                hint="Add --option angles=all.",
             )
         super()._keep(kept, others)
         other_views = f"{len(found) - len(kept):,} images from other angles left out"

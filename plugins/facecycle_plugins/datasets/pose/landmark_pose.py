@@ -71,7 +71,7 @@ class _LandmarkPose(FileDataset):
         if not len(kept):
             raise DataError(
                 f"{self.options.path}: each of the {found} images has an angle beyond {LIMIT:.0f} degrees",
-                hint="Set the option filtered to false to use them.",
+                hint="--option filtered=false uses them.",
             )
         return Labelled(
             kept,

@@ -10,9 +10,9 @@ from pydantic import Field
 
 from facecycle.api import Options as BaseOptions
 from facecycle.api import Track
-from facecycle.data.folders import SPLITS, Tree, images_in, walk
+from facecycle.data.folders import SPLITS, Tree, formats_read, images_in, walk
 from facecycle.data.frames import FileDataset, FrameFiles, Paths
-from facecycle.data.video import SUFFIXES, is_video
+from facecycle.data.video import is_video
 from facecycle.errors import DataError, OnlyVideos
 
 WRAPPERS = SPLITS.keys() | {"unzippedfaces", "mp4", "frames", "images", "img"}
@@ -73,7 +73,7 @@ class TrackDataset(FileDataset):
         if not self._tracks:
             raise DataError(
                 f"no directory below {root} holds {options.min_frames} images or more",
-                hint="Lower the option min_frames.",
+                hint=f"Take shorter tracks: --option min_frames={max(map(len, tree.folders.values()))}.",
             )
         self.files = FrameFiles(paths, tree.root)
 
@@ -121,18 +121,18 @@ def _refuse_heaps(tree: Tree) -> None:
         elif all(part.lower() in WRAPPERS for part in Path(name).parts):
             why, instead = "its name stands for a part of a data set", f"Give that folder itself: {tree.root / name}"
         elif 2 * sum(bool(re.search(r"\d$", Path(file).stem)) for file in files) < len(files):
-            why, instead = "its images have no order in time", "Set the option stills to true"
+            why, instead = "its images have no order in time", "Add --option stills=true"
         elif _numbered_through(tree.folders):
             why, instead = (
                 "its images are numbered on from those of the folder before it",
-                "Set the option stills to true",
+                "Add --option stills=true",
             )
         else:
             continue
         raise DataError(
             f"{tree.root / name} holds {len(files):,} images, and {why}: as a track it would show one person",
             hint=f"If each image shows somebody else: {instead[0].lower()}{instead[1:]}. "
-            "If it is a track all the same, set the option stills to false.",
+            "If it is a track all the same, add --option stills=false.",
         )
 
 
@@ -147,15 +147,13 @@ def _numbered_through(folders: Mapping[str, list[str]]) -> bool:
 
 def _without_images(tree: Tree) -> DataError:
     """Return the error for a tree without images; one of videos is told how to become frames."""
-    videos = sum(tree.passed_over.get(suffix, 0) for suffix in SUFFIXES)
-    if videos:
+    if tree.videos:
         return OnlyVideos(
-            f"{tree.root} holds videos ({videos:,}) and no images, and its frames are read from images alone",
+            f"{tree.root} holds videos ({tree.videos:,}) and no images, and its frames are read from images alone",
             tree.root,
             hint=f"Crop their faces to tracks of images first: facecycle data crop {tree.root} -o crops/",
         )
-    hint = "Expected directories that hold images, such as .jpg or .png files."
-    return DataError(f"there are no images below {tree.root}", hint=f"{hint} {tree.left_out()}".strip())
+    return DataError(f"there are no images below {tree.root}", hint=f"{formats_read()} {tree.left_out()}".strip())
 
 
 def _from_list(file: Path) -> Tree:
