@@ -51,8 +51,10 @@ def export(
 
     Example: facecycle checkpoint export runs/small-resnet18-001 -o faces.safetensors --half --onnx
     """
+    from facecycle.checkpoints.header import check
     from facecycle.errors import ConfigError
 
+    check([source])
     if out is None and (half or licence is not None or not (onnx or torch_export)):
         raise ConfigError(
             "there is no file to write the weights to",
@@ -111,6 +113,9 @@ def show(
     """
     from json import dumps
 
+    from facecycle.checkpoints.header import check
+
+    check([name])
     from facecycle.checkpoints.inspect import describe
 
     facts = describe(name)
@@ -144,6 +149,9 @@ def verify(name: Given) -> None:
 
     Example: facecycle checkpoint verify model.safetensors
     """
+    from facecycle.checkpoints.header import check
+
+    check([name])
     from facecycle.checkpoints.inspect import verify as run
 
     run(name, say)
@@ -164,6 +172,9 @@ def push(
 
     Example: facecycle checkpoint push faces.safetensors me/faces --results probes/pose/result.json
     """
+    from facecycle.checkpoints.header import check
+
+    check([name])
     from facecycle.checkpoints.hub import push as run
     from facecycle.probing.scores import scores_of
 

@@ -85,6 +85,9 @@ def pretrain(
     if "preset" in settings[1]:
         raise ConfigError("--set preset: a name set last starts from no preset", hint="Use --preset NAME.")
     resolved = resolve([*below, *file, ("flags", given), settings])
+    from facecycle.checkpoints.header import check
+
+    check([start])
     from facecycle.data.frame_cache import limit
     from facecycle.distributed import join
     from facecycle.machine import keep_pages

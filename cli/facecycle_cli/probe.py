@@ -62,12 +62,15 @@ def probe(
 
     Example: facecycle probe --task pose --data tracks/pose.csv
     """
+    from facecycle.checkpoints.header import check
+
+    chosen = _protocol(task, protocol)
+    check(checkpoint or [])
     from facecycle.distributed import is_main, join
     from facecycle.machine import keep_pages
     from facecycle.probing.probe import run_probe
     from facecycle.probing.result import write_result
 
-    chosen = _protocol(task, protocol)
     keep_pages()
     join()
     dataset, about = _data(chosen, data, test, parse_options(option, allow_missing))

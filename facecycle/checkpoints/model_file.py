@@ -10,61 +10,29 @@ import hashlib
 import json
 import platform
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from pydantic import TypeAdapter, ValidationError
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from facecycle.atomic import file_sha256, remove_leftovers, write_atomically, write_folder
+from facecycle.atomic import remove_leftovers, write_atomically, write_folder
 from facecycle.checkpoints import folders
 from facecycle.checkpoints.folders import MODEL, OPTIMIZER, STATE
-from facecycle.checkpoints.places import Name
+from facecycle.checkpoints.header import FORMAT as FORMAT
+from facecycle.checkpoints.header import Checkpoint as Checkpoint
+from facecycle.checkpoints.header import read as read
 from facecycle.checkpoints.places import find as find
 from facecycle.checkpoints.tensor_file import write_tensors
-from facecycle.config.settings import RunConfig
 from facecycle.errors import CheckpointError
 
-FORMAT = "facecycle/1"
 CONTENT = "content_sha256"
 """Header entry with the digest of all other entries and all tensors; see `content_sha256`."""
 SINCE_0_2 = {"encoder.input.gain": 1.0, "encoder.input.offset": 0.0}
 """Ends of the names of tensors that came later: the normalisation that pretrained weights expect."""
-_STRINGS = TypeAdapter(list[str])
-
-
-@dataclass(frozen=True)
-class Checkpoint:
-    """What a `model.safetensors` says of itself."""
-
-    path: Path
-    config: RunConfig
-    trained: frozenset[str]
-    """The cycles that were trained at least one step."""
-    metadata: Mapping[str, str]
-    """All entries of the header."""
-
-    def sha256(self) -> str:
-        """Return the digest of the file."""
-        return file_sha256(self.path)
-
-    def table(self, entry: str) -> dict[str, Any]:
-        """Return an entry that holds a table as JSON; an empty one where it is missing or damaged."""
-        try:
-            table = json.loads(self.metadata.get(entry, "{}"))
-        except (ValueError, RecursionError):
-            return {}
-        return table if isinstance(table, dict) else {}
-
-    def components(self) -> dict[str, dict[str, str]]:
-        """Return where each component came from, by `kind:name`."""
-        origins = {name: origin for name, origin in self.table("components").items() if isinstance(origin, dict)}
-        return {name: {key: str(value) for key, value in origin.items()} for name, origin in origins.items()}
 
 
 def environment() -> dict[str, str]:
@@ -141,37 +109,6 @@ def content_sha256(header: Mapping[str, str], tensors: Mapping[str, Tensor]) -> 
 
 
 # --- reading ------------------------------------------------------------------------------------
-
-
-def read(name: Name) -> Checkpoint:
-    """Read the header of a checkpoint; no tensor is loaded.
-
-    Args:
-        name: of weights; see `places`.
-
-    Raises:
-        CheckpointError: not a safetensors file, not ours, of another format version, or damaged.
-    """
-    path = find(name)
-    try:
-        with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-    except (SafetensorError, OSError) as error:
-        raise CheckpointError(
-            f"{path} is not a safetensors checkpoint: {error}",
-            hint="Expected the model.safetensors of a run; `facecycle checkpoint import` reads the authors' .tar.",
-        ) from error
-    if metadata.get("format") != FORMAT:
-        raise CheckpointError(
-            f"{path} has the format {metadata.get('format')!r}; this version of facecycle reads {FORMAT!r}",
-            hint="It was written by another version of facecycle, or by another program.",
-        )
-    try:
-        config = RunConfig.model_validate_json(metadata["config"])
-        trained = frozenset(_STRINGS.validate_json(metadata["trained"]))
-    except (KeyError, ValueError, ValidationError) as error:
-        raise CheckpointError(f"the header of {path} is damaged: {error}") from error
-    return Checkpoint(path, config, trained, metadata)
 
 
 def check_padding(checkpoint: Checkpoint) -> None:

@@ -7,6 +7,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from facecycle.checkpoints.graph_file import graph_of
+from facecycle.checkpoints.header import check
 from facecycle.checkpoints.places import SHIPPED, Name, find
 from facecycle.errors import CheckpointError, ConfigError
 from facecycle.machine import has_gpu
@@ -55,6 +56,7 @@ def _why_torch(weights: Path) -> str:
 
 
 def _by_torch(weights: Path) -> Runtime:
+    check([weights])
     from facecycle.networks import load
     from facecycle.runtimes.by_torch import TorchRuntime
 

@@ -9,6 +9,8 @@ import pytest
 from facecycle_cli.main import _for_reader
 from helpers.common import Command, picture, refused
 
+from facecycle.checkpoints.places import SHIPPED
+
 BELOW = ["cannot write to text.safetensors/x", "because text.safetensors is a file\nName a f"]
 VIDEOS = "clips holds no images\npassed over, because they are videos: 1 .mp4. "
 MISTAKES = {
@@ -37,7 +39,7 @@ MISTAKES = {
     "resume nothing": (["pretrain", "--resume"], ["no run below"]),
     "weights from nowhere": (["pretrain", "--from", "gone"], ["no checkpoint at gone"]),
     "no checkpoint": (["translate", "a.png", "--checkpoint", "runs/one"], ["no checkpoint at runs/one"]),
-    "export twice": (["checkpoint", "export", "runs/one", "-o", "a.png"], ["a.png exists already"]),
+    "export twice": (["checkpoint", "export", SHIPPED, "-o", "a.png"], ["a.png exists already"]),
     "no image": (["translate", "gone.png"], ["no file or folder gone.png"]),
     "no number": (["translate", "a.png", "--crop", "1,2"], ["x,y,w,h"]),
     "not a checkpoint": (
@@ -51,7 +53,7 @@ MISTAKES = {
     "no path at all": (["pretrain", "--data", f"shards:pipe:cat {'x' * 300}"], ["where a file's name goes"]),
     "pictures below a file": (["translate", "a.png", "--out", "text.safetensors/x"], BELOW),
     "codes below a file": (["embed", "a.png", "-o", "text.safetensors/x.npy"], BELOW),
-    "weights below a file": (["checkpoint", "export", "runs/one", "-o", "text.safetensors/x"], BELOW),
+    "weights below a file": (["checkpoint", "export", SHIPPED, "-o", "text.safetensors/x"], BELOW),
     "crops below a file": (["data", "crop", "clips", "-o", "text.safetensors/x"], BELOW),
     "page below a file": (["export", "web", "text.safetensors/x"], BELOW),
     "shards below a file": (["data", "shard", "synthetic", "-o", "text.safetensors/x"], BELOW),
@@ -88,6 +90,19 @@ def test_a_path_that_cannot_be_reached_is_the_readers_to_mend() -> None:
     assert _for_reader(PermissionError(errno.EACCES, "Permission denied", "home/x")) == "home/x: Permission denied"
     assert _for_reader(OSError(errno.EIO, "Input/output error", "x")) is None
     assert _for_reader(KeyError("x")) is None
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        *(f"checkpoint {name}" for name in ("show gone", "verify a.png", "export gone --onnx", "push gone a/b")),
+        *("probe --task pose --checkpoint a.png", "pretrain --from gone", "embed a.png --checkpoint a.png"),
+    ],
+)
+def test_a_bad_checkpoint_is_refused_before_torch_is_imported(command: Command, tmp_path: Path, words: str) -> None:
+    picture(tmp_path / "a.png")
+    (tmp_path / "torch.py").write_text("raise SystemExit('torch is imported')")
+    refused(command(*words.split(), env={"PYTHONPATH": str(tmp_path)}), "checkpoint")
 
 
 def test_a_mistake_ends_a_process_with_code_two_and_a_traceback_on_request(command: Command) -> None:
