@@ -1,12 +1,11 @@
 """A folder of photographs and videos to one of aligned crops, with a table of what was found in each of them.
 
 The work is done in parts. A part's crops are on the disk before its rows are, and its rows before the next call skips
-it, so a command that was killed goes on where it was.
+it, so a command that was killed goes on where it was. So does one whose files were repaired, or got others beside them.
 """
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import json
 import multiprocessing
@@ -20,17 +19,16 @@ from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any
 
-from facecycle.atomic import check_out, remove_folder, remove_leftovers, write_atomically, write_text
+from facecycle.atomic import check_out, remove_leftovers
 from facecycle.data.folders import digest_of, formats_read, walk
 from facecycle.data.video import SUFFIXES, is_video, library
 from facecycle.errors import ConfigError, DataError, RunError
-from facecycle.faces.crop_photograph import NO_FACE, OK, Work, crop_name, crop_photograph, schema
+from facecycle.faces.crop_photograph import NO_FACE, OK, Work, crop_name, crop_photograph
+from facecycle.faces.crop_table import FORMAT, begin, finish, next_part, stamp, write_part
 from facecycle.faces.crop_video import crop_video, track_name
 from facecycle.faces.cropped import Cropped
 from facecycle.faces.detection import named
 
-TABLE, PARTS, PLAN = "faces.parquet", ".faces", "plan.json"
-FORMAT = 2
 PART = 64
 """Photographs of a part. A video is a part of its own."""
 
@@ -65,7 +63,7 @@ def crop_folder(
     Raises:
         DataError: there are neither photographs nor videos.
         ConfigError: there is no such detector, `out` lies in `root` or is a file, or PyAV is missing for videos.
-        RunError: `out` holds something else, or cannot be written.
+        RunError: `out` holds something else, a file that was cropped has changed since, or it cannot be written.
     """
     named(detector)  # an unknown one is refused before anything is written
     check_out(out, folder=True)
@@ -74,18 +72,17 @@ def crop_folder(
     if any(map(_is_video, names)):
         library()
     work = Work(root, out, size, detector, fps)
-    plan = _plan(work, names)
-    parts = _parts(names)
-    missing = _begin(work, plan, len(parts))
+    ordered = [name for part in _parts(names) for name in part]
+    plan, to_try = begin(work, _settings(work, names), ordered)
     for folder in {track_name(name) if _is_video(name) else os.path.dirname(name) for name in names}:
         remove_leftovers(out / folder)
-    before = sum(len(part) for number, part in enumerate(parts) if number not in missing)
-    done = before
-    for number in _run(work, {number: parts[number] for number in missing}, workers):
+    parts = dict(enumerate(_parts(to_try), next_part(out)))
+    done = before = len(names) - len(to_try)
+    for number in _run(work, parts, workers):
         done += len(parts[number])
         tell(done, len(names))
-    result = Cropped(before, table=out / TABLE, passed_over=passed_over)
-    _finish(work, plan, len(parts), result)
+    result = Cropped(before, table=finish(work, plan, ordered), passed_over=passed_over)
+    _count(result)
     return result
 
 
@@ -100,19 +97,15 @@ def fingerprint(root: Path, *, size: int = 128, detector: str = "yunet", fps: fl
         DataError: there are neither photographs nor videos.
     """
     root, names, _ = _listed(root)
-    plan = _plan(Work(root, root, size, detector, fps), names)
-    return hashlib.sha256(json.dumps(plan).encode()).hexdigest()
+    settings = _settings(Work(root, root, size, detector, fps), names)
+    files = digest_of((name, root / name) for name in names)
+    return hashlib.sha256(json.dumps([FORMAT, settings, files]).encode()).hexdigest()
 
 
-def _plan(work: Work, names: Sequence[str]) -> dict[str, Any]:
-    """Return everything that crops depend on."""
-    return {
-        "format": FORMAT,
-        "size": work.size,
-        "detector": work.detector,
-        "files": digest_of((name, work.root / name) for name in names),
-        **({"fps": work.fps} if any(map(_is_video, names)) else {}),
-    }
+def _settings(work: Work, names: Sequence[str]) -> dict[str, Any]:
+    """Return how crops are made."""
+    fps = {"fps": work.fps} if any(map(_is_video, names)) else {}
+    return {"size": work.size, "detector": work.detector, **fps}
 
 
 def _listed(root: Path, out: Path | None = None) -> tuple[Path, list[str], str]:
@@ -157,43 +150,6 @@ def _check_names(names: Sequence[str], root: Path) -> None:
     twice = [name for name, count in Counter([*crops, *tracks, *folders]).items() if count > 1]
     if twice:
         raise DataError(f"{root}: the crops of two of them would be called {twice[0]}", hint="Rename one of them.")
-
-
-def _begin(work: Work, plan: dict[str, Any], count: int) -> list[int]:
-    """Prepare the folder of crops; return the numbers of the parts that are still to be done.
-
-    Raises:
-        RunError: it holds something else.
-    """
-    import pyarrow.parquet as pq
-
-    table, notes = work.out / TABLE, work.out / PARTS / PLAN
-    try:
-        if table.exists():
-            known = json.loads(pq.read_schema(table).metadata[b"facecycle"])
-        elif notes.exists():
-            known = json.loads(notes.read_text())
-        elif work.out.exists() and any(work.out.iterdir()):
-            raise RunError(f"{work.out} exists and is not empty", hint="Choose another folder with --out.")
-        else:
-            known = plan
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise RunError(f"{work.out} cannot be used: {error}", hint="Choose another folder with --out.") from error
-    if known != plan:
-        differs = ", ".join(key for key in plan if not isinstance(known, dict) or known.get(key) != plan[key])
-        raise RunError(
-            f"{work.out} holds crops of other images or settings (they differ in: {differs})",
-            hint="Choose another folder with --out, or remove that one.",
-        )
-    if table.exists():
-        return []
-    write_text(notes, json.dumps(plan))
-    remove_leftovers(work.out / PARTS)
-    return [number for number in range(count) if not _part_file(work.out, number).exists()]
-
-
-def _part_file(out: Path, number: int) -> Path:
-    return out / PARTS / f"part-{number:06d}.parquet"
 
 
 def _run(work: Work, parts: dict[int, list[str]], workers: int) -> Iterator[int]:
@@ -242,32 +198,19 @@ def _end_with_parent() -> None:
 
 def _do(work: Work, number: int, names: Sequence[str]) -> None:
     """Crop the photographs or the video of a part, and write its rows when all its crops are on the disk."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
     rows = []
     for name in names:
-        rows += crop_video(work, name) if _is_video(name) else [crop_photograph(work, name)]
-    table = pa.Table.from_pylist(rows, schema())
-    write_atomically(_part_file(work.out, number), functools.partial(pq.write_table, table))
+        size, modified = stamp(work.root / name)
+        found = crop_video(work, name) if _is_video(name) else [crop_photograph(work, name)]
+        rows += [row | {"bytes": size, "modified": modified} for row in found]
+    write_part(work, rows, number)
 
 
-def _finish(work: Work, plan: dict[str, Any], count: int, result: Cropped) -> None:
-    """Join the rows of all parts to the table, and count what is in them."""
+def _count(result: Cropped) -> None:
+    """Count what is in the table."""
     import pyarrow.parquet as pq
 
-    table = work.out / TABLE
-    if not table.exists():
-        described = schema().with_metadata({"facecycle": json.dumps(plan)})
-
-        def write(temporary: Path) -> None:
-            with pq.ParquetWriter(temporary, described) as writer:
-                for number in range(count):
-                    writer.write_table(pq.read_table(_part_file(work.out, number), schema=schema()).cast(described))
-
-        write_atomically(table, write)
-    remove_folder(work.out / PARTS)
-    for batch in pq.ParquetFile(table).iter_batches(columns=["path", "status", "warnings"]):
+    for batch in pq.ParquetFile(result.table).iter_batches(columns=["path", "status", "warnings"]):
         for row in batch.to_pylist():
             # A video that ends too early has a row of its own beside those of its frames.
             result.images += row["status"] in (OK, NO_FACE) or not _is_video(row["path"])

@@ -40,7 +40,8 @@ def schema() -> Any:
     import pyarrow as pa
 
     fields = [("path", pa.string()), ("status", pa.string()), ("crop", pa.string()), ("faces", pa.int32())]
-    fields += [(name, pa.float32()) for name in NUMBERS] + [("frame", pa.int64())]
+    fields += [(name, pa.float32()) for name in NUMBERS]
+    fields += [(name, pa.int64()) for name in ("frame", "bytes", "modified")]
     return pa.schema([*fields, ("landmarks", pa.list_(pa.float32(), 10)), ("warnings", pa.list_(pa.string()))])
 
 

@@ -37,6 +37,8 @@ def crop_video(work: Work, name: str) -> list[dict[str, Any]]:
     path, rows = work.root / name, []
     count, begin, end, taken = 0, 0.0, 0.0, -1
     before: Similarity | None = None
+    for stale in (work.out / track_name(name)).glob("[0-9]*.jpg"):  # of the file as it was before
+        stale.unlink()
     try:
         for number, frame in enumerate(frames(path)):
             begin = begin if count else frame.seconds

@@ -99,7 +99,7 @@ def test_a_killed_command_goes_on_where_it_was(tmp_path: Path, monkeypatch: pyte
     assert not (out / "faces.parquet").exists()
     (out / ".faces" / ".part-000002.parquet.7.tmp").write_bytes(b"half")
     (out / "p1" / "a" / ".1.jpg.7.tmp").write_bytes(b"half")
-    with pytest.raises(RunError, match=r"other images or settings \(they differ in: size\)"):
+    with pytest.raises(RunError, match=r"other settings \(they differ in: size\)"):
         crop_folder(root, out, size=40)
     again = crop_folder(root, out, size=32, tell=lambda done, total: seen.append(done))
     assert seen == [2, 4, 6]
@@ -107,6 +107,52 @@ def test_a_killed_command_goes_on_where_it_was(tmp_path: Path, monkeypatch: pyte
     assert files(out) == files(whole)
     third = crop_folder(root, out, size=32, tell=lambda done, total: seen.append(done))
     assert (third.before, third.crops, len(seen)) == (6, 4, 3)
+
+
+def test_what_was_repaired_or_added_is_tried(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root, out, fresh = folder(tmp_path / "in"), tmp_path / "out", tmp_path / "fresh"
+    monkeypatch.setattr(module, "PART", 1)
+    crop_folder(root, out, size=32)
+    repaired = root / "p2" / "b"
+    PHOTOGRAPH.save(repaired / "cut.jpg")
+    PHOTOGRAPH.save(repaired / "field.png")  # which showed no face
+    PHOTOGRAPH.rotate(3).save(root / "p1" / "a" / "0.jpg")
+    tried: list[int] = []
+
+    def stop(done: int, total: int) -> None:
+        tried.append(done)
+        if done == 6:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        crop_folder(root, out, size=32, tell=stop)
+    again = crop_folder(root, out, size=32, tell=lambda done, total: tried.append(done))
+    assert tried == [5, 6, 7]  # of 7, of which 4 had been cropped
+    assert (again.before, again.images, again.crops) == (6, 7, 7)
+    crop_folder(root, fresh, size=32)
+    assert files(out) == files(fresh)
+
+
+def test_what_cannot_be_read_may_go_and_its_row_goes_with_it(tmp_path: Path) -> None:
+    root, out, fresh = folder(tmp_path / "in"), tmp_path / "out", tmp_path / "fresh"
+    crop_folder(root, out, size=32)
+    (root / "p2" / "b" / "cut.jpg").unlink()
+    crop_folder(root, out, size=32)
+    crop_folder(root, fresh, size=32)
+    assert files(out) == files(fresh)
+
+
+def test_a_file_that_was_cropped_and_has_changed_is_named(tmp_path: Path) -> None:
+    root, out = folder(tmp_path / "in"), tmp_path / "out"
+    crop_folder(root, out, size=32)
+    before = files(out)
+    PHOTOGRAPH.rotate(9).save(root / "p2" / "b" / "10.png")
+    with pytest.raises(RunError, match=r"the crop of p2/b/10\.png, which has changed since\nChoose another folder"):
+        crop_folder(root, out, size=32)
+    (root / "p1" / "a" / "1.jpg").unlink()
+    with pytest.raises(RunError, match=r"the crop of p1/a/1\.jpg, which is not among those in .*in \(\+1 more\)"):
+        crop_folder(root, out, size=32)
+    assert files(out) == before
 
 
 def test_workers_change_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -84,6 +84,18 @@ def test_bad_videos_are_said_and_the_rest_goes_on(tmp_path: Path) -> None:
     assert result.crops == sum(row["status"] == "ok" for row in rows(tmp_path / "out"))
 
 
+def test_a_video_that_came_whole_since_takes_the_place_of_its_beginning(tmp_path: Path) -> None:
+    root, out, fresh = tmp_path / "in", tmp_path / "out", tmp_path / "fresh"
+    noisy = [FACE + np.random.default_rng(n).integers(0, 9, FACE.shape, dtype=np.uint8) for n in range(50)]
+    part = cut(write_video(root / "whole.mkv", noisy), 0.6)
+    crop_folder(root, out, size=32, fps=12.5)
+    write_video(part, noisy[:20])
+    crop_folder(root, out, size=32, fps=12.5)
+    crop_folder(root, fresh, size=32, fps=12.5)
+    assert files(out) == files(fresh)
+    assert rows(out) == rows(fresh)
+
+
 def test_the_face_is_followed_and_a_jump_is_doubted(tmp_path: Path) -> None:
     small = np.asarray(Image.fromarray(FACE).resize((146, 134)))
 
