@@ -196,7 +196,8 @@ def _write_page(folder: Path) -> None:
     text = page.read_text(encoding="utf-8")
     assert text.count(head) == 1
     policy = f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">'
-    page.write_text(text.replace(head, f"{head}\n{policy}"), encoding="utf-8")
+    opened = '<script src="unserved.js"></script>'
+    page.write_text(text.replace(head, f"{head}\n{policy}\n{opened}"), encoding="utf-8")
 
 
 def _write_runtime(folder: Path, package: Path, found: str) -> None:

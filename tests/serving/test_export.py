@@ -11,7 +11,9 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+from helpers.browser import chromium, needs_browser
 from helpers.common import ROOT, Command, refused
+from helpers.file_server import file_server
 from helpers.serving import weights_of
 
 from facecycle.checkpoints.graph_file import graph_of
@@ -62,6 +64,21 @@ def test_the_folder_holds_the_page_the_runtime_and_the_weights(inside: Command, 
     assert [each["name"] for each in said["panels"]] == ["frontal", "reexpressed", "neutral", "mean_face"]
     graph = onnx.load(tmp_path / "site" / "weights" / "face.onnx", load_external_data=False).graph
     assert [each.name for each in graph.output] == ["neutral", "mean_face", "flow"]
+
+
+@needs_browser
+def test_the_page_says_that_it_has_to_be_served(inside: Command, tmp_path: Path, package: Path) -> None:
+    assert inside("export", "web", "site", "--runtime-folder", package).returncode == 0
+    with chromium(tmp_path / "profile") as browser:
+        browser.get((tmp_path / "site" / "index.html").as_uri())
+        alert = browser.find_element("id", "alert")
+        assert alert.is_displayed()
+        assert alert.text.endswith("python -m http.server")
+        assert not browser.find_elements("id", "choose")
+        with file_server(tmp_path / "site") as (address, _):
+            browser.get(address)
+            assert browser.find_element("id", "choose").is_displayed()
+            assert "http.server" not in browser.find_element("id", "alert").text
 
 
 def test_the_page_and_the_engine_share_no_name_but_one() -> None:
