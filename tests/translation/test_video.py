@@ -16,6 +16,7 @@ from helpers.common import Command, refused
 from PIL import Image
 
 from facecycle.checkpoints.places import SHIPPED
+from facecycle.data.images import Crop
 from facecycle.errors import ConfigError, DataError
 from facecycle.runtimes.base import Runtime
 from facecycle.runtimes.by_onnx import OnnxRuntime
@@ -62,8 +63,11 @@ def test_frames_without_a_face_stay_and_are_counted(runtime: Runtime, tmp_path: 
     assert made.frames == 32
     assert 12 <= made.moved <= 16  # where there was none, every fifth frame is searched
     meadow = write_video(tmp_path / "meadow.mp4", [MEADOW] * 3)
-    with pytest.raises(DataError, match=r"meadow\.mp4: no face was found in any of 3 frames"):
+    expected = r"meadow\.mp4: no face was found in any of 3 frames\n.*--crop X,Y,W,H .*--detector centre"
+    with pytest.raises(DataError, match=expected):
         translate_video(runtime, meadow, tmp_path)
+    for said in (Wanted(crop=Crop(10, 20, 90, 90)), Wanted(detector="centre")):
+        assert translate_video(runtime, meadow, tmp_path, said).moved == 3
 
 
 def test_a_face_wears_the_expression_of_a_photograph_or_follows_a_video(
