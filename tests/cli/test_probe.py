@@ -372,7 +372,7 @@ def test_stills_of_many_people_are_trained_on_one_by_one(command: Command, tmp_p
         (tmp_path / "celeba" / "all").mkdir(parents=True, exist_ok=True)
         (tmp_path / "celeba" / "all" / f"{number:06d}.jpg").touch()
     command_line = ["pretrain", "--data", "celeba", "--steps", 1, "--out", "run"]
-    refused(command(*command_line), "would show one person", "celeba/all", "add --option stills=true")
+    refused(command(*command_line), "would show one person", "celeba/all", "add --option stills=false")
     refused(command(*command_line, "--option", "still=true"), "tracks has no option 'still'")
     result = command(*command_line, "--option", "stills=true")
     assert "data: 301 tracks of 301 people, 301 images" in result.stdout
