@@ -126,11 +126,10 @@ def check_out(out: Path, *, folder: bool) -> None:
     Raises:
         ConfigError: it lies below a file, or is one.
     """
-    there = next(each for each in (out, *out.absolute().parents)[not folder :] if each.exists())
-    if not there.is_dir():
-        name = there.relative_to(Path.cwd()) if there.is_relative_to(Path.cwd()) else there
+    there = next((each for each in (out, *out.parents)[not folder :] if each.exists()), Path())
+    if there.exists() and not there.is_dir():
         hint = "Name a folder to write to." if folder else "Name a file in a folder."
-        raise ConfigError(f"cannot write to {out}, because {name} is a file", hint=hint)
+        raise ConfigError(f"cannot write to {out}, because {there} is a file", hint=hint)
 
 
 @contextlib.contextmanager
