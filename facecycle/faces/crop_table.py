@@ -53,8 +53,7 @@ def begin(work: Work, plan: dict[str, Any], names: Sequence[str]) -> tuple[dict[
         why = "which has changed since" if changed[0] in now else f"which is not among those in {work.root}"
         more = f" (+{len(changed) - 1:,} more)" if len(changed) > 1 else ""
         raise RunError(f"{work.out} holds the crop of {changed[0]}, {why}{more}", hint=OTHERWISE)
-    if not (work.out / TABLE).exists():
-        write_text(work.out / PARTS / PLAN, json.dumps(plan))
+    write_text(work.out / PARTS / PLAN, json.dumps(plan))
     return plan, [name for path, name in paths.items() if path not in known or known[path][0] != now[path]]
 
 
@@ -105,10 +104,10 @@ def _agreed(out: Path, plan: dict[str, Any]) -> dict[str, Any]:
 
     table, notes = out / TABLE, out / PARTS / PLAN
     try:
-        if table.exists():
-            known = dict(json.loads(pq.read_schema(table).metadata[b"facecycle"]))
-        elif notes.exists():
+        if notes.exists():  # which may say more than the table: of videos that came after it
             known = dict(json.loads(notes.read_text()))
+        elif table.exists():
+            known = dict(json.loads(pq.read_schema(table).metadata[b"facecycle"]))
         elif out.exists() and any(out.iterdir()):
             raise RunError(f"{out} exists and is not empty", hint="Choose another folder with --out.")
         else:

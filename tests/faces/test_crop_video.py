@@ -114,9 +114,14 @@ def test_the_face_is_followed_and_a_jump_is_doubted(tmp_path: Path) -> None:
     assert [row["faces"] for row in table] == [2] * 4 + [1] * 2
 
 
+@pytest.mark.parametrize("photographs", [0, 1])
 def test_a_killed_command_goes_on_and_other_settings_are_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, photographs: int
 ) -> None:
+    if photographs:  # were cropped before videos came
+        (tmp_path / "in").mkdir()
+        Image.fromarray(FACE).save(tmp_path / "in" / "c.png")
+        crop_folder(tmp_path / "in", tmp_path / "out", size=32)
     for name in ("a.mp4", "b.mp4"):
         write_video(tmp_path / "in" / name, [FACE] * 6)
     read = module.crop_video
@@ -136,7 +141,7 @@ def test_a_killed_command_goes_on_and_other_settings_are_refused(
         crop_folder(tmp_path / "in", tmp_path / "out", size=32, fps=1)
     result = crop_folder(tmp_path / "in", tmp_path / "out", size=32)
     assert seen == ["a.mp4", "killed", "b.mp4"]
-    assert (result.before, result.crops) == (1, 4)
+    assert (result.before, result.crops) == (1 + photographs, 4 + photographs)
 
 
 def test_tracks_do_not_share_a_folder(tmp_path: Path) -> None:
