@@ -219,6 +219,7 @@ def test_faces_are_searched_for_and_looked_at_again_alike(
     images = [
         flags(random, 200, 150, (40, 60, 40), (120, 80, 40)),
         flags(random, 1400, 900, (400, 350, 200)),
+        flags(random, 2301, 1507, (1900, 1100, 250)),  # whose neighbourhood alone is shrunk, and leaves it
     ]
     if turns == 0:
         images.append(flags(random, 500, 300, (200, 150, 12)))  # a closer look is needed, which is upright alone

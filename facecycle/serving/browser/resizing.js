@@ -23,8 +23,24 @@ export function resize(image, width, height, gap = 0) {
   const x = gap ? Math.max(1, Math.trunc(image.width / width / gap)) : 1;
   const y = gap ? Math.max(1, Math.trunc(image.height / height / gap)) : 1;
   const small = x > 1 || y > 1 ? reduced(image, x, y) : image;
-  const across = filters(small.width, image.width / x, width), down = filters(small.height, image.height / y, height);
-  return filteredDown(filteredAcross(small, across), down);
+  return resizeBox(small, [0, 0, image.width / x, image.height / y], width, height);
+}
+
+/** Resize a box of an image, [left, top, right, bottom], antialiased. */
+export function resizeBox(image, box, width, height) {
+  const [left, top, right, bottom] = box.map(Math.fround); // as Pillow keeps them
+  const across = filters(image.width, left, right, width), down = filters(image.height, top, bottom, height);
+  return filteredDown(filteredAcross(image, across), down);
+}
+
+/** Return the pixels of an image from `first` to before `last`, each [x, y], as far as it goes. */
+export function cutOut({ width, height, data }, [left, top], [right, bottom]) {
+  const cut = blank(Math.min(right, width) - left, Math.min(bottom, height) - top);
+  for (let row = 0; row < cut.height; row++) {
+    const from = 4 * ((top + row) * width + left);
+    cut.data.set(data.subarray(from, from + 4 * cut.width), 4 * row * cut.width);
+  }
+  return cut;
 }
 
 /** Shrink a square image to a side, antialiased. */
@@ -63,7 +79,7 @@ const clamped = (place, length) => Math.min(Math.max(place, 0), length - 1);
 const mix = (a, b, share) => a + (b - a) * share;
 
 /** Return an image whose pixels are the means of rectangles of x times y pixels; the last ones may be smaller. */
-function reduced(image, x, y) {
+export function reduced(image, x, y) {
   const small = blank(Math.ceil(image.width / x), Math.ceil(image.height / y));
   for (let row = 0, to = 0; row < small.height; row++) {
     const bottom = Math.min((row + 1) * y, image.height);
@@ -87,12 +103,12 @@ function reduced(image, x, y) {
   return small;
 }
 
-/** Return the triangles that make `wanted` pixels of a line of `length` ones, which stand for `covered` of them. */
-function filters(length, covered, wanted) {
-  const scale = covered / wanted, support = Math.max(scale, 1);
+/** Return the triangles that make `wanted` pixels of what lies between two places of a line of `length` pixels. */
+function filters(length, begin, end, wanted) {
+  const scale = Math.fround(end - begin) / wanted, support = Math.max(scale, 1);
   const made = [];
   for (let place = 0; place < wanted; place++) {
-    const centre = (place + 0.5) * scale;
+    const centre = begin + (place + 0.5) * scale;
     const first = Math.max(Math.trunc(centre - support + 0.5), 0);
     const last = Math.min(Math.trunc(centre + support + 0.5), length);
     const weights = [];

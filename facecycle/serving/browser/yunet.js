@@ -3,13 +3,13 @@
 //
 // A face is { points, score }: the points are two corners of its box and five landmarks, in pixels.
 
-import { crop, resize, rounded } from "./resizing.js";
+import { crop, cutOut, reduced, resize, resizeBox, rounded } from "./resizing.js";
 import { ALIGNED, Similarity, USED, fit } from "./similarity.js";
 
 export const SCORE = 0.8;
 const USUAL = [640, 160], CLOSER = 1280, LARGEST_SCALE = 2, MULTIPLE = 32, STRIDES = [8, 16, 32];
 const OVERLAP = 0.3;
-const PATCH = 192, FINEST = 1.25, ZOOMS = [1.8, 1.5, 2.2], PASSES = 2;
+const PATCH = 192, FINEST = 1.25, ZOOMS = [1.8, 1.5, 2.2], PASSES = 2, REACH = 6.6;
 const TURNS = [45, 90, 135, 180, 225, 270, 315], UPRIGHT = 0.9, SURER = 0.02;
 const MIRRORED = [1, 0, 2, 4, 3];
 const GAP = 2;
@@ -82,17 +82,40 @@ async function lookAt(image, scale, network) {
 }
 
 function resized(image, scale) {
-  const [width, height] = [image.width, image.height].map((side) => Math.max(1, rounded(side * scale)));
+  const [width, height] = scaled(image, scale);
   return width === image.width && height === image.height ? image : resize(image, width, height, GAP);
 }
+
+const scaled = ({ width, height }, scale) => [width, height].map((side) => Math.max(1, rounded(side * scale)));
 
 /** Find a face's landmarks again; of a large face, in a smaller image, which is as good and much faster. */
 async function followed(image, landmarks, network) {
   const scale = (FINEST * PATCH) / around(landmarks, Math.max(...ZOOMS)).side;
   if (scale >= 1) return refined(image, landmarks, network);
-  const small = resized(image, scale), x = small.width / image.width, y = small.height / image.height;
-  const found = await refined(small, landmarks.map((point) => [point[0] * x, point[1] * y]), network);
-  return found.map((point) => [point[0] / x, point[1] / y]);
+  const { part, first, factors } = partOf(image, around(landmarks, REACH), scale);
+  const there = (point) => point.map((place, axis) => place * factors[axis] - first[axis]);
+  const found = await refined(part, landmarks.map(there), network);
+  return found.map((point) => point.map((place, axis) => (place + first[axis]) / factors[axis]));
+}
+
+/** Return the part of a smaller image that a square covers, its first pixel [x, y], and the factors of x and y. */
+function partOf(image, square, scale) {
+  const sides = [image.width, image.height], small = scaled(image, scale), factors = small.map((s, i) => s / sides[i]);
+  const corners = [[0, 0], [1, 0], [1, 1], [0, 1]].map((corner) => square.toPhotograph(corner));
+  const edge = (most, beyond) => small.map((side, axis) => {
+    const place = most(...corners.map((corner) => corner[axis] * factors[axis])) + beyond;
+    return Math.trunc(Math.min(Math.max(place, 0), side));
+  });
+  const first = edge(Math.min, -2), last = edge(Math.max, 3);
+  const block = factors.map((factor) => Math.max(1, Math.trunc(1 / factor / GAP)));
+  const begin = first.map((place, i) => {
+    return Math.floor(Math.max(place / factors[i] - 1 / factors[i] - block[i], 0) / block[i]) * block[i];
+  });
+  const end = last.map((place, i) => Math.ceil((place + 1) / factors[i] / block[i] + 1) * block[i]);
+  const cut = reduced(cutOut(image, begin, end), ...block);
+  const from = first.map((place, i) => (place / factors[i] - begin[i]) / block[i]);
+  const to = last.map((place, i) => (Math.min(place / factors[i], sides[i]) - begin[i]) / block[i]);
+  return { part: resizeBox(cut, [...from, ...to], last[0] - first[0], last[1] - first[1]), first, factors };
 }
 
 /** Find landmarks again in squares that they make upright; of a face that is not seen there, they stay. */
