@@ -101,19 +101,24 @@ def lock(folder: Path, *, wait: bool = False) -> Iterator[None]:
     Raises:
         RunError: another process has it.
     """
-    with explained(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(folder, os.O_RDONLY)
-    try:
+    while True:
+        with explained(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            descriptor = os.open(folder, os.O_RDONLY)
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-        except OSError as error:
-            if error.errno == errno.EWOULDBLOCK:
-                raise RunError(f"another process is writing to {folder}", hint="Wait for it, or stop it.") from error
-            # Some network file systems know no locks; the work goes on without.
-        yield
-    finally:
-        os.close(descriptor)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+            except OSError as error:
+                if error.errno == errno.EWOULDBLOCK:
+                    hint = "Wait for it, or stop it."
+                    raise RunError(f"another process is writing to {folder}", hint=hint) from error
+                # Some network file systems know no locks; the work goes on without.
+            if not folder.is_dir() or not os.path.samestat(os.fstat(descriptor), folder.stat()):
+                continue  # the other one has removed it since, and a third one may have made a new one
+            yield
+            return
+        finally:
+            os.close(descriptor)
 
 
 def check_out(out: Path, *, folder: bool) -> None:
@@ -126,8 +131,8 @@ def check_out(out: Path, *, folder: bool) -> None:
     Raises:
         ConfigError: it lies below a file, or is one.
     """
-    there = next((each for each in (out, *out.parents)[not folder :] if each.exists()), Path())
-    if there.exists() and not there.is_dir():
+    there = next((each for each in (out, *out.parents)[not folder :] if each.exists()), None)
+    if there is not None and not there.is_dir():
         hint = "Name a folder to write to." if folder else "Name a file in a folder."
         raise ConfigError(f"cannot write to {out}, because {there} is a file", hint=hint)
 

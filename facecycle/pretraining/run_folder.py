@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-import errno
-import fcntl
 import json
-import os
 import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Protocol
 
-from facecycle.atomic import explained, remove_leftovers, write_text
+from facecycle.atomic import explained, lock, remove_leftovers, write_text
 from facecycle.config.layers import file_layer, resolve
 from facecycle.config.settings import RunConfig
-from facecycle.errors import ConfigError, DataError, RunError
+from facecycle.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
     from facecycle.data.batches import FrameTally
@@ -43,7 +40,7 @@ class RunFolder:
         self.writes = writes
         self._metrics: IO[str] | None = None
         self._board: Any = None
-        self._lock: int | None = None
+        self._lock: contextlib.ExitStack | None = None
         self._listed = 0
         self._hook: Callable[[threading.ExceptHookArgs], object] | None = None
 
@@ -90,18 +87,9 @@ class RunFolder:
         """
         if self._lock is not None or not self.writes:
             return
-        with explained(self.path):
-            self.path.mkdir(parents=True, exist_ok=True)
-            self._lock = os.open(self.path, os.O_RDONLY)
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            if error.errno == errno.EWOULDBLOCK:
-                raise RunError(
-                    f"another process is writing to the run {self.path}",
-                    hint="Wait for it, or stop it: Ctrl-C or SIGTERM makes it save first.",
-                ) from error
-            # Some network file systems know no locks; the run goes without.
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(lock(self.path))
+            self._lock = stack.pop_all()
 
     def open_logs(self, step: int) -> None:
         """Open the logs to continue after `step` steps; later lines of an interrupted run are dropped.
@@ -162,7 +150,7 @@ class RunFolder:
         """
         with contextlib.ExitStack() as stack:
             if self._lock is not None:
-                stack.callback(os.close, self._lock)
+                stack.push(self._lock)
                 self._lock = None
             if self._hook is not None:
                 stack.callback(setattr, threading, "excepthook", self._hook)
