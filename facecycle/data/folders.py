@@ -209,14 +209,23 @@ def _is_listed(name: Any) -> bool:
         return False
 
 
+Stamp = tuple[int | None, int | None]
+
+
+def stamp(path: Path) -> Stamp:
+    """Return a file's size in bytes and its time of change in nanoseconds: other ones say that it changed."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None, None
+    return status.st_size, status.st_mtime_ns
+
+
 def digest_of(files: Iterable[tuple[str, Path]]) -> str:
-    """Return a digest of files by their names, sizes and times of change: another one says that something changed."""
+    """Return a digest of files by their names and stamps: another one says that something changed."""
     digest = hashlib.sha256()
     for name, path in files:
-        try:
-            status = path.stat()
-            found = f"{status.st_size}\0{status.st_mtime_ns}"
-        except OSError:
-            found = "missing"
+        size, modified = stamp(path)
+        found = "missing" if size is None else f"{size}\0{modified}"
         digest.update(f"{name}\0{found}\n".encode("utf-8", "surrogateescape"))
     return digest.hexdigest()

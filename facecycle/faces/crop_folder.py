@@ -20,11 +20,11 @@ from pathlib import Path
 from typing import Any
 
 from facecycle.atomic import check_out, remove_leftovers
-from facecycle.data.folders import digest_of, formats_read, walk
+from facecycle.data.folders import digest_of, formats_read, stamp, walk
 from facecycle.data.video import SUFFIXES, is_video, library
 from facecycle.errors import ConfigError, DataError, RunError
 from facecycle.faces.crop_photograph import NO_FACE, OK, Work, crop_name, crop_photograph
-from facecycle.faces.crop_table import FORMAT, begin, finish, next_part, stamp, write_part
+from facecycle.faces.crop_table import FORMAT, begin, finish, next_part, write_part
 from facecycle.faces.crop_video import crop_video, track_name
 from facecycle.faces.cropped import Cropped
 from facecycle.faces.detection import named

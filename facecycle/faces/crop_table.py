@@ -11,22 +11,13 @@ from typing import Any
 import numpy as np
 
 from facecycle.atomic import remove_folder, remove_leftovers, write_atomically, write_text
+from facecycle.data.folders import Stamp, stamp
 from facecycle.errors import RunError
 from facecycle.faces.crop_photograph import NO_FACE, OK, Work, schema
 
 TABLE, PARTS, PLAN = "faces.parquet", ".faces", "plan.json"
 FORMAT = 3
 OTHERWISE = "Choose another folder with --out, or remove that one."
-Stamp = tuple[int | None, int | None]
-
-
-def stamp(path: Path) -> Stamp:
-    """Return a file's size in bytes and its time of change in nanoseconds: other ones say that it changed."""
-    try:
-        status = path.stat()
-    except OSError:
-        return None, None
-    return status.st_size, status.st_mtime_ns
 
 
 def begin(work: Work, plan: dict[str, Any], names: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
