@@ -100,6 +100,7 @@ def translate_video(
     made = Filmed(out / f"{path.stem}-pasted.{CONTAINERS.get(path.suffix.lower(), 'mkv')}")
     kind = "mp4" if made.path.suffix == ".mp4" else "matroska"
     check_sound(path, kind)
+    _check_finding(wanted, driver, runtime.size)
     # A link stays, and what it leads to is replaced.
     place = Path(os.path.realpath(made.path)) if made.path.is_symlink() else made.path
     with unfinished(place, _plan(runtime, path, wanted, driver), say) as folder:
@@ -113,6 +114,16 @@ def translate_video(
         move(whole, place)
         made.seconds["moving"] = time.monotonic() - begun - made.seconds["finding"]
     return made
+
+
+def _check_finding(wanted: Wanted, driver: Path | None, size: int) -> None:
+    """Refuse a detector or a driver that cannot be used, before what an earlier call kept is thrown away for it."""
+    finder(wanted.detector, wanted.crop)
+    if driver is not None and is_video(driver):
+        with opened(driver):
+            pass
+    elif driver is not None:
+        find_driver(driver, wanted.detector, size)
 
 
 def _plan(runtime: Runtime, path: Path, wanted: Wanted, driver: Path | None) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 import subprocess
@@ -16,7 +17,7 @@ from PIL import Image
 
 from facecycle.atomic import lock, move
 from facecycle.checkpoints.places import SHIPPED
-from facecycle.errors import DataError, RunError
+from facecycle.errors import DataError, FacecycleError, RunError
 from facecycle.runtimes.base import Runtime
 from facecycle.runtimes.by_onnx import OnnxRuntime
 from facecycle.translation import video as module
@@ -202,6 +203,24 @@ def test_two_processes_do_not_make_one_video(runtime: Runtime, clip: Path, tmp_p
         translate_video(runtime, clip, tmp_path)
 
 
+def test_a_folder_that_is_removed_before_it_is_locked_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, flock = tmp_path / "folder", fcntl.flock
+
+    def late(descriptor: int, how: int) -> None:
+        """Come when the one who had the folder has removed it, which was opened before."""
+        monkeypatch.setattr(fcntl, "flock", flock)
+        folder.rmdir()
+        flock(descriptor, how)
+
+    monkeypatch.setattr(fcntl, "flock", late)
+    with lock(folder), pytest.raises(RunError, match="another process"), lock(folder):
+        raise AssertionError("two have it")
+    with lock(folder):
+        pass
+
+
 def test_a_damaged_part_is_named(runtime: Runtime, clip: Path, tmp_path: Path) -> None:
     stopped(runtime, clip, tmp_path)
     part = tmp_path / HIDDEN / "frames-000000000.npz"
@@ -210,6 +229,21 @@ def test_a_damaged_part_is_named(runtime: Runtime, clip: Path, tmp_path: Path) -
     part.write_bytes(content)
     with pytest.raises(RunError, match=r"frames-000000000\.npz is damaged[\s\S]*Remove the folder"):
         translate_video(runtime, clip, tmp_path)
+
+
+def test_a_mistake_costs_nothing_of_what_was_kept(runtime: Runtime, clip: Path, tmp_path: Path) -> None:
+    out, meadow = tmp_path / "out", tmp_path / "meadow.png"
+    Image.fromarray(np.full_like(FACE, 90)).save(meadow)
+    (tmp_path / "none.mp4").write_text("no video")
+    stopped(runtime, clip, out)
+    before = names(out / HIDDEN)
+    for driver in (tmp_path / "gone.png", tmp_path / "gone.mp4", meadow, tmp_path / "none.mp4"):
+        with pytest.raises(DataError, match=driver.name):
+            translate_video(runtime, clip, out, driver=driver)
+    with pytest.raises(FacecycleError, match="Did you mean yunet"):
+        translate_video(runtime, clip, out, Wanted(detector="yunnet"))
+    assert names(out / HIDDEN) == before
+    assert len(before) > 1
 
 
 def test_a_mistake_leaves_nothing(runtime: Runtime, tmp_path: Path) -> None:
