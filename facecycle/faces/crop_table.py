@@ -64,7 +64,7 @@ def next_part(out: Path) -> int:
 
 
 def finish(work: Work, plan: dict[str, Any], names: Sequence[str]) -> Path:
-    """Join the table and the parts, so that the rows are those of one call over the files that there are now."""
+    """Join the table and the parts, so that rows and crops are those of one call over the files that there are now."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -78,6 +78,10 @@ def finish(work: Work, plan: dict[str, Any], names: Sequence[str]) -> Path:
             for number, rows in enumerate(found)
         ]
         whole = pa.concat_tables([schema().empty_table(), *kept])
+        made = {crop for rows in found for crop in rows["crop"].to_pylist() if crop}
+        for crop in made.difference(whole["crop"].to_pylist()):  # such as those of a broken video that is gone
+            if (work.out / crop).resolve().is_relative_to(work.out.resolve()):  # whatever a damaged table says
+                (work.out / crop).unlink(missing_ok=True)
         places = np.argsort([order[path] for path in whole["path"].to_pylist()], kind="stable")
         whole = whole.take(pa.array(places)).replace_schema_metadata({"facecycle": json.dumps(plan)})
         write_atomically(table, functools.partial(pq.write_table, whole))

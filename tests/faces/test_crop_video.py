@@ -96,6 +96,19 @@ def test_a_video_that_came_whole_since_takes_the_place_of_its_beginning(tmp_path
     assert rows(out) == rows(fresh)
 
 
+def test_crops_of_a_broken_video_go_with_it(tmp_path: Path) -> None:
+    root, out, fresh = tmp_path / "in", tmp_path / "out", tmp_path / "fresh"
+    noisy = [FACE + np.random.default_rng(n).integers(0, 9, FACE.shape, dtype=np.uint8) for n in range(50)]
+    part = cut(write_video(root / "whole.mkv", noisy), 0.6)
+    Image.fromarray(FACE).save(root / "a.png")
+    crop_folder(root, out, size=32)
+    assert len(files(out)) > 2
+    part.unlink()
+    crop_folder(root, out, size=32)
+    crop_folder(root, fresh, size=32)
+    assert files(out) == files(fresh)
+
+
 def test_the_face_is_followed_and_a_jump_is_doubted(tmp_path: Path) -> None:
     small = np.asarray(Image.fromarray(FACE).resize((146, 134)))
 
