@@ -19,7 +19,7 @@ from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any
 
-from facecycle.atomic import check_out, remove_leftovers
+from facecycle.atomic import check_out, lock, remove_leftovers
 from facecycle.data.folders import digest_of, formats_read, stamp, walk
 from facecycle.data.video import SUFFIXES, is_video, library
 from facecycle.errors import ConfigError, DataError, RunError
@@ -41,6 +41,7 @@ def crop_folder(
     detector: str = "yunet",
     fps: float = 5.0,
     workers: int = 1,
+    wait: bool = False,
     tell: Callable[[int, int], None] = lambda done, total: None,
 ) -> Cropped:
     """Cut the largest face out of every photograph below a folder; folders and file names stay as they are.
@@ -58,12 +59,14 @@ def crop_folder(
         detector: name of the detector.
         fps: frames per second that are taken of videos.
         workers: processes; 1 works in this one.
+        wait: until another command that writes to `out` is done, instead of refusing.
         tell: told how many photographs and videos are done, and of how many.
 
     Raises:
         DataError: there are neither photographs nor videos.
         ConfigError: there is no such detector, `out` lies in `root` or is a file, or PyAV is missing for videos.
-        RunError: `out` holds something else, a file that was cropped has changed since, or it cannot be written.
+        RunError: `out` holds something else, another command writes there, it cannot be written, or a file that was
+            cropped has changed since.
     """
     named(detector)  # an unknown one is refused before anything is written
     check_out(out, folder=True)
@@ -73,15 +76,16 @@ def crop_folder(
         library()
     work = Work(root, out, size, detector, fps)
     ordered = [name for part in _parts(names) for name in part]
-    plan, to_try = begin(work, _settings(work, names), ordered)
-    for folder in {track_name(name) if _is_video(name) else os.path.dirname(name) for name in names}:
-        remove_leftovers(out / folder)
-    parts = dict(enumerate(_parts(to_try), next_part(out)))
-    done = before = len(names) - len(to_try)
-    for number in _run(work, parts, workers):
-        done += len(parts[number])
-        tell(done, len(names))
-    result = Cropped(before, table=finish(work, plan, ordered), passed_over=passed_over)
+    with lock(out, wait=wait):
+        plan, to_try = begin(work, _settings(work, names), ordered)
+        for folder in {track_name(name) if _is_video(name) else os.path.dirname(name) for name in names}:
+            remove_leftovers(out / folder)
+        parts = dict(enumerate(_parts(to_try), next_part(out)))
+        done = before = len(names) - len(to_try)
+        for number in _run(work, parts, workers):
+            done += len(parts[number])
+            tell(done, len(names))
+        result = Cropped(before, table=finish(work, plan, ordered), passed_over=passed_over)
     _count(result)
     return result
 

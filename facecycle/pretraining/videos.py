@@ -8,7 +8,6 @@ from pathlib import Path
 
 from facecycle import registry
 from facecycle.api import Dataset
-from facecycle.atomic import lock
 from facecycle.cache import cache_home
 from facecycle.config.settings import Choice, RunConfig
 from facecycle.data.joined import JoinedTracks
@@ -55,8 +54,8 @@ def _cropped(videos: Path, size: int, say: Callable[[str], None]) -> Path:
         if 10 * done // total > 10 * (done - 1) // total:
             say(f"{done:,} of {total:,} videos are cropped")
 
-    with lock(out, wait=True):  # every process of a run comes here, and other runs do
-        result = crop_folder(videos, out, size=size, workers=os.cpu_count() or 1, tell=tell)
+    # Every process of a run comes here, and other runs do.
+    result = crop_folder(videos, out, size=size, workers=os.cpu_count() or 1, wait=True, tell=tell)
     for line in result.lines(videos, out):
         say(line)
     result.check(videos)

@@ -18,6 +18,7 @@ from PIL import Image
 from skimage.data import astronaut
 
 from facecycle.api import Face
+from facecycle.atomic import lock
 from facecycle.errors import ConfigError, DataError, RunError
 from facecycle.faces import crop_folder as module
 from facecycle.faces import crop_photograph
@@ -153,6 +154,11 @@ def test_a_file_that_was_cropped_and_has_changed_is_named(tmp_path: Path) -> Non
     with pytest.raises(RunError, match=r"the crop of p1/a/1\.jpg, which is not among those in .*in \(\+1 more\)"):
         crop_folder(root, out, size=32)
     assert files(out) == before
+
+
+def test_two_commands_do_not_write_to_one_folder(tmp_path: Path) -> None:
+    with lock(tmp_path / "out"), pytest.raises(RunError, match="another process is writing to"):
+        crop_folder(folder(tmp_path / "in"), tmp_path / "out", size=32)
 
 
 def test_workers_change_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
