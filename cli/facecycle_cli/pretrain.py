@@ -143,6 +143,8 @@ def _train(asked: RunConfig, kept: Path | None, start: str | None, out: Path | N
         if kept is None:
             folder.refuse_taken()  # before data are indexed and networks made
         config = laid_out(asked) if kept is None else continued(folder.config(), asked, path)
+        if kept is not None:
+            say(f"Continuing the run {path}")
         if all(d.name == "synthetic" for d in config.data):
             say(f"Training on the built-in synthetic faces, schedule {config.preset!r}; --data FOLDER takes your own.")
         say_log()

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from facecycle.checkpoints.folders import all_folders, damage, latest_folder, point_latest, set_aside
+from facecycle.checkpoints.folders import FOLDERS, STATE, all_folders, damage, latest_folder, point_latest, set_aside
 from facecycle.config.layers import Layer, file_layer
 from facecycle.config.settings import TAKEN_ON_RESUME, RunConfig
 from facecycle.errors import CheckpointError, ConfigError
@@ -98,10 +98,11 @@ def newest_whole(run: Path, say: Callable[[str], None]) -> Path | None:
 
 
 def newest_run(runs: Path) -> Path | None:
-    """Return the run below `runs` that was written to last, whether it has a checkpoint or not; None if none is."""
+    """Return the run below `runs` that training wrote to last, whether it has a checkpoint or not; None if none is."""
     found = [path.parent for path in runs.glob(f"*/{CONFIG}")]
-    return max(found, key=_last_written) if found else None
+    return max(found, key=_last_trained) if found else None
 
 
-def _last_written(run: Path) -> float:
-    return max(path.stat().st_mtime for path in (run / CONFIG, *all_folders(run)))
+def _last_trained(run: Path) -> float:
+    # An export changes the time of a checkpoint's folder, and never that of the state in it.
+    return max(path.stat().st_mtime for path in (run / CONFIG, *run.glob(f"{FOLDERS}/*/{STATE}")))

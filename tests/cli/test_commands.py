@@ -146,7 +146,9 @@ def test_resume_refuses_another_configuration_and_continues_its_own(
     assert command(*arguments, "--resume").returncode == 0
     refused(inside(*arguments, "--resume", "--seed", 5), "seed: 0 in the run, 5 asked for")
     refused(inside(*arguments, "--resume", "--from", "r"), "exclude each other")
-    assert inside("pretrain", "--resume", "--out", "r").returncode == 0
+    again = inside("pretrain", "--resume", "--out", "r")
+    assert again.returncode == 0
+    assert again.stdout.startswith("Continuing the run r\n")
 
 
 def test_the_same_command_runs_with_every_part_swapped(

@@ -115,6 +115,19 @@ def test_what_is_not_asked_for_is_the_runs_own(tmp_path: Path) -> None:
     assert newest_run(tmp_path) == run.path
 
 
+def test_the_newest_run_is_the_one_that_was_trained_last_whatever_was_exported_since(tmp_path: Path) -> None:
+    for number, name in enumerate(("b", "a"), 1):
+        folder = tmp_path / name / "checkpoints" / "step-000010"
+        folder.mkdir(parents=True)
+        for file in (tmp_path / name / "config.json", folder / "state.json"):
+            file.write_text("{}")
+            os.utime(file, (number, number))
+    (tmp_path / "b" / "checkpoints" / "step-000010" / "model.onnx").touch()
+    assert newest_run(tmp_path) == tmp_path / "a"
+    os.utime(tmp_path / "b" / "checkpoints" / "step-000010" / "state.json", (3, 3))
+    assert newest_run(tmp_path) == tmp_path / "b"
+
+
 # --- moments ------------------------------------------------------------------------------------
 
 
