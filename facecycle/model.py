@@ -20,7 +20,7 @@ from facecycle.pictures import to_pil
 from facecycle.probing.features import refuse_non_finite
 from facecycle.runtimes.by_torch import TorchRuntime
 from facecycle.translation.photographs import ALL, find_driver, find_faces, finder, read_photograph
-from facecycle.translation.rows import Row, names_of, pictures_of
+from facecycle.translation.rows import Row, names_of, pictures_of, refuse_strengths
 
 
 class Translated(dict[str, Image.Image]):
@@ -149,7 +149,8 @@ class Model:
             have the face's own resolution, and the `panels` have `size` x `size` pixels.
 
         Raises:
-            FacecycleError: an image cannot be read, shows no such face, or the crop leaves it.
+            FacecycleError: an image cannot be read, shows no such face, or the crop leaves it; or the strength is not
+                from 0 to 1.5, or changes nothing.
         """
         return self._translated(image, driver, face, crop, detector, strength, seed)[0]
 
@@ -179,10 +180,11 @@ class Model:
         seed: int,
     ) -> list[Translated]:
         check_motion((), strength)
+        names, _ = names_of(self._runtime, driver is not None)
+        refuse_strengths(self._runtime, names, [strength])
         other = None if driver is None else find_driver(driver, detector, self.size)
         region = None if crop is None else parse_crop(crop)
         faces = find_faces(read_photograph(image), finder(detector, region), which, self.size)
-        names, _ = names_of(self._runtime, other is not None)
         rows = [Row("", "", found, other) for found in faces]
         return [
             Translated({n: to_pil(p) for n, p in made.by_name.items()}, made.row.face.face, made.row.face.doubts)

@@ -30,6 +30,7 @@ from facecycle.translation.rows import (
     names_of,
     pictures_of,
     planes,
+    refuse_strengths,
 )
 
 BATCH = 32
@@ -137,16 +138,17 @@ def translate_files(
 
     Raises:
         DataError: nothing could be read, no face was found, or none in the driver.
-        ConfigError: a strength is not from 0 to 1.5, or `out` is a file.
+        ConfigError: a strength is not from 0 to 1.5 or changes nothing, or `out` is a file.
     """
     for strength in (wanted.strength, *wanted.strengths):
         check_motion((), strength)
     check_out(out, folder=True)
     labels = _unique_names([*([driver] if driver is not None else []), *paths])
+    names, missing = names_of(runtime, driver is not None)
+    refuse_strengths(runtime, names, (wanted.strength, *wanted.strengths))
     other = None
     if driver is not None:
         other = labels.pop(0), find_driver(driver, wanted.detector, runtime.size)
-    names, missing = names_of(runtime, other is not None)
     writer = _Writer(out, wanted, names, Translation(missing=missing), len(paths) > 1 or wanted.face == ALL)
     for faces in _batches(runtime, list(zip(labels, paths, strict=True)), wanted, writer.result):
         writer.write(pictures_of(runtime, _rows(faces, other), names, wanted.strength, wanted.seed))

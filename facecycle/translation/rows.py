@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -62,6 +62,19 @@ def names_of(runtime: Runtime, driven: bool) -> tuple[list[str], tuple[str, ...]
         return [INPUT, *shown], missing
     first = [PHOTOGRAPH, PASTED, INPUT, *([FRONTAL] if FRONTAL in shown else []), *([REEXPRESSED] if driven else [])]
     return list(dict.fromkeys([*first, *shown])), missing
+
+
+def refuse_strengths(runtime: Runtime, names: Collection[str], strengths: Iterable[float]) -> None:
+    """Refuse strengths other than 1 where the weights move no face, because they would change nothing.
+
+    Raises:
+        ConfigError: there is one.
+    """
+    if FLOW not in names and any(strength != 1 for strength in strengths):
+        raise ConfigError(
+            f"{runtime.weights}: these weights move no face, so that a strength changes nothing",
+            hint="Leave the strength out. Weights that know a flow take one.",
+        )
 
 
 def panels_for(runtime: Runtime, names: Collection[str]) -> list[str]:

@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import io
-import json
 from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers.checkpoints import rival
 from helpers.serving import encoded, no_face, one_face, two_faces
 from PIL import Image, ImageCms
 
-from facecycle.checkpoints import model_file
-from facecycle.config.layers import preset_layers, resolve, set_layer
 from facecycle.errors import ConfigError, DataError, NoFaceError
 from facecycle.faces.detection import detect
 from facecycle.method.facecycle import FaceCycle
-from facecycle.networks import build_method, load
 from facecycle.runtimes.base import Runtime
-from facecycle.runtimes.by_torch import TorchRuntime
 from facecycle.serving.answers import Answers, Encoded
 from facecycle.serving.shown import shown_of
 from facecycle.translation.photographs import find_faces as find_in
@@ -136,19 +132,6 @@ def test_it_says_what_it_shows_in_the_words_of_the_method(answers: Answers, runt
     assert [tuple(each.values()) for each in said["panels"]] == [
         (name, *captions[name], name == "reexpressed") for name in order
     ]
-
-
-def rival(method: str, folder: Path) -> TorchRuntime:
-    """Return a rival's first weights, as a runtime."""
-    settings = ["size=32", "encoder.name='timm:mobilenetv3_small_050'"]
-    if method != "simclr":
-        settings = ["size=32", "encoder.options.layers=3"]
-    config = resolve([*preset_layers(method), set_layer(settings)])
-    network = build_method(config)
-    trained = json.dumps(list(network.view_names))
-    path = folder / "model.safetensors"
-    model_file.save_model(path, network, {"config": config.model_dump_json(), "trained": trained})
-    return TorchRuntime(load(path))
 
 
 @pytest.mark.parametrize(

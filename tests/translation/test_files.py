@@ -7,9 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers.checkpoints import rival
 from helpers.common import picture
 
-from facecycle.errors import DataError
+from facecycle.errors import ConfigError, DataError
 from facecycle.networks import load
 from facecycle.pictures import flow_colours
 from facecycle.runtimes.base import BATCH, Runtime
@@ -56,6 +57,15 @@ def test_what_cannot_be_read_is_named(runtime: Runtime, tmp_path: Path) -> None:
     assert list(made.skipped) == [str(path) for path in broken]
     with pytest.raises(DataError, match=r"none of the images could be translated; .*x\.png"):
         translate_files(runtime, broken, tmp_path / "out", CENTRE)
+
+
+def test_a_strength_that_changes_nothing_is_refused(tmp_path: Path) -> None:
+    runtime, faces = rival("tcae", tmp_path), [picture(tmp_path / f"{name}.png") for name in "ab"]
+    for wanted in (replace(CENTRE, strength=0.5), replace(CENTRE, strengths=(0.0, 1.0))):
+        with pytest.raises(ConfigError, match="move no face"):
+            translate_files(runtime, faces[:1], tmp_path / "out", wanted, driver=faces[1])
+    assert not (tmp_path / "out").exists()
+    assert translate_files(runtime, faces[:1], tmp_path / "out", CENTRE, driver=faces[1]).pictures
 
 
 def test_panels_are_made_in_batches_of_images_and_drivers(runtime: Runtime) -> None:
