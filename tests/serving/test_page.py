@@ -292,6 +292,27 @@ def test_nothing_sticks_out_at_a_phones_width(page: Page, width: int) -> None:
     assert min(size for size in sizes if size) >= 44  # a finger's
 
 
+def test_pictures_and_titles_fit_their_cards_at_any_width(page: Page) -> None:
+    page.give("choose", encoded(one_face()))
+    page.made()
+    page.forget()
+    page.give("driver-choose", encoded(two_faces()), "other.png")
+    page.made()
+    out = """
+        const text = document.createRange(), wrong = [];
+        for (const figure of document.querySelectorAll("#panels figure")) {
+            const title = figure.querySelector("b"), card = figure.getBoundingClientRect();
+            text.selectNodeContents(title);
+            const all = [figure.querySelector("img"), text].map(each => each.getBoundingClientRect());
+            const fits = all.every(each => each.left > card.left && each.right < card.right - 8);
+            if (!fits || title.getClientRects().length > 1) wrong.push(title.textContent);
+        }
+        return wrong"""
+    for width in (340, 390, 481, 500, 681, 700, 841, 1011, 1200):
+        resize(page.browser, width, 844)
+        assert page.run(out) == [], width
+
+
 def test_every_control_has_a_name_and_every_text_can_be_read(page: Page) -> None:
     page.give("choose", encoded(two_faces()))
     page.made()
