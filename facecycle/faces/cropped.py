@@ -50,8 +50,10 @@ class Cropped:
         """Refuse a folder of which no crop was made.
 
         Raises:
-            DataError: there is none.
+            DataError: there is none, because nothing can be read, or nothing shows a face.
         """
+        if not (self.crops or self.no_face):
+            raise DataError(f"nothing of {folder} can be read", hint=f"{self.table} says why.")
         if not self.crops:
             raise DataError(
                 f"no face was found in any image of {folder}",

@@ -102,6 +102,15 @@ def test_videos_without_a_face_are_one_error(tmp_path: Path) -> None:
             joined_tracks(config_of(path), lambda line: None)
 
 
+def test_what_is_no_video_is_refused_without_a_word_of_faces(tmp_path: Path) -> None:
+    path, said = tmp_path / "text.mp4", list[str]()
+    path.write_text("no video")
+    with pytest.raises(DataError, match=r"nothing of .*text\.mp4 can be read") as error:
+        joined_tracks(config_of(path), said.append)
+    assert "--detector" not in str(error.value.hint)
+    assert any(line.startswith("unreadable  text.mp4: not a video") for line in said)
+
+
 def test_a_run_says_that_it_was_trained_on_videos_and_is_resumed(
     inside: Command, tmp_path: Path, seen: list[str]
 ) -> None:
