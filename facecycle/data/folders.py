@@ -25,6 +25,8 @@ from facecycle.errors import RunError
 
 FOREIGN = frozenset({"__MACOSX", "@eaDir", "#recycle", "$RECYCLE.BIN", "System Volume Information", "lost+found"})
 """Folders of archivers, file servers and systems, whose pictures are copies and thumbnails."""
+TABLE = "faces.parquet"
+"""What `data crop` writes beside its crops about them; it is no image, and not said to be passed over."""
 SPLITS = {
     **dict.fromkeys(("train", "training"), "train"),
     **dict.fromkeys(("test", "testing"), "test"),
@@ -65,7 +67,8 @@ class Tree:
         root: the folder.
         folders: path below the root ("." is the root itself) to the names of the images directly in it, both in
             natural order; folders without images are left out.
-        passed_over: suffix to how many files have it that are no images, hidden ones not counted.
+        passed_over: suffix to how many files have it that are no images; hidden ones and `faces.parquet` are not
+            counted.
     """
 
     root: Path
@@ -171,7 +174,7 @@ def _list(folder: Path, also: frozenset[str] = frozenset()) -> Listed:
                 suffix = os.path.splitext(entry.name)[1].lower()
                 if suffix in image_suffixes() or suffix in also:
                     images.append(entry.name)
-                else:
+                elif entry.name != TABLE:
                     others[suffix] += 1
     return [*(sorted(names, key=natural_key) for names in (folders, links, images)), dict(others)]
 

@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 
 from facecycle.atomic import remove_folder, remove_leftovers, write_atomically, write_text
-from facecycle.data.folders import Stamp, stamp
+from facecycle.data.folders import TABLE, Stamp, stamp
 from facecycle.errors import RunError
 from facecycle.faces.crop_photograph import NO_FACE, OK, Work, schema
 
-TABLE, PARTS, PLAN = "faces.parquet", ".faces", "plan.json"
+PARTS, PLAN = ".faces", "plan.json"
 FORMAT = 3
 OTHERWISE = "Choose another folder with --out, or remove that one."
 

@@ -10,10 +10,10 @@ from facecycle import registry
 from facecycle.api import Dataset
 from facecycle.cache import cache_home
 from facecycle.config.settings import Choice, RunConfig
+from facecycle.data.folders import TABLE
 from facecycle.data.joined import JoinedTracks
 from facecycle.errors import OnlyVideos
 from facecycle.faces.crop_folder import crop_folder, fingerprint
-from facecycle.faces.crop_table import TABLE
 
 SIZE = 128
 """Side of the crops, in pixels, where the networks read no larger ones."""

@@ -87,7 +87,7 @@ def test_every_format_that_pillow_reads_is_an_image(tmp_path: Path) -> None:
 
 def test_what_is_passed_over_is_counted_by_suffix(tmp_path: Path) -> None:
     picture(tmp_path / "a" / "1.png")
-    for name in ("a/2.HEIC", "a/3.heic", "notes", ".hidden.heic"):
+    for name in ("a/2.HEIC", "a/3.heic", "notes", ".hidden.heic", "faces.parquet"):
         (tmp_path / name).touch()
     tree = walk(tmp_path)
     assert tree.passed_over == {".heic": 2, "": 1}

@@ -342,3 +342,11 @@ def test_videos_are_refused_with_the_way_to_frames(tmp_path: Path) -> None:
     (tmp_path / "id1" / "clip" / "00001.mp4").touch()
     with pytest.raises(DataError, match=r"holds videos \(1\) and no images[\s\S]*facecycle data crop"):
         tracks(tmp_path)
+
+
+def test_videos_beside_images_are_passed_over_with_the_way_to_frames(tmp_path: Path) -> None:
+    picture(tmp_path / "me.png")
+    (tmp_path / "clip.mp4").touch()
+    said = build("dataset", "tracks", {"path": str(tmp_path)}).passed_over
+    assert said.startswith("passed over, because they are videos: 1 .mp4. ")
+    assert said.endswith(f": facecycle data crop {tmp_path} -o crops/")

@@ -53,6 +53,8 @@ class TrackDataset(FileDataset):
         if not tree.folders:
             raise _without_images(tree)
         self.passed_over = tree.left_out()
+        if tree.videos:
+            self.passed_over += f". Crop the faces of all to images first: facecycle data crop {root} -o crops/"
         stills = options.stills
         if stills is None:
             stills = not root.is_file() and list(tree.folders) == ["."]
