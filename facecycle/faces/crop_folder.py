@@ -85,7 +85,7 @@ def crop_folder(
         for number in _run(work, parts, workers):
             done += len(parts[number])
             tell(done, len(names))
-        result = Cropped(before, table=finish(work, plan, ordered), passed_over=passed_over)
+        result = Cropped(len(names), before, table=finish(work, plan, ordered), passed_over=passed_over)
     _count(result)
     return result
 

@@ -16,7 +16,8 @@ class Cropped:
 
     Attributes:
         images: photographs, and frames that were taken of videos.
-        before: how many photographs and videos an earlier call had done.
+        files: photographs and videos that there are.
+        before: how many of them an earlier call had done.
         crops: how many images have a crop now.
         no_face: photographs and videos in which no face was found, and in how many images of each.
         unreadable: photographs and videos that cannot be read to their end, and why.
@@ -25,6 +26,7 @@ class Cropped:
         passed_over: what else lies there, in words.
     """
 
+    files: int
     before: int
     images: int = 0
     crops: int = 0
@@ -41,7 +43,7 @@ class Cropped:
         for name, count in self.no_face.items():
             said.append(f"no face  {name}" + (f" in {count:,} frames" if is_video(Path(name)) else ""))
         said += [f"{count:,} crops: {doubt}" for doubt, count in self.doubts.most_common()]
-        before = f" ({self.before:,} were there before)" if self.before else ""
+        before = f" ({self.before:,} of {self.files:,} files had been done before)" if self.before else ""
         left_out = f"{self.no_face.total():,} without a face, {len(self.unreadable):,} unreadable"
         said.append(f"{out}: crops of {self.crops:,} of {self.images:,} images{before}; {left_out}")
         return [*said, f"what was found: {self.table}"]

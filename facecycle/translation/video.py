@@ -271,9 +271,16 @@ def _parts(
 
 
 def _counted(moved: Iterator[Frame], name: str, before: int, total: int, tell: Tell) -> Iterator[Frame]:
-    """Yield frames, and tell how far the work is."""
-    begun = time.monotonic()
+    """Yield frames, and tell how far the work is, and from the second batch on how many seconds are left.
+
+    Frames come in batches. Before the first one, those that an earlier call moved are read and left.
+    """
+    begun, pace = 0.0, -1.0
     for done, frame in enumerate(moved, 1):
         yield frame
-        left = (time.monotonic() - begun) / done * max(0, total - before - done)
-        tell(f"{name}: {before + done:,} of {total:,} frames, {left:.0f} s left")
+        if done == BATCH:
+            begun = time.monotonic()
+        elif done % BATCH == 0:
+            pace = (time.monotonic() - begun) / (done - BATCH)
+        left = f", {pace * max(0, total - before - done):.0f} s left" if pace >= 0 else ""
+        tell(f"{name}: {before + done:,} of {total:,} frames{left}")

@@ -92,7 +92,7 @@ def test_a_stopped_command_goes_on(videos: Path, seen: list[str], monkeypatch: p
     said: list[str] = []
     assert len(joined_tracks(config_of(videos), said.append).tracks) == 2
     assert len(seen) == len(set(seen)) == 4
-    assert any("(2 were there before)" in line for line in said)
+    assert any("(2 of 4 files had been done before)" in line for line in said)
 
 
 def test_videos_without_a_face_are_one_error(tmp_path: Path) -> None:

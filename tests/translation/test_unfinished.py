@@ -98,6 +98,14 @@ def test_a_stopped_command_goes_on_where_it_was(runtime: Runtime, clip: Path, tm
     assert names(out) == ["clip-pasted.mp4"]
 
 
+def test_the_time_left_is_said_once_a_second_batch_was_timed(runtime: Runtime, clip: Path, tmp_path: Path) -> None:
+    told: list[str] = []
+    translate_video(runtime, clip, tmp_path, tell=told.append)
+    moved = [text for text in told if " of 20 frames" in text]
+    assert [" s left" in text for text in moved] == [False] * 15 + [True] * 5
+    assert moved[-1] == "clip.mp4: 20 of 20 frames, 0 s left"
+
+
 def test_one_that_was_stopped_while_parts_were_joined_goes_on(
     runtime: Runtime, clip: Path, tmp_path: Path, whole: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
