@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TypeVar
 
 from facecycle.atomic import check_out
 from facecycle.checkpoints import model_file
 from facecycle.checkpoints.places import Name
-from facecycle.config.settings import Choice, RunConfig
+from facecycle.config.settings import Choice, LossConfig, RunConfig
 from facecycle.errors import CheckpointError
 from facecycle.networks import load
 
+Settings = TypeVar("Settings", Choice, LossConfig)
 LARGEST_ROUNDING = 1e-3
 """Half precision keeps 11 bits: what it moves further lies outside its range."""
 
@@ -53,8 +55,16 @@ def export(source: Name, out: Path, *, half: bool, licence: str | None) -> None:
 
 def without_paths(config: RunConfig) -> RunConfig:
     """Return a configuration that says no more where a machine keeps what; whoever trains again names their own."""
+    stages = {
+        name: stage.model_copy(update={"losses": {key: _without_path(loss) for key, loss in stage.losses.items()}})
+        for name, stage in config.stages.items()
+    }
     data = [Choice(name=data.name) for data in config.data]
-    encoder = config.encoder
-    if first := encoder.options.get("weights"):
-        encoder = encoder.model_copy(update={"options": {**encoder.options, "weights": Path(str(first)).name}})
-    return config.model_copy(update={"data": data, "encoder": encoder})
+    return config.model_copy(update={"data": data, "encoder": _without_path(config.encoder), "stages": stages})
+
+
+def _without_path(choice: Settings) -> Settings:
+    """Leave of a file of weights its name."""
+    if not (first := choice.options.get("weights")):
+        return choice
+    return choice.model_copy(update={"options": {**choice.options, "weights": Path(str(first)).name}})

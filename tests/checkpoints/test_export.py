@@ -17,13 +17,17 @@ from facecycle.errors import CheckpointError
 from facecycle.networks import build_method, load
 
 TINY = "method.options={width=4, motion_width=16, generator_blocks=1, renormalizer_blocks=1}"
+FROM_A_FILE = (
+    'stages.expression.losses.perceptual={name="perceptual", views={reconstruction=1}, '
+    'options={weights="/home/ann/secret-faces/lite0.safetensors"}}'
+)
 
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A checkpoint that was trained on files of this machine."""
     path = tmp_path_factory.mktemp("trained") / "model.safetensors"
-    config = resolve([*preset_layers("small"), set_layer([TINY])])
+    config = resolve([*preset_layers("small"), set_layer([TINY, FROM_A_FILE])])
     data = [Choice(name="tracks", options={"path": "/home/ann/secret-faces"})]
     config = config.model_copy(update={"data": data})
     header = {"config": config.model_dump_json(), "trained": '["expression"]', "licence": "ask ann"}
