@@ -189,8 +189,9 @@ def _new_folder(runs: Path, config: RunConfig) -> Path:
 
     stem = f"{config.preset or 'own'}-{config.encoder.name}".replace(":", "-").replace("/", "-")
     with explained(runs):
+        runs.mkdir(parents=True, exist_ok=True)
         for folder in (runs / f"{stem}-{number:03d}" for number in count(1)):
             with contextlib.suppress(FileExistsError):
-                folder.mkdir(parents=True)
+                folder.mkdir()
                 break
     return folder

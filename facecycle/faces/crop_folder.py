@@ -172,13 +172,14 @@ def _run(work: Work, parts: dict[int, list[str]], workers: int) -> Iterator[int]
     with ProcessPoolExecutor(workers, mp_context=context, initializer=_begin_worker) as pool:
         # Ctrl-C waits until workers are born. They begin without it, and let it end them when they are ready.
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-        pending = {pool.submit(_do, work, number, part): number for number, part in parts.items()}
         try:
+            pending = {pool.submit(_do, work, number, part): number for number, part in parts.items()}
             signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
             for future in as_completed(pending):
                 future.result()
                 yield pending.pop(future)
         except BrokenProcessPool as error:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})  # the Ctrl-C that ended it comes out here
             hint = "Was the memory too little? Fewer --workers take less. The same command goes on where it was."
             raise RunError("a worker was killed", hint=hint) from error
         finally:

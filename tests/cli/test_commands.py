@@ -205,7 +205,7 @@ def test_runs_begun_together_have_folders_of_their_own_and_one_that_fails_leaves
     inside: Command, tmp_path: Path
 ) -> None:
     refused(inside("pretrain", "--set=data=[{name='tracks', options={path='gone'}}]"), "gone")
-    assert list((tmp_path / "runs").iterdir()) == []
+    assert not (tmp_path / "runs").exists()
     config = resolve(preset_layers("small"))
     (tmp_path / "link").symlink_to("gone")
     with pytest.raises(RunError, match="link"):

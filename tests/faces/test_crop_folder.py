@@ -185,7 +185,7 @@ def test_ctrl_c_ends_workers_without_a_word(tmp_path: Path) -> None:
         time.sleep(0.01)
     os.killpg(running.pid, signal.SIGINT)  # as a terminal does
     _, said = running.communicate(timeout=60)
-    assert running.returncode == 130
+    assert running.returncode == 130, said
     assert "Traceback" not in said
 
 
