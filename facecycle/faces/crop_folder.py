@@ -188,7 +188,8 @@ def _run(work: Work, parts: dict[int, list[str]], workers: int) -> Iterator[int]
 
 def _begin_worker() -> None:
     """Leave the other cores to the other processes, and end with the command: at Ctrl-C, or when it is killed."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Python's own handler would print where it was
+    if signal.getsignal(signal.SIGINT) != signal.SIG_IGN:  # as in the background, where the command goes on too
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # Python's own handler would print where it was
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     os.environ["OMP_NUM_THREADS"] = "1"  # read when a runtime is imported
     threading.Thread(target=_end_with_parent, daemon=True).start()

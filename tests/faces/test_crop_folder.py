@@ -175,7 +175,14 @@ def test_ctrl_c_ends_workers_without_a_word(tmp_path: Path) -> None:
     for number in range(2 * module.PART):
         PHOTOGRAPH.save(photographs / f"{number}.jpg")
     words = [sys.executable, "-m", "facecycle_cli", "data", "crop", "in", "--workers", "2"]
-    running = subprocess.Popen(words, cwd=tmp_path, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    running = subprocess.Popen(
+        words,
+        cwd=tmp_path,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # tests in the background ignore it
+    )
 
     def importing() -> bool:
         workers = Path(f"/proc/{running.pid}/task/{running.pid}/children").read_text().split()
