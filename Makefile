@@ -71,7 +71,7 @@ docs: $(STAMP)
 $(STAMP): pyproject.toml
 	test -d $(VENV) || $(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-compile -e ".[dev]"
-	-$(BIN)/python -m compileall -qq -j 0 $(VENV)/lib
+	-$(BIN)/python -W ignore -m compileall -qq -j 0 $(VENV)/lib
 	touch $(STAMP)
 
 clean:

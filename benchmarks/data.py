@@ -27,8 +27,8 @@ from facecycle.config.settings import RunConfig
 from facecycle.data.batches import Batches
 from facecycle.data.frame_cache import limit
 from facecycle.data.images import MEAN, STD, read_square, resize
-from facecycle.data.joined import build_tracks
 from facecycle.data.shards.write import write_shards
+from facecycle.pretraining.videos import joined_tracks
 from facecycle.registry import build
 
 FRAMES = 6
@@ -163,7 +163,7 @@ def _config(name: str, path: Path) -> RunConfig:
 
 def _batches(config: RunConfig, gigabytes: float = 4) -> Batches:
     """Return the batches of a run; without gigabytes there is nothing to keep frames in."""
-    batches = Batches(build_tracks(config), config, "direct", config.stages["direct"])
+    batches = Batches(joined_tracks(config), config, "direct", config.stages["direct"])
     with limit(gigabytes):
         batches.data.images([0], config.size)
     return batches

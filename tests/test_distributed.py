@@ -19,10 +19,10 @@ from helpers.training import Quiet, tiny
 from safetensors.torch import load_file
 
 from facecycle.data.batches import Batches
-from facecycle.data.joined import build_tracks
 from facecycle.errors import ConfigError
 from facecycle.pretraining.run import Pretraining
 from facecycle.pretraining.run_folder import RunFolder
+from facecycle.pretraining.videos import joined_tracks
 
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
 TINY = [
@@ -112,7 +112,7 @@ def test_processes_that_are_told_to_stop_save_and_one_goes_on(tmp_path: Path) ->
 
 def test_each_process_has_its_rows_of_the_batch() -> None:
     config = tiny("pairs=6")
-    data, (name, stage) = build_tracks(config), next(iter(config.stages.items()))
+    data, (name, stage) = joined_tracks(config), next(iter(config.stages.items()))
     whole = Batches(data, config, name, stage).batch(3)
     parts = [Batches(data, config, name, stage, rank=rank, world=3).batch(3) for rank in range(3)]
     assert torch.allclose(torch.cat([part.first for part in parts]), whole.first, atol=1e-5)

@@ -12,14 +12,13 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from facecycle.atomic import write_atomically, write_text
+from facecycle.atomic import check_out, explained, write_atomically, write_text
 from facecycle.checkpoints import graph_file, model_file
 from facecycle.checkpoints.export import export, without_paths
 from facecycle.checkpoints.folders import MODEL
 from facecycle.checkpoints.inspect import describe
 from facecycle.checkpoints.model_file import Checkpoint
 from facecycle.checkpoints.places import HUB, Name
-from facecycle.errors import RunError
 from facecycle.networks import load
 from facecycle.pages import fill
 
@@ -71,13 +70,13 @@ def write_folder(
 
     Raises:
         CheckpointError: the weights cannot be read, or their graph cannot be written again.
-        RunError: the folder cannot be written.
+        ConfigError: the folder is a file, or lies below one.
+        RunError: it cannot be written.
     """
     found = model_file.read(weights)
-    try:
+    check_out(folder, folder=True)
+    with explained(folder):
         folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise RunError(f"{folder} cannot be a folder: {error.strerror}", hint="Name another one.") from error
     target = folder / MODEL
     if found.path.resolve() != target.resolve():
         with tempfile.TemporaryDirectory(dir=folder, prefix=".") as temporary:

@@ -9,9 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from facecycle import registry
 from facecycle.api import BadFrame, Dataset, Prefetches, Track
-from facecycle.config.settings import RunConfig
 from facecycle.data.frames import FileDataset
 from facecycle.data.pairs import group_by_shard
 from facecycle.errors import DataError
@@ -105,8 +103,3 @@ def images_of(
         for row, problem in zip(rows, problems, strict=True):
             bad[row] = problem
     return pixels, bad
-
-
-def build_tracks(config: RunConfig) -> JoinedTracks:
-    """Build the data sets of a run and join their tracks."""
-    return JoinedTracks([registry.build("dataset", c.name, c.options) for c in config.data])

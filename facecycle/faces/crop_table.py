@@ -25,7 +25,7 @@ def begin(work: Work, plan: dict[str, Any], names: Sequence[str]) -> tuple[dict[
 
     Args:
         work: where photographs are and crops go.
-        plan: how crops are made. What says nothing of a folder of photographs may come when videos do.
+        plan: how crops are made. A setting of videos alone may be added when there are videos.
         names: of the files, in the order of the table.
 
     Returns:

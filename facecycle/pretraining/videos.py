@@ -19,7 +19,7 @@ SIZE = 128
 """Side of the crops, in pixels, where the networks read no larger ones."""
 
 
-def joined_tracks(config: RunConfig, say: Callable[[str], None]) -> JoinedTracks:
+def joined_tracks(config: RunConfig, say: Callable[[str], None] = lambda text: None) -> JoinedTracks:
     """Build the data sets of a run and join their tracks; the configuration goes on naming the videos.
 
     Args:

@@ -24,7 +24,7 @@ SHOWN, DECODED, LASTS, KEY, SIZE = range(5)
 
 
 def encode(shown: Iterator[Frame], video: Any, shape: Sequence[int] | None) -> dict[str, np.ndarray]:
-    """Compress the frames of a part, one at least.
+    """Compress the frames of a part.
 
     Args:
         shown: the frames.
@@ -33,6 +33,9 @@ def encode(shown: Iterator[Frame], video: Any, shape: Sequence[int] | None) -> d
 
     Returns:
         `packets`, int64 (n, 5), see `SHOWN`; `data`, uint8, their bytes; and `shape`, (2,).
+
+    Raises:
+        DataError: there is no frame.
     """
     av, encoder, found = library(), None, []
     for frame in shown:
@@ -42,7 +45,8 @@ def encode(shown: Iterator[Frame], video: Any, shape: Sequence[int] | None) -> d
         picture = av.VideoFrame.from_ndarray(_even(frame.pixels), format="rgb24")
         picture.pts, picture.time_base = frame.pts, video.time_base
         found += encoder.encode(picture)
-    assert encoder is not None, "a part has a frame"
+    if encoder is None:
+        raise DataError("the video has fewer frames than were counted", hint="Was it changed while it was read?")
     found += encoder.encode(None)
     table = [(each.pts, each.dts, each.duration or 0, each.is_keyframe, each.size) for each in found]
     data = np.frombuffer(b"".join(map(bytes, found)), np.uint8)
@@ -59,8 +63,7 @@ def join(parts: Sequence[Path], path: Path, out: Path, kind: str) -> None:
         kind: FFmpeg's name of its format.
 
     Raises:
-        DataError: the format cannot hold the sound; see also `opened`.
-        RunError: a part is damaged.
+        DataError: the format cannot hold the sound, or a part is damaged; see also `opened`.
     """
     options = {"movflags": "+faststart"} if kind == "mp4" else {}
     with opened(path) as source, library().open(f"file:{out}", "w", format=kind, options=options) as target:

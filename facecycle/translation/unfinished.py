@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from facecycle.atomic import explained, lock, remove_leftovers, write_atomically, write_text
-from facecycle.errors import ConfigError, DataError, RunError
+from facecycle.errors import ConfigError, DataError
 
 PLAN = "plan.json"
 
@@ -79,22 +79,22 @@ def read(path: Path) -> dict[str, np.ndarray]:
     """Read the arrays of a file.
 
     Raises:
-        RunError: it is not as it was written.
+        DataError: it is not as it was written.
     """
     try:
         with np.load(path) as arrays:
             return dict(arrays)
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise RunError(
-            f"{path} is damaged: {error}", hint=f"Remove the folder {path.parent}, and begin again."
-        ) from error
+        # Errors of this kind take what was kept with them, see `unfinished`.
+        raise DataError(f"{path} is damaged: {error}", hint="The same command begins again.") from error
 
 
 def kept(path: Path, make: Callable[[], Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
     """Read the arrays of a file, which is made where it is not there.
 
     Raises:
-        RunError: the file is damaged, or the disk refuses.
+        DataError: the file is damaged.
+        RunError: the disk refuses.
     """
     if not path.exists():
         save(path, make())

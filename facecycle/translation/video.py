@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from facecycle.api import FLOW
+from facecycle.api import FLOW, Detector
 from facecycle.atomic import check_out, move, write_atomically
 from facecycle.data.folders import digest_of
 from facecycle.data.video import Frame, ahead, frames, is_video, library, missing, opened
@@ -25,7 +25,7 @@ from facecycle.faces.motion import check_motion, inverse, paste
 from facecycle.runtimes.base import Runtime
 from facecycle.translation.encoding import PART, check_sound, encode, join
 from facecycle.translation.files import Wanted
-from facecycle.translation.photographs import find_driver, finder
+from facecycle.translation.photographs import FoundFace, find_driver, finder
 from facecycle.translation.unfinished import kept, read, save, unfinished
 
 BATCH = 8
@@ -100,13 +100,14 @@ def translate_video(
     made = Filmed(out / f"{path.stem}-pasted.{CONTAINERS.get(path.suffix.lower(), 'mkv')}")
     kind = "mp4" if made.path.suffix == ".mp4" else "matroska"
     check_sound(path, kind)
-    _check_finding(wanted, driver, runtime.size)
+    # A detector or a driver that cannot be used is refused before what an earlier call kept is thrown away for it.
+    detector, face = finder(wanted.detector, wanted.crop), _driving_face(driver, wanted, runtime.size)
     # A link stays, and what it leads to is replaced.
     place = Path(os.path.realpath(made.path)) if made.path.is_symlink() else made.path
     with unfinished(place, _plan(runtime, path, wanted, driver), say) as folder:
         begun = time.monotonic()
-        follow = _following(runtime, driver, wanted, folder, tell)
-        smooth = _face(path, wanted, folder, made, tell)
+        follow = _following(runtime, driver, face, wanted, folder, tell)
+        smooth = _face(path, detector, folder, made, tell)
         made.seconds["finding"] = time.monotonic() - begun
         parts = _parts(runtime, path, folder, smooth, follow, wanted.strength, tell, say)
         whole = folder / f"whole{made.path.suffix}"
@@ -116,14 +117,12 @@ def translate_video(
     return made
 
 
-def _check_finding(wanted: Wanted, driver: Path | None, size: int) -> None:
-    """Refuse a detector or a driver that cannot be used, before what an earlier call kept is thrown away for it."""
-    finder(wanted.detector, wanted.crop)
-    if driver is not None and is_video(driver):
-        with opened(driver):
-            pass
-    elif driver is not None:
-        find_driver(driver, wanted.detector, size)
+def _driving_face(driver: Path | None, wanted: Wanted, size: int) -> FoundFace | None:
+    """Return the face of a driver's photograph; of a driver's video nothing but that it can be read."""
+    if driver is None or not is_video(driver):
+        return None if driver is None else find_driver(driver, wanted.detector, size)
+    with opened(driver):
+        return None
 
 
 def _plan(runtime: Runtime, path: Path, wanted: Wanted, driver: Path | None) -> dict[str, str]:
@@ -139,13 +138,13 @@ def _plan(runtime: Runtime, path: Path, wanted: Wanted, driver: Path | None) -> 
     }
 
 
-def _face(path: Path, wanted: Wanted, folder: Path, made: Filmed, tell: Tell) -> Track:
+def _face(path: Path, detector: Detector, folder: Path, made: Filmed, tell: Tell) -> Track:
     """Find the face of a video, and note what is known of its frames.
 
     Raises:
         DataError: there is no frame, no face, or no order in the frames' times.
     """
-    found = Track(**kept(folder / "face.npz", lambda: vars(track(path, finder(wanted.detector, wanted.crop), tell))))
+    found = Track(**kept(folder / "face.npz", lambda: vars(track(path, detector, tell))))
     if not np.isfinite(found.places).any():
         raise DataError(
             f"{path}: no face was found in any of {len(found.seconds):,} frames",
@@ -169,13 +168,14 @@ Follow = Callable[[np.ndarray, float], list[np.ndarray]]
 """Maps a face's own flow and a time in seconds to the flows that it moves by."""
 
 
-def _following(runtime: Runtime, driver: Path | None, wanted: Wanted, folder: Path, tell: Tell) -> Follow:
-    """Return how faces move: to the front, or as a photograph or a video shows."""
+def _following(
+    runtime: Runtime, driver: Path | None, face: FoundFace | None, wanted: Wanted, folder: Path, tell: Tell
+) -> Follow:
+    """Return how faces move: to the front, or as the face of a photograph, or as a video shows."""
     if driver is None:
         return lambda own, seconds: [own]
-    if is_video(driver):
+    if face is None:
         return _driving(runtime, driver, wanted, folder, tell)
-    face = find_driver(driver, wanted.detector, runtime.size)
     back = inverse(_flows(runtime, face.pixels[None])[0], runtime.size)
     return lambda own, seconds: [own, back]
 

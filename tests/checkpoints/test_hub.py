@@ -27,7 +27,7 @@ from facecycle.checkpoints.export import export
 from facecycle.checkpoints.graph_file import graph_of
 from facecycle.checkpoints.places import SHIPPED, find, label_of
 from facecycle.checkpoints.shared_folder import write_folder
-from facecycle.errors import CheckpointError, RunError
+from facecycle.errors import CheckpointError, ConfigError
 from facecycle.networks import build_method
 from facecycle.probing.subject import load_all
 from facecycle.runtimes.choose import choose
@@ -194,7 +194,7 @@ def test_a_folder_to_give_away_is_written_and_named(run: Path, tmp_path: Path, i
     before = (tmp_path / "folder" / "model.safetensors").read_bytes()
     again.save_pretrained(tmp_path / "folder")
     (tmp_path / "file").touch()
-    with pytest.raises(RunError, match="cannot be a folder"):
+    with pytest.raises(ConfigError, match="is a file"):
         again.save_pretrained(tmp_path / "file")
     again.save_pretrained(tmp_path / "other")
     assert {path.name for path in (tmp_path / "folder").iterdir()} == {"model.safetensors", "config.json", "README.md"}

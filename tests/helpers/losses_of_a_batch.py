@@ -16,9 +16,9 @@ from facecycle import distributed
 from facecycle.api import Pairs
 from facecycle.config.layers import preset_layers, resolve, set_layer
 from facecycle.data.batches import Batches
-from facecycle.data.joined import build_tracks
 from facecycle.networks import build_method
 from facecycle.pretraining.step import Objective, select_trainable
+from facecycle.pretraining.videos import joined_tracks
 
 PAIRS = 16
 SETTINGS = [
@@ -36,7 +36,7 @@ def write_losses(out: str) -> None:
     """Compute the batch of step 0 of each stage; the first process writes what it found to a file."""
     distributed.join()
     config = resolve([*preset_layers("paper"), set_layer(SETTINGS)])
-    data = build_tracks(config)
+    data = joined_tracks(config)
     found: dict[str, torch.Tensor] = {}
     for name, stage in config.stages.items():
         method = build_method(config, weights_follow=True).double()

@@ -14,6 +14,7 @@ from helpers.clips import read, shifted, write_video
 from PIL import Image
 
 from facecycle.data.video import frames, opened
+from facecycle.errors import DataError
 from facecycle.translation.encoding import encode, join
 from facecycle.translation.unfinished import save
 
@@ -85,3 +86,8 @@ def test_a_part_says_itself_when_it_is_decoded(tmp_path: Path) -> None:
     with av.open(str(tmp_path / "out.mp4")) as made:
         found = [(packet.pts, packet.dts) for packet in made.demux(video=0) if packet.dts is not None]
     assert found == [tuple(row) for row in table[:, :2].tolist()]
+
+
+def test_a_video_that_lost_frames_is_refused() -> None:
+    with pytest.raises(DataError, match="fewer frames than were counted"):
+        encode(iter(()), None, None)

@@ -229,14 +229,15 @@ def test_a_folder_that_is_removed_before_it_is_locked_is_made_again(
         pass
 
 
-def test_a_damaged_part_is_named(runtime: Runtime, clip: Path, tmp_path: Path) -> None:
+def test_a_damaged_part_is_named_and_all_is_made_again(runtime: Runtime, clip: Path, tmp_path: Path) -> None:
     stopped(runtime, clip, tmp_path)
     part = tmp_path / HIDDEN / "frames-000000000.npz"
     content = bytearray(part.read_bytes())
     content[len(content) // 2] ^= 1
     part.write_bytes(content)
-    with pytest.raises(RunError, match=r"frames-000000000\.npz is damaged[\s\S]*Remove the folder"):
+    with pytest.raises(DataError, match=r"frames-000000000\.npz is damaged[\s\S]*begins again"):
         translate_video(runtime, clip, tmp_path)
+    assert not (tmp_path / HIDDEN).exists()
 
 
 def test_a_mistake_costs_nothing_of_what_was_kept(runtime: Runtime, clip: Path, tmp_path: Path) -> None:
