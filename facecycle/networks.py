@@ -14,8 +14,8 @@ from torch.overrides import TorchFunctionMode
 
 from facecycle import registry
 from facecycle.api import Kind, Parts
-from facecycle.checkpoints import model_file
-from facecycle.checkpoints.model_file import Checkpoint
+from facecycle.checkpoints import header, model_file
+from facecycle.checkpoints.header import Checkpoint
 from facecycle.checkpoints.places import SHIPPED, Name, said_of
 from facecycle.config.settings import Choice, RunConfig
 from facecycle.errors import CheckpointError, ConfigError, FacecycleError, PluginError, UnfitEncoder, did_you_mean
@@ -149,7 +149,7 @@ def load(name: Name | None, warper: str | None = None) -> Loaded:
     Raises:
         CheckpointError: it cannot be read, does not fit, or needs a plugin that is not installed.
     """
-    found = model_file.read(SHIPPED if name is None else name)
+    found = header.read(SHIPPED if name is None else name)
     config = found.config
     if config.warper.name == "fused":
         # Trained where Triton runs, used anywhere: the demand for it belongs to that run, not to its weights.

@@ -16,7 +16,7 @@ from facecycle_cli.main import run as command
 from kill import TINY
 from PIL import Image
 
-from facecycle.checkpoints import model_file
+from facecycle.checkpoints import header
 from facecycle.config.layers import preset_layers, resolve
 from facecycle.errors import RunError
 from facecycle.pictures import write_picture
@@ -79,7 +79,7 @@ def main(disk: Path) -> None:
     said["samples"] = refusal(lambda: write_picture(disk / "run" / "samples" / "x.png", Image.new("RGB", (500, 500))))
     said["bad frames"] = refusal(lambda: logs.list_bad_frames({"a.jpg": "not an image" * 9999}))
     print(json.dumps({"status": status, "newest": whole.name, "notes": notes, "said": said}))
-    assert model_file.read(whole).trained
+    assert header.read(whole).trained
 
 
 if __name__ == "__main__":

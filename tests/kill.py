@@ -26,7 +26,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from facecycle import atomic
-from facecycle.checkpoints import folders, model_file
+from facecycle.checkpoints import folders, model_file, places
 from facecycle.checkpoints.folders import MODEL, all_folders
 from facecycle.pretraining.resume import newest_whole
 
@@ -175,7 +175,7 @@ def run_row(work: Path, runs: int) -> tuple[str, int, int]:
     started = time.monotonic()
     assert in_child(lambda: pretrain(work / "whole", False), spare) == 0
     seconds = time.monotonic() - started
-    whole = load_file(model_file.find(work / "whole"))
+    whole = load_file(places.find(work / "whole"))
     killed, lost = 0, 0
     for number in range(runs):
         out, status, kills = work / f"run-{number}", -1, 0
@@ -189,7 +189,7 @@ def run_row(work: Path, runs: int) -> tuple[str, int, int]:
             status = in_child(lambda out=out, again=again: pretrain(out, again), doom)
             kills += status < 0
         killed += kills
-        ended = load_file(model_file.find(out)) if status == 0 else {}
+        ended = load_file(places.find(out)) if status == 0 else {}
         lost += whole.keys() != ended.keys() or any(not torch.equal(whole[name], ended[name]) for name in whole)
         shutil.rmtree(out)
     return ("facecycle pretrain, then --resume", killed, lost)

@@ -63,7 +63,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "facecycle.data.check": (*CORE, "facecycle.data", "facecycle.pictures"),
     "facecycle.faces": (*CORE, "facecycle.data", "facecycle.faces"),
     "facecycle.checkpoints": ("facecycle.atomic", "facecycle.checkpoints", "facecycle.config", "facecycle.errors"),
-    "facecycle.networks": (*CORE, "facecycle.checkpoints.model_file", "facecycle.checkpoints.places"),
+    "facecycle.networks": (*CORE, *(f"facecycle.checkpoints.{name}" for name in ("header", "model_file", "places"))),
     # What looks into a checkpoint builds its networks, and they are built from what reads one.
     "facecycle.checkpoints.export_graph": (
         *(*CORE, "facecycle.checkpoints", "facecycle.data.images", "facecycle.networks"),

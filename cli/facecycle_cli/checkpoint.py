@@ -83,7 +83,7 @@ def list_() -> None:
 
     Example: facecycle checkpoint list
     """
-    from facecycle.checkpoints import model_file
+    from facecycle.checkpoints import header
     from facecycle.checkpoints.folders import runs_below
     from facecycle.errors import CheckpointError
     from facecycle.networks import RUNS, SHIPPED, origin
@@ -92,13 +92,13 @@ def list_() -> None:
     rows = []
     for name, path in named.items():
         try:
-            found = model_file.read(path)
+            found = header.read(path)
         except CheckpointError as error:
             say(f"{name} cannot be used: {error.message}")
             continue
         rows.append([name, found.config.encoder.name, ", ".join(sorted(found.trained)), found.metadata.get("step", "")])
     show_table("checkpoints", ["name", "encoder", "trained", "steps"], rows, text=3)
-    say(f"default is {origin(model_file.read(SHIPPED))}")
+    say(f"default is {origin(header.read(SHIPPED))}")
 
 
 @app.command()

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from facecycle.atomic import check_out
-from facecycle.checkpoints import model_file
+from facecycle.checkpoints import header, model_file
 from facecycle.checkpoints.places import Name
 from facecycle.config.settings import Choice, LossConfig, RunConfig
 from facecycle.errors import CheckpointError
@@ -34,7 +34,7 @@ def export(source: Name, out: Path, *, half: bool, licence: str | None) -> None:
     if out.exists():
         raise CheckpointError(f"{out} exists already", hint="Name another file.")
     check_out(out, folder=False)
-    found = model_file.read(source)
+    found = header.read(source)
     method = load(source).method
     if half:
         for name, tensor in method.state_dict().items():

@@ -18,9 +18,9 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from facecycle.atomic import write_atomically
-from facecycle.checkpoints import model_file
+from facecycle.checkpoints import header
 from facecycle.checkpoints.graph_file import ENTRY, GraphFacts
-from facecycle.checkpoints.model_file import Checkpoint
+from facecycle.checkpoints.header import Checkpoint
 from facecycle.checkpoints.places import Name
 from facecycle.data.images import MEAN, STD
 from facecycle.errors import CheckpointError
@@ -79,7 +79,7 @@ def own_file(source: Name) -> Checkpoint:
     Raises:
         CheckpointError: it cannot be read, or lies in the hub's cache.
     """
-    found = model_file.read(source)
+    found = header.read(source)
     if found.path.resolve().parent != found.path.parent.resolve():
         raise CheckpointError(
             f"{source} is a link into another folder, as in the hub's cache: nothing can be written beside it",

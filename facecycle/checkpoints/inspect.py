@@ -10,7 +10,7 @@ from safetensors import safe_open
 
 from facecycle import registry
 from facecycle.api import Kind
-from facecycle.checkpoints import model_file
+from facecycle.checkpoints import header
 from facecycle.checkpoints.folders import SUMS, damage
 from facecycle.checkpoints.model_file import (
     CONTENT,
@@ -34,7 +34,7 @@ def describe(name: Name) -> dict[str, Any]:
     Raises:
         CheckpointError: it cannot be read.
     """
-    found = model_file.read(name)
+    found = header.read(name)
     config = found.config
     networks, frozen, kinds = _networks(found)
     return {
@@ -94,7 +94,7 @@ def verify(name: Name, say: Callable[[str], None]) -> None:
     Raises:
         CheckpointError: names what is wrong.
     """
-    found = model_file.read(name)
+    found = header.read(name)
     check_padding(found)
     say(f"header      format {found.metadata['format']}, trained {', '.join(sorted(found.trained)) or 'nothing'}")
     tensors = read_tensors(found)

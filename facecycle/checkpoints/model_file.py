@@ -22,10 +22,7 @@ from torch import Tensor, nn
 from facecycle.atomic import remove_leftovers, write_atomically, write_folder
 from facecycle.checkpoints import folders
 from facecycle.checkpoints.folders import MODEL, OPTIMIZER, STATE
-from facecycle.checkpoints.header import FORMAT as FORMAT
-from facecycle.checkpoints.header import Checkpoint as Checkpoint
-from facecycle.checkpoints.header import read as read
-from facecycle.checkpoints.places import find as find
+from facecycle.checkpoints.header import FORMAT, Checkpoint
 from facecycle.checkpoints.tensor_file import write_tensors
 from facecycle.errors import CheckpointError
 

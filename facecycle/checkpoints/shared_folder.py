@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from facecycle.atomic import check_out, explained, write_atomically, write_text
-from facecycle.checkpoints import graph_file, model_file
+from facecycle.checkpoints import graph_file, header
 from facecycle.checkpoints.export import export, without_paths
 from facecycle.checkpoints.folders import MODEL
+from facecycle.checkpoints.header import Checkpoint
 from facecycle.checkpoints.inspect import describe
-from facecycle.checkpoints.model_file import Checkpoint
 from facecycle.checkpoints.places import HUB, Name
 from facecycle.networks import load
 from facecycle.pages import fill
@@ -73,7 +73,7 @@ def write_folder(
         ConfigError: the folder is a file, or lies below one.
         RunError: it cannot be written.
     """
-    found = model_file.read(weights)
+    found = header.read(weights)
     check_out(folder, folder=True)
     with explained(folder):
         folder.mkdir(parents=True, exist_ok=True)

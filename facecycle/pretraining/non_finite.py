@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from facecycle.api import Pairs
 from facecycle.atomic import write_text
-from facecycle.checkpoints import model_file
+from facecycle.checkpoints import folders, model_file
 from facecycle.checkpoints.tensor_file import save_tensors
 from facecycle.errors import CheckpointError, FacecycleError, RunError
 from facecycle.networks import load
@@ -48,7 +48,7 @@ def stop(
     process = record["process"]
     # Each process has images of its own, and only some of them may be at fault.
     folder = run / FOLDER / (f"{record['stage']}-{record['step']:06d}" + (f"-process-{process}" if process else ""))
-    model_file.save_model(folder / model_file.MODEL, method, metadata)
+    model_file.save_model(folder / folders.MODEL, method, metadata)
     save_tensors(folder / BATCH, pairs.apply(_plain).tensors())
     write_text(folder / RECORD, json.dumps(record, indent=1) + "\n")
     names = record["images"]
@@ -81,7 +81,7 @@ def replay(folder: Path) -> dict[str, float]:
         name, step, process, approximate = (record[key] for key in ("stage", "step", "process", "bfloat16"))
     except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
         raise CheckpointError(f"{folder} holds no batch of a run that stopped: {error}") from error
-    loaded = load(folder / model_file.MODEL)
+    loaded = load(folder / folders.MODEL)
     config, method = loaded.checkpoint.config, loaded.method
     objective = Objective(config, name, method)
     parameters = select_trainable(method, objective.cycle)

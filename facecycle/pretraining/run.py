@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from facecycle import distributed
-from facecycle.checkpoints import model_file
+from facecycle.checkpoints import header, model_file, places
 from facecycle.checkpoints.places import Name
 from facecycle.config.settings import RunConfig, StageConfig
 from facecycle.data.batches import Batches, FrameTally, sum_of
@@ -101,7 +101,7 @@ class Pretraining:
             ConfigError: the folder holds a run already.
             CheckpointError, RunError: the checkpoint cannot be read or written.
         """
-        found = model_file.read(name)
+        found = header.read(name)
         model_file.load_weights(self.method, found)
         check_cycles(self.config, self.method, found.trained)
         self.trained |= found.trained
@@ -131,7 +131,7 @@ class Pretraining:
         if folder is None:
             self.listener.note("the run has no checkpoint yet: it starts again")
             return
-        found = model_file.read(folder)
+        found = header.read(folder)
         model_file.load_weights(self.method, found)
         self._optimizer_state, state = model_file.read_resume(folder)
         self.position = Position(**state["position"])
@@ -164,7 +164,7 @@ class Pretraining:
                     self.listener.note(f"stopped by signal {self._stopped_by}, {saved}")
         finally:
             self.folder.close()
-        model = distributed.broadcast(lambda: model_file.find(self.folder.path))
+        model = distributed.broadcast(lambda: places.find(self.folder.path))
         return Outcome(model, self._all_frames().names, self.skipped_steps, self._stopped_by or None)
 
     def _run_stage(self, name: str, stage: StageConfig, received: list[int]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from facecycle.checkpoints import model_file
+from facecycle.checkpoints import header
 from facecycle.checkpoints.places import Name
 from facecycle.checkpoints.shared_folder import Score
 from facecycle.errors import DataError
@@ -21,7 +21,7 @@ def scores_of(weights: Name, results: Sequence[Path]) -> list[Score]:
         CheckpointError: the weights cannot be read.
         DataError: a file cannot be read, is of other weights, or probes none of their features.
     """
-    sha256 = model_file.read(weights).sha256()
+    sha256 = header.read(weights).sha256()
     found = []
     for path in results:
         result = read_result(path)

@@ -14,7 +14,7 @@ from training import HELD_OUT
 from facecycle import registry
 from facecycle.api import BadFrame, Dataset, Labelled, Task, Track, Verification
 from facecycle.atomic import write_text
-from facecycle.checkpoints import model_file
+from facecycle.checkpoints import header
 from facecycle.probing.differences import between_checkpoints, difference, interval_of
 from facecycle.probing.features import TWIN, baseline_features
 from facecycle.probing.probe import run_probe
@@ -71,7 +71,7 @@ def probe(name: str, data: Path, runs: dict[str, Path], out: Path) -> Scores:
     """Probe all runs on one data set, or read what an earlier comparison of the same runs wrote."""
     protocol_name, place = PROBES[name]
     protocol, folder = PROTOCOLS[protocol_name], out / name.replace(", ", "-").replace(" ", "-")
-    digests = {label: model_file.read(run).sha256() for label, run in runs.items()}
+    digests = {label: header.read(run).sha256() for label, run in runs.items()}
     kept = folder / "methods" / "comparison.json"
     if kept.exists():
         found = json.loads(kept.read_text())

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from facecycle.atomic import file_sha256
-from facecycle.checkpoints import model_file
+from facecycle.checkpoints import header, model_file
 from facecycle.checkpoints.export import export
 from facecycle.config.layers import preset_layers, resolve, set_layer
 from facecycle.config.settings import Choice
@@ -51,11 +51,11 @@ def test_an_export_keeps_the_terms_and_loses_the_paths(trained: Path, tmp_path: 
     kept, given = tmp_path / "kept.safetensors", tmp_path / "given.safetensors"
     export(trained, kept, half=False, licence=None)
     export(trained, given, half=True, licence="research only")
-    assert [model_file.read(path).metadata["licence"] for path in (kept, given)] == ["ask ann", "research only"]
+    assert [header.read(path).metadata["licence"] for path in (kept, given)] == ["ask ann", "research only"]
     for path in (kept, given):
         assert b"secret-faces" not in path.read_bytes()
-        assert [data.name for data in model_file.read(path).config.data] == ["tracks"]
-        assert json.loads(model_file.read(path).metadata["trained"]) == ["expression"]
+        assert [data.name for data in header.read(path).config.data] == ["tracks"]
+        assert json.loads(header.read(path).metadata["trained"]) == ["expression"]
     with pytest.raises(CheckpointError, match="exists already"):
         export(trained, kept, half=False, licence=None)
 

@@ -13,7 +13,7 @@ import torch
 from helpers.common import Command, refused
 from helpers.training import tiny
 
-from facecycle.checkpoints import model_file
+from facecycle.checkpoints import header, model_file
 from facecycle.checkpoints.export import export
 from facecycle.checkpoints.export_graph import OUTSIDE, _computes, export_graph
 from facecycle.checkpoints.export_program import FACTS, Whole, difference_of, export_program
@@ -60,13 +60,13 @@ def test_its_tensors_are_those_of_the_weights_file(exported: Path) -> None:
     inside = [tensor for tensor in model.graph.initializer if len(tensor.raw_data) >= OUTSIDE]
     assert len(outside) > 30
     assert not [tensor.name for tensor in inside if tensor.name.startswith("method.")]
-    assert (facts.sha256, facts.licence, facts.size) == (model_file.read(exported).sha256(), "ask ann", 32)
+    assert (facts.sha256, facts.licence, facts.size) == (header.read(exported).sha256(), "ask ann", 32)
     casts = sum(node.op_type == "Cast" and node.input[0].endswith(".stored") for node in model.graph.node)
     assert casts == len(outside)
 
 
 def test_a_graph_that_differs_from_torch_is_noticed(exported: Path) -> None:
-    found, method = model_file.read(exported), load(exported).method
+    found, method = header.read(exported), load(exported).method
     whole, graph = Whole(method, found), _computes(graph_of(exported))
     assert difference_of("graph", whole, graph, found, whole.drawn_shapes()) <= 1e-4
     method.generator.torgb.bias += 0.01
@@ -115,4 +115,4 @@ def test_a_program_of_torch_computes_the_same_and_holds_no_pickle(exported: Path
             assert content[:2] not in {b"\x80\x02", b"\x80\x04", b"PK"}, name
     (facts,) = (GraphFacts.model_validate_json(content) for name, content in contents.items() if name.endswith(FACTS))
     assert (facts.features, facts.licence) == (("expression", "conv"), "ask ann")
-    assert facts.noise == tuple(Whole(load(exported).method, model_file.read(exported)).drawn_shapes())
+    assert facts.noise == tuple(Whole(load(exported).method, header.read(exported)).drawn_shapes())

@@ -21,8 +21,8 @@ from safetensors.torch import load_file, save
 from skimage.data import astronaut
 
 import facecycle
+from facecycle.checkpoints import header, model_file
 from facecycle.checkpoints import hub as client
-from facecycle.checkpoints import model_file
 from facecycle.checkpoints.export import export
 from facecycle.checkpoints.graph_file import graph_of
 from facecycle.checkpoints.places import SHIPPED, find, label_of
@@ -104,7 +104,7 @@ def test_what_is_pushed_is_loaded_bit_by_bit_and_says_what_it_is(hub: Hub, model
     assert "trained on UTKFace" in card.text
     assert "--checkpoint hf-hub:ann/faces" in card.text
     facts = json.loads(pushed["config.json"])
-    assert (facts["sha256"], facts["size"], facts["graph"]) == (model_file.read(SHIPPED).sha256(), 64, True)
+    assert (facts["sha256"], facts["size"], facts["graph"]) == (header.read(SHIPPED).sha256(), 64, True)
 
 
 def test_the_graph_of_a_hub_s_weights_computes_though_the_cache_holds_links(hub: Hub, model: facecycle.Model) -> None:

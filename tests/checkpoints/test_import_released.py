@@ -19,7 +19,7 @@ from helpers.golden import GOLDEN
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from facecycle.checkpoints import inspect, model_file
+from facecycle.checkpoints import header, inspect, model_file, places
 from facecycle.checkpoints.import_released import import_released, released_name
 from facecycle.config.layers import preset_layers, resolve
 from facecycle.errors import CheckpointError
@@ -73,7 +73,7 @@ def test_imported_weights_give_the_published_outputs(imported: Path) -> None:
 
 
 def test_it_says_where_it_came_from(imported: Path) -> None:
-    found = model_file.read(imported)
+    found = header.read(imported)
     assert found.config.preset == "paper"
     assert found.trained == {"expression", "identity"}
     source = json.loads(found.metadata["source"])
@@ -102,11 +102,11 @@ def test_the_identity_cycle_is_trained_on_top_of_a_file_of_stage_1(
     flags = ["--preset", "paper", "--cycle", "identity", "--perceptual", "none", "--set", "pairs=1", "--steps", 1]
     result = inside("pretrain", *flags, "--data", "faces", "--from", "one.safetensors", "--out", "run")
     assert result.returncode == 0, result.stderr
-    before, after = load_file(tmp_path / "one.safetensors"), load_file(model_file.find(tmp_path / "run"))
+    before, after = load_file(tmp_path / "one.safetensors"), load_file(places.find(tmp_path / "run"))
     moved = {name.split(".")[0] for name in before if not torch.equal(before[name], after[name])}
     assert moved == {"identity", "renormalizer"}
     assert all(torch.equal(before[name], after[name]) for name in before if ".stem." in name)
-    assert model_file.read(tmp_path / "run").trained == {"expression", "identity"}
+    assert header.read(tmp_path / "run").trained == {"expression", "identity"}
 
 
 def altered(released: Released, network: str, **changes: Any) -> dict[str, Any]:
@@ -273,18 +273,18 @@ def test_no_byte_of_a_model_file_changes_unnoticed(small: Path, monkeypatch: pyt
 
 
 def test_a_file_without_its_digest_does_not_verify(small: Path) -> None:
-    header = {k: v for k, v in model_file.read(small).metadata.items() if k != model_file.CONTENT}
-    save_file(load_file(small), small, header)
+    entries = {k: v for k, v in header.read(small).metadata.items() if k != model_file.CONTENT}
+    save_file(load_file(small), small, entries)
     with pytest.raises(CheckpointError, match="does not have the digest in its header"):
         inspect.verify(small, lambda line: None)
 
 
 def test_components_that_are_installed_otherwise_are_named(small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(inspect, "load", lambda path: None)
-    header = {k: v for k, v in model_file.read(small).metadata.items() if k not in {"format", model_file.CONTENT}}
+    entries = {k: v for k, v in header.read(small).metadata.items() if k not in {"format", model_file.CONTENT}}
     origin = {"distribution": "gone", "version": "1.0"}
     components = {"loss:gone": origin, "ghost:l1": origin, "loss:l1": {**origin, "distribution": "facecycle"}}
-    model_file.save_model(small, nn.Linear(3, 2), {**header, "components": json.dumps(components)})
+    model_file.save_model(small, nn.Linear(3, 2), {**entries, "components": json.dumps(components)})
     lines: list[str] = []
     inspect.verify(small, lines.append)
     assert any("loss:gone: gone 1.0; not installed here" in line for line in lines)
@@ -295,8 +295,8 @@ def test_components_that_are_installed_otherwise_are_named(small: Path, monkeypa
 def test_weights_that_are_not_finite_do_not_verify(small: Path) -> None:
     network = nn.Linear(3, 2)
     network.bias.data[0] = float("inf")
-    found = model_file.read(small)
-    header = {k: v for k, v in found.metadata.items() if k not in {"format", model_file.CONTENT}}
-    model_file.save_model(small, network, header)
+    found = header.read(small)
+    entries = {k: v for k, v in found.metadata.items() if k not in {"format", model_file.CONTENT}}
+    model_file.save_model(small, network, entries)
     with pytest.raises(CheckpointError, match="not finite: bias"):
         inspect.verify(small, lambda line: None)

@@ -10,7 +10,7 @@ from helpers.checkpoints import CONFIG, METADATA, saved
 from safetensors.torch import save_file
 from torch import nn
 
-from facecycle.checkpoints import model_file
+from facecycle.checkpoints import header, model_file, places
 from facecycle.checkpoints.folders import latest_folder, runs_below
 from facecycle.errors import CheckpointError, RunError
 
@@ -18,8 +18,8 @@ from facecycle.errors import CheckpointError, RunError
 def test_a_checkpoint_reads_back_from_run_folder_and_file(tmp_path: Path) -> None:
     saved(tmp_path, 1)
     network = saved(tmp_path, 2)
-    for path in (tmp_path, tmp_path / "checkpoints" / "step-2", model_file.find(tmp_path)):
-        found = model_file.read(path)
+    for path in (tmp_path, tmp_path / "checkpoints" / "step-2", places.find(tmp_path)):
+        found = header.read(path)
         assert found.config == CONFIG
         assert found.trained == {"expression"}
         other = nn.Linear(3, 2)
@@ -52,30 +52,30 @@ def test_a_failed_write_leaves_the_previous_checkpoint(tmp_path: Path) -> None:
 def test_other_shapes_are_listed(tmp_path: Path) -> None:
     saved(tmp_path)
     with pytest.raises(CheckpointError, match=r"weight is \(2, 3\), the network has \(5, 3\)"):
-        model_file.load_weights(nn.Linear(3, 5), model_file.read(tmp_path))
+        model_file.load_weights(nn.Linear(3, 5), header.read(tmp_path))
 
 
 def test_a_file_that_is_no_checkpoint_is_explained(tmp_path: Path) -> None:
     text = tmp_path / "a.safetensors"
     text.write_text("not a checkpoint at all")
     with pytest.raises(CheckpointError, match="not a safetensors checkpoint"):
-        model_file.read(text)
+        header.read(text)
     other = tmp_path / "b.safetensors"
     save_file({"x": torch.ones(1)}, other)
     with pytest.raises(CheckpointError, match="this version of facecycle reads 'facecycle/1'"):
-        model_file.read(other)
+        header.read(other)
     later = tmp_path / "c.safetensors"
     save_file({"x": torch.ones(1)}, later, {**METADATA, "format": "facecycle/2"})
     with pytest.raises(CheckpointError, match="'facecycle/2'"):
-        model_file.read(later)
+        header.read(later)
     damaged = tmp_path / "d.safetensors"
     save_file({"x": torch.ones(1)}, damaged, {"format": "facecycle/1", "config": "{", "trained": "[]"})
     with pytest.raises(CheckpointError, match="header"):
-        model_file.read(damaged)
+        header.read(damaged)
     with pytest.raises(CheckpointError, match="no checkpoint at"):
-        model_file.read(tmp_path / "missing")
+        header.read(tmp_path / "missing")
     with pytest.raises(CheckpointError, match="holds no checkpoint"):
-        model_file.read(tmp_path)
+        header.read(tmp_path)
 
 
 def test_runs_are_the_folders_that_hold_a_checkpoint(tmp_path: Path) -> None:
@@ -92,7 +92,7 @@ def test_weights_of_any_width_are_computed_with_in_the_networks_own(tmp_path: Pa
     network.weight.data = torch.tensor([0.5, 1.25, -2.0])
     model_file.save_model(tmp_path / "m.safetensors", network.to(width), METADATA)
     for assign in (False, True):
-        model_file.load_weights(other, model_file.read(tmp_path / "m.safetensors"), assign=assign)
+        model_file.load_weights(other, header.read(tmp_path / "m.safetensors"), assign=assign)
         assert other.weight.dtype == torch.float32
         assert other.weight.tolist() == [0.5, 1.25, -2.0]
         assert other.num_batches_tracked.dtype == torch.int64
@@ -104,7 +104,7 @@ def test_weights_that_are_not_finite_are_refused_by_name(tmp_path: Path, value: 
     network.weight.data[1, 1] = value
     model_file.save_model(tmp_path / "m.safetensors", network, METADATA)
     with pytest.raises(CheckpointError, match=r"m\.safetensors holds numbers that are not finite: weight"):
-        model_file.load_weights(nn.Linear(3, 2), model_file.read(tmp_path / "m.safetensors"))
+        model_file.load_weights(nn.Linear(3, 2), header.read(tmp_path / "m.safetensors"))
 
 
 def test_one_content_is_one_file(tmp_path: Path) -> None:
@@ -114,7 +114,7 @@ def test_one_content_is_one_file(tmp_path: Path) -> None:
     for file in files:
         model_file.save_model(file, network, about)
     assert len({file.read_bytes() for file in files}) == 1
-    found = model_file.read(files[0])
+    found = header.read(files[0])
     assert found.metadata["entry 7"] == 'é "\n\x7f'
     assert torch.equal(model_file.read_tensors(found)["weight"], network.weight)
     model_file.check_padding(found)
@@ -138,4 +138,4 @@ def test_another_kind_of_number_is_refused(tmp_path: Path, dtype: torch.dtype) -
     found = {**network.state_dict(), "more": torch.zeros(1, dtype=dtype)}
     save_file(found, tmp_path / "m.safetensors", {"format": "facecycle/1", **METADATA})
     with pytest.raises(CheckpointError, match=f"more is {str(dtype)[6:]}, the network has float32"):
-        model_file.load_weights(network, model_file.read(tmp_path / "m.safetensors"))
+        model_file.load_weights(network, header.read(tmp_path / "m.safetensors"))

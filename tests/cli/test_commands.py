@@ -16,7 +16,7 @@ from PIL import Image
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from facecycle.checkpoints import model_file
+from facecycle.checkpoints import header, places
 from facecycle.config.layers import file_layer, preset_layers, resolve
 from facecycle.errors import ConfigError, RunError
 
@@ -120,7 +120,7 @@ def test_probe_reports_features_twins_and_baselines(
     for text in (metric, "random twin", "hog", "lbp", "pixels"):
         assert text in result.stdout
     report = json.loads((tmp_path / "result.json").read_text())
-    assert report["facts"]["sha256"] == model_file.read(run).sha256()
+    assert report["facts"]["sha256"] == header.read(run).sha256()
     labels = [row["feature"] for row in report["rows"]]
     assert any(label.endswith("random twin") for label in labels)
     page = (tmp_path / "report.md").read_text()
@@ -247,7 +247,7 @@ def test_bad_images_are_skipped_and_named_at_the_end(inside: Command, tmp_path: 
 def test_checkpoints_of_other_shape_or_format_are_refused(
     inside: Command, run: Path, faces: Path, tmp_path: Path
 ) -> None:
-    model = model_file.find(run)
+    model = places.find(run)
     with safe_open(model, "pt") as file:
         metadata = file.metadata()
     tensors = load_file(model)

@@ -10,7 +10,7 @@ import torch
 from helpers.common import Command, picture, refused
 from helpers.layouts import LAYOUTS
 
-from facecycle.checkpoints import model_file
+from facecycle.checkpoints import header, model_file
 from facecycle.checkpoints.tensor_file import write_tensors
 from facecycle.networks import SHIPPED
 from facecycle.probing.result import read_result
@@ -28,7 +28,7 @@ USES = {
 @pytest.mark.parametrize("use", USES)
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_weights_that_are_not_finite_are_refused(inside: Command, tmp_path: Path, use: str, dtype: torch.dtype) -> None:
-    whole = model_file.read(SHIPPED)
+    whole = header.read(SHIPPED)
     tensors = {k: v.to(dtype) if v.is_floating_point() else v for k, v in model_file.read_tensors(whole).items()}
     tensors["expression.head.0.weight"][1, 2] = float("inf")
     write_tensors(tensors, tmp_path / "m.safetensors", dict(whole.metadata))
@@ -52,7 +52,7 @@ def test_a_probe_takes_weights_from_a_file(inside: Command, tmp_path: Path) -> N
 
 
 def test_weights_of_other_widths_make_the_same_pictures(inside: Command, tmp_path: Path) -> None:
-    whole = model_file.read(SHIPPED)
+    whole = header.read(SHIPPED)
     tensors = {k: v.double() if v.is_floating_point() else v for k, v in model_file.read_tensors(whole).items()}
     write_tensors(tensors, tmp_path / "m.safetensors", dict(whole.metadata))
     picture(tmp_path / "face.png", size=(64, 64))

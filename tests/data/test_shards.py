@@ -25,7 +25,7 @@ from facecycle_plugins.datasets.unlabelled.shards import HELD, Kept
 from helpers.common import Command, picture
 from helpers.forked import python, start
 
-from facecycle.checkpoints import model_file
+from facecycle.checkpoints import header
 from facecycle.config.layers import preset_layers, resolve, set_layer
 from facecycle.config.settings import RunConfig
 from facecycle.data.batches import Batches
@@ -446,4 +446,4 @@ def test_the_command_writes_shards_and_trains_on_them(
     )
     assert trained.returncode == 0, trained.stderr
     assert "the frames have 16 pixels a side and are enlarged to 32" in trained.stdout
-    assert model_file.read(tmp_path / "run").metadata["licence"] == "as the images' own terms say"
+    assert header.read(tmp_path / "run").metadata["licence"] == "as the images' own terms say"

@@ -22,6 +22,7 @@ from scipy.io import loadmat
 
 from facecycle import registry
 from facecycle.checkpoints import folders, model_file
+from facecycle.checkpoints.header import FORMAT, read
 from facecycle.checkpoints.import_released import import_released
 from facecycle.config.layers import file_layer, preset_layers, resolve, set_layer
 from facecycle.data.images import read_box, read_square
@@ -70,7 +71,7 @@ def test_latest_never_points_out_of_its_run(tmp_path: Path, pointer: bytes) -> N
     checkpoints.mkdir(parents=True)
     for folder in (tmp_path / "run", tmp_path / "other", checkpoints):
         folder.mkdir(exist_ok=True)
-        (folder / model_file.MODEL).touch()
+        (folder / folders.MODEL).touch()
     (checkpoints / folders.LATEST).write_bytes(pointer)
     with pytest.raises(CheckpointError, match="holds no checkpoint"):
         folders.latest_folder(tmp_path / "run")
@@ -78,8 +79,8 @@ def test_latest_never_points_out_of_its_run(tmp_path: Path, pointer: bytes) -> N
 
 @pytest.mark.parametrize("state", ["[" * 100_000, "[]", "5"])
 def test_a_state_that_is_no_table_cannot_be_resumed(tmp_path: Path, state: str) -> None:
-    (tmp_path / model_file.STATE).write_text(state)
-    (tmp_path / model_file.OPTIMIZER).write_bytes(save({}))
+    (tmp_path / folders.STATE).write_text(state)
+    (tmp_path / folders.OPTIMIZER).write_bytes(save({}))
     with pytest.raises(CheckpointError, match="cannot be resumed"):
         model_file.read_resume(tmp_path)
 
@@ -87,10 +88,10 @@ def test_a_state_that_is_no_table_cannot_be_resumed(tmp_path: Path, state: str) 
 @pytest.mark.parametrize("trained", ["[" * 100_000, "[1, null]", '"expression"'])
 def test_trained_cycles_that_are_no_names_are_refused(tmp_path: Path, trained: str) -> None:
     config = resolve(preset_layers("small")).model_dump_json()
-    header = {"format": model_file.FORMAT, "config": config, "trained": trained}
+    header = {"format": FORMAT, "config": config, "trained": trained}
     (tmp_path / "a.safetensors").write_bytes(save({}, header))
     with pytest.raises(CheckpointError, match="damaged"):
-        model_file.read(tmp_path / "a.safetensors")
+        read(tmp_path / "a.safetensors")
 
 
 @pytest.mark.parametrize("model", ["hf-hub:someone/something", "local-dir:/tmp", "https://example.org/x"])

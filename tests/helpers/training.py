@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file
 
-from facecycle.checkpoints import model_file
+from facecycle.checkpoints import places
 from facecycle.config.layers import preset_layers, resolve, set_layer
 from facecycle.config.settings import RunConfig
 from facecycle.pretraining.run import Pretraining
@@ -60,4 +60,4 @@ def train(config: RunConfig, out: Path, listener: Quiet | None = None) -> Pretra
 
 
 def weights(run: Path) -> dict[str, torch.Tensor]:
-    return load_file(model_file.find(run))
+    return load_file(places.find(run))

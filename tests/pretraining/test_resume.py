@@ -18,7 +18,7 @@ from kill import TINY
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.summary.writer import event_file_writer
 
-from facecycle.checkpoints import model_file
+from facecycle.checkpoints import header
 from facecycle.checkpoints.folders import latest_folder
 from facecycle.config.layers import resolve, set_layer
 from facecycle.config.settings import TAKEN_ON_RESUME, RunConfig
@@ -147,7 +147,7 @@ def test_a_run_without_a_checkpoint_starts_again_and_with_its_parents_weights(tm
     child.folder.close()  # as the end of its process would
     resumed = Pretraining(tiny("seed=1"), RunFolder(tmp_path / "child"), Quiet(), weights_follow=True)
     resumed.resume()
-    assert resumed.parent == model_file.read(tmp_path / "whole").sha256()
+    assert resumed.parent == header.read(tmp_path / "whole").sha256()
     assert resumed.licence == child.licence != "ask ann"
     assert all(torch.equal(first[name], tensor) for name, tensor in resumed.method.state_dict().items())
 

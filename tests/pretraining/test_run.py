@@ -13,7 +13,7 @@ from helpers.training import Quiet, tiny, train, weights
 
 from facecycle.api import Pairs
 from facecycle.atomic import file_sha256
-from facecycle.checkpoints import model_file
+from facecycle.checkpoints import header, places
 from facecycle.config.layers import resolve
 from facecycle.data.batches import Batches
 from facecycle.data.joined import JoinedTracks
@@ -47,7 +47,7 @@ def test_a_run_writes_everything_it_promises(tmp_path: Path) -> None:
     assert resolve([("file", json.loads((tmp_path / "run" / "config.json").read_text()))]) == run.config
     assert len(list((tmp_path / "run" / "samples").glob("*.png"))) == 3
     assert list((tmp_path / "run" / "tensorboard").glob("events*"))
-    found = model_file.read(tmp_path / "run")
+    found = header.read(tmp_path / "run")
     assert found.trained == {"expression", "identity"}
     components = json.loads(found.metadata["components"])
     assert components["encoder:timm:mobilenetv3_small_050"]["distribution"] == "facecycle"
@@ -67,7 +67,7 @@ def test_one_seed_gives_one_run_and_stopping_changes_nothing(tmp_path: Path) -> 
         whole, parts = weights(tmp_path / "whole"), weights(out)
         assert all(torch.equal(whole[name], parts[name]) for name in whole)
         # Header and all: who publishes a digest can be checked by training again.
-        assert len({file_sha256(model_file.find(run)) for run in (tmp_path / "whole", out)}) == 1
+        assert len({file_sha256(places.find(run)) for run in (tmp_path / "whole", out)}) == 1
         lines = [(tmp_path / name / "metrics.jsonl").read_text().splitlines() for name in ("whole", out.name)]
         totals = [[json.loads(line)["total"] for line in each] for each in lines]
         assert totals[0] == totals[1]
@@ -94,7 +94,7 @@ def test_another_seed_gives_another_run(tmp_path: Path) -> None:
         train(tiny(*short, f"seed={seed}"), tmp_path / name)
     a, b = weights(tmp_path / "a"), weights(tmp_path / "b")
     assert any(not torch.equal(a[name], b[name]) for name in a)
-    digests = [file_sha256(model_file.find(tmp_path / name)) for name in ("a", "again", "b")]
+    digests = [file_sha256(places.find(tmp_path / name)) for name in ("a", "again", "b")]
     assert digests[0] == digests[1] != digests[2]
 
 
@@ -117,7 +117,7 @@ def test_the_identity_stage_leaves_the_expression_networks_alone(tmp_path: Path)
     before, after = weights(tmp_path / "one"), weights(tmp_path / "two")
     moved = {name.split(".")[0] for name in before if not torch.equal(before[name], after[name])}
     assert moved == {"identity", "renormalizer"}
-    assert model_file.read(tmp_path / "two").metadata["parent"] == model_file.read(tmp_path / "one").sha256()
+    assert header.read(tmp_path / "two").metadata["parent"] == header.read(tmp_path / "one").sha256()
 
 
 def test_weights_keep_the_terms_of_those_they_began_with(tmp_path: Path) -> None:
@@ -128,7 +128,7 @@ def test_weights_keep_the_terms_of_those_they_began_with(tmp_path: Path) -> None
     run = Pretraining(tiny(), RunFolder(tmp_path / "two"), Quiet())
     own = run.licence
     run.start_from(tmp_path / "one")
-    assert model_file.read(tmp_path / "two").metadata["licence"] == f"for research; {own}"
+    assert header.read(tmp_path / "two").metadata["licence"] == f"for research; {own}"
 
 
 def test_a_cycle_whose_every_step_was_skipped_is_not_called_trained(tmp_path: Path) -> None:

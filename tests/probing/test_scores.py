@@ -9,7 +9,7 @@ import huggingface_hub
 import pytest
 from helpers.common import Command, refused
 
-from facecycle.checkpoints import model_file
+from facecycle.checkpoints import header
 from facecycle.checkpoints.places import SHIPPED
 from facecycle.checkpoints.shared_folder import write_folder
 from facecycle.errors import DataError
@@ -25,7 +25,7 @@ def result(tmp_path: Path, **changed: Any) -> Path:
         Row(feature="HoG", dimensions=9, metrics={"accuracy": 0.99}),
     ]
     words = {"task": "emotion", "protocol": "linear", "selection": "s", "interval": "i", "split": "by subject"}
-    facts = {"sha256": model_file.read(SHIPPED).sha256(), "data": "ck-plus:/home/ann/ck", "data set": "ck-plus"}
+    facts = {"sha256": header.read(SHIPPED).sha256(), "data": "ck-plus:/home/ann/ck", "data set": "ck-plus"}
     made = Result.model_validate(
         {**words, "counts": {}, "coverage": [], "unreadable": {}, "facts": facts, "rows": rows} | changed
     )

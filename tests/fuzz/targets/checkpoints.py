@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from safetensors.torch import save
 
 from facecycle.checkpoints import folders, model_file
+from facecycle.checkpoints.header import FORMAT, read
 from facecycle.checkpoints.inspect import describe, verify
 from facecycle.config.layers import preset_layers, resolve, set_layer
 from facecycle.errors import CheckpointError
@@ -75,7 +76,7 @@ TENSORS = {"bias": torch.zeros(2), "weight": torch.full((2, 3), 0.5)}
 
 def _parts() -> tuple[dict[str, Any], bytes]:
     """Return the header and the numbers of a sound model file of two tensors."""
-    header = {"format": model_file.FORMAT, **ENTRIES}
+    header = {"format": FORMAT, **ENTRIES}
     whole = save(TENSORS, {**header, model_file.CONTENT: model_file.content_sha256(header, TENSORS)})
     length = int.from_bytes(whole[:8], "little")
     return json.loads(whole[8 : 8 + length]), whole[8 + length :]
@@ -170,7 +171,7 @@ def _read(content: bytes, folder: Path) -> None:
     path.write_bytes(content)
     lines: list[str] = []
     try:
-        found = model_file.read(path)
+        found = read(path)
         json.dumps(describe(path))
         model_file.read_tensors(found)
     finally:
@@ -188,7 +189,7 @@ def _read(content: bytes, folder: Path) -> None:
 @cache
 def _networks() -> bytes:
     tensors = build_method(CONFIG).state_dict()
-    header = {"format": model_file.FORMAT, **ENTRIES}
+    header = {"format": FORMAT, **ENTRIES}
     return save({k: v.contiguous() for k, v in tensors.items()}, header)
 
 
@@ -249,10 +250,10 @@ def _resume(value: tuple[bytes, bytes, bytes], folder: Path) -> None:
     step = folder / "run" / "checkpoints" / "step-1"
     step.mkdir(parents=True)
     (step.parent / folders.LATEST).write_bytes(pointer)
-    (step / model_file.STATE).write_bytes(state)
-    (step / model_file.OPTIMIZER).write_bytes(optimizer)
-    (step / model_file.MODEL).write_bytes(WHOLE)
-    (folder / model_file.MODEL).write_bytes(WHOLE)  # what a pointer out of the run would find
+    (step / folders.STATE).write_bytes(state)
+    (step / folders.OPTIMIZER).write_bytes(optimizer)
+    (step / folders.MODEL).write_bytes(WHOLE)
+    (folder / folders.MODEL).write_bytes(WHOLE)  # what a pointer out of the run would find
     try:
         tensors, state_read = model_file.read_resume(step)
         assert isinstance(state_read, dict)

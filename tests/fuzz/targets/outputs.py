@@ -13,7 +13,7 @@ from fuzz.targets.pages import check_page
 from hypothesis import strategies as st
 
 from facecycle import registry
-from facecycle.checkpoints.model_file import Checkpoint
+from facecycle.checkpoints.header import Checkpoint
 from facecycle.data.check import check_data
 from facecycle.networks import Loaded, build_method
 from facecycle.probing.embed import embed_files
