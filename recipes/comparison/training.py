@@ -12,7 +12,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from facecycle.atomic import write_text
-from facecycle.config.layers import file_layer, preset_layers, resolve
+from facecycle.config.layers import file_layer, preset_layers, resolve, set_layer
 from facecycle.config.settings import Choice, RunConfig
 from facecycle.errors import ConfigError, DataError
 from facecycle.networks import choose_device
@@ -30,6 +30,8 @@ METHODS = {
 """Method to its preset."""
 STILLS = ("facecycle", "pair-hinge", "simclr", "vicreg")
 """Methods that learn from a still and its mirror image. A flow cannot mirror, and a still has no order of time."""
+CHANGES = {"temporal": ["stages.ranking.frames=5", "method.options.frames=5"]}
+"""Where a preset does not fit the data: samples of twelve frames would leave out nearly all tracks, which have five."""
 OF_A_PERSON = 4
 """Further tracks of one person that are trained on."""
 ENCODER = Choice(name="resnet18")
@@ -115,7 +117,8 @@ def schedule(method: str, data: list[Choice], minutes: float, out: Path) -> RunC
     kept = out / "schedules" / f"{method}-{minutes:g}-minutes.json"
     if kept.exists():
         return resolve([file_layer(kept)]).model_copy(update={"data": data})
-    base = resolve(preset_layers(METHODS[method])).model_copy(update={"encoder": ENCODER, "data": data, "keep": 1})
+    layers = [*preset_layers(METHODS[method]), set_layer(CHANGES.get(method, []))]
+    base = resolve(layers).model_copy(update={"encoder": ENCODER, "data": data, "keep": 1})
     lengths = {name: stage.steps or stage.epochs or 1 for name, stage in base.stages.items()}
     seconds = _measure(base)
     share = 60 * minutes / sum(lengths[name] * seconds[name] for name in lengths)
