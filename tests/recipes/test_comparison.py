@@ -160,6 +160,7 @@ def test_every_method_takes_the_same_encoder(method: str, data: Path, tmp_path: 
         config = training.schedule(method, training.data_sets(data, tmp_path, method), 1, tmp_path)
     assert config.encoder == training.ENCODER
     assert all(stage.steps and not stage.epochs for stage in config.stages.values())
+    assert all(stage.frames <= 5 for stage in config.stages.values()), "nearly all tracks have five frames"
 
 
 def test_one_method_is_no_comparison(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
