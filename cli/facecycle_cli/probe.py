@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from facecycle.atomic import check_out
 from facecycle.errors import ConfigError, did_you_mean
 from facecycle.probing.protocols import PROTOCOLS, ProbeProtocol
 from facecycle_cli import flags
@@ -66,6 +67,8 @@ def probe(
 
     chosen = _protocol(task, protocol)
     check(checkpoint or [])
+    folder = out or Path("probes") / chosen.task
+    check_out(folder, folder=True)
     from facecycle.distributed import is_main, join
     from facecycle.machine import keep_pages
     from facecycle.probing.probe import run_probe
@@ -89,7 +92,7 @@ def probe(
         say(f"data: {line}")
     for name, reason in result.unreadable.items():
         say(f"skipped {name}: {reason}")
-    say(f"report: {write_result(result, out or Path('probes') / result.task)}")
+    say(f"report: {write_result(result, folder)}")
 
 
 def _protocol(task: str | None, protocol: str | None) -> ProbeProtocol:
@@ -153,7 +156,7 @@ def _subject(
     size: int | None,
 ) -> tuple[Subject, dict[str, str]]:
     """Return what is probed, and the facts that identify it."""
-    from facecycle.probing.features import baseline_features, encoder_features
+    from facecycle.probing.features import encoder_features, with_baselines
     from facecycle.probing.subject import Subject
 
     if protocol.pictures and (encoder or pretrained or weights or names or size):
@@ -164,20 +167,20 @@ def _subject(
         raise ConfigError(f"--size {size}: this protocol reads images of {protocol.size} px")
     size = size or protocol.size
     # At the protocol's own size, a baseline of another would belong to another protocol.
-    baselines = baseline_features() if not protocol.pictures and protocol.size is None else []
+    compared = not protocol.pictures and protocol.size is None
     if encoder is None:
         if pretrained or weights:
             flag = "--pretrained" if pretrained else "--weights"
             raise ConfigError(f"{flag} goes with --encoder", hint="Example: --encoder timm:resnet18 --pretrained")
         subject, facts = _checkpoints(protocol, checkpoints, names, size)
-        return replace(subject, features=[*subject.features, *baselines]), facts
+        return replace(subject, features=with_baselines(subject.features) if compared else subject.features), facts
     if checkpoints or names:
         raise ConfigError("--encoder has no checkpoint and no named features", hint="Leave one of them out.")
     size = size or DEFAULT_SIZE
     own = encoder_features(encoder, pretrained, size, weights)
     source = f"weights of {weights}" if weights else "pretrained" if pretrained else "not trained by facecycle"
     facts = {"encoder": f"{encoder}, {source}", **({"encoder's input": own[0].fed} if own[0].fed else {})}
-    return Subject(size, [*own, *baselines]), {**facts, "image size": f"{size} px"}
+    return Subject(size, with_baselines(own) if compared else own), {**facts, "image size": f"{size} px"}
 
 
 def _checkpoints(

@@ -195,6 +195,18 @@ def baseline_features() -> list[Feature]:
     return [_encoder_feature(name, options, size, label) for (name, options, size), label in labels]
 
 
+def with_baselines(features: Sequence[Feature]) -> list[Feature]:
+    """Return features, and the handcrafted ones that they are compared with.
+
+    Where a handcrafted one is probed itself, it stands there once at its own size. At another, its label says which.
+    """
+    probed = {(feature.key, feature.size) for feature in features}
+    others = [each for each in baseline_features() if (each.key, each.size) not in probed]
+    taken = {each.label for each in others}
+    own = [replace(each, label=f"{each.label}, {each.size} px") if each.label in taken else each for each in features]
+    return [*own, *others]
+
+
 def baseline_names() -> list[str]:
     """Return what results call the handcrafted features."""
     return [f"{name} {' '.join(map(str, options.values()))}".strip() for name, options, _ in BASELINES]

@@ -378,6 +378,14 @@ def test_stills_of_many_people_are_trained_on_one_by_one(command: Command, tmp_p
     assert "data: 301 tracks of 301 people, 301 images" in result.stdout
 
 
+def test_a_probe_refuses_what_it_cannot_write_before_it_computes(command: Command, tmp_path: Path) -> None:
+    (tmp_path / "taken").touch()
+    path = LAYOUTS["identity-folders"](tmp_path / "data")
+    result = command("probe", "--task", "verify", "--data", path, *ENCODER, "--out", "taken")
+    refused(result, "cannot write to taken, because taken is a file", "Name a folder")
+    assert not result.stdout
+
+
 def test_embed_refuses_what_it_cannot_write_before_it_computes(command: Command, tmp_path: Path) -> None:
     picture(tmp_path / "faces" / "1.png")
     refused(command("embed", "faces", "-o", "codes.txt"), "the suffix says no format", ".parquet, .csv, .npy")

@@ -23,8 +23,10 @@ from facecycle.probing.features import (
     BASELINES,
     Feature,
     baseline_features,
+    baseline_names,
     dimensions,
     encoder_features,
+    with_baselines,
 )
 from facecycle.probing.probe import run_probe
 from facecycle.probing.protocols import PROTOCOLS
@@ -187,6 +189,16 @@ def test_the_baselines_are_the_papers_and_the_better_ones() -> None:
     sizes = {feature.label: dimensions([feature])[0] for feature in baseline_features()}
     assert sizes == {"hog": 2304, "lbp uniform": 928, "lbp nri_uniform": 944, "pixels": 3072}
     assert len(BASELINES) == len(sizes)
+
+
+def test_a_handcrafted_encoder_is_scored_beside_its_like_of_another_size() -> None:
+    shown = with_baselines(encoder_features("pixels", False, 64))
+    assert [feature.label for feature in shown] == ["pixels, 64 px", *baseline_names()]
+    assert [feature.label for feature in with_baselines(encoder_features("hog", False, 64))] == baseline_names()
+    dataset = build("dataset", "synthetic", {"identities": 30, "test_identities": 20, "frames": 1, "takes": 2})
+    same_label = encoder_features("pixels", False, 16)[0], encoder_features("pixels", False, 32)[0]
+    rows = probed("linear-pose", dataset, *same_label, limit=50).rows
+    assert [row.dimensions for row in rows[1:]] == [3 * 16 * 16, 3 * 32 * 32]
 
 
 def test_any_encoder_can_be_probed_without_a_checkpoint(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from facecycle.api import Task
 if TYPE_CHECKING:
     import numpy as np
 
+    from facecycle.probing.features import Feature
     from facecycle.probing.probe import Samples
     from facecycle.probing.result import Result, Row
     from facecycle.probing.subject import Subject
@@ -81,17 +82,17 @@ class ProbeProtocol(ABC):
         from facecycle.probing.features import extract_once, refuse_non_finite, shared_passes
 
         (faces,) = samples
-        rows: dict[str, Row] = {}
+        rows: dict[Feature, Row] = {}
         for together in shared_passes(subject.features):
             found = extract_once(together, faces.pixels(together[0].size), faces.mark)
             while distributed.is_main() and together:
                 feature, values = together.pop(0), found.pop(0)  # so that each is freed when it was scored
                 refuse_non_finite(feature.label, values, faces.name)
-                rows[feature.label] = self.fit(values, faces.labels)
-                rows[feature.label].feature, rows[feature.label].checkpoint = feature.label, feature.checkpoint
+                rows[feature] = self.fit(values, faces.labels)
+                rows[feature].feature, rows[feature].checkpoint = feature.label, feature.checkpoint
         if not distributed.is_main():
             return []
-        return [*self.blind(faces.labels), *(rows[feature.label] for feature in subject.features)]
+        return [*self.blind(faces.labels), *(rows[feature] for feature in subject.features)]
 
     def blind(self, labels: Any) -> list[Row]:
         """Return the row of what ignores the images, where there is such a baseline."""
