@@ -33,6 +33,7 @@ Every flag of `facecycle pretrain` that changes what is trained is one key, so a
   `small`. Without `--data` and `--config` it is `demo`. A `.json` file is complete and is laid over none, and so is a
   `.toml` file of another method that names no preset.
 * Tables merge key by key. A plugin that gets another name loses the options of the former one.
+* A stage's `steps` beat its `epochs`. A layer that gives `epochs` alone takes the place of steps below it.
 * `--set KEY=none` removes a stage, a loss or a view. In a `.json` file that is `null`, and TOML has no such value.
 * The complete result is written to `config.json` in the run folder and into every checkpoint.
 

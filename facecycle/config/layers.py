@@ -1,7 +1,8 @@
 """How a configuration comes about: presets, files and flags, laid over each other.
 
 Defaults < preset < `--config` file < flags < `--set key=value`. Tables merge key by key; the value
-`none` (in JSON `null`) removes an entry; a component that gets another name loses the options of the former one.
+`none` (in JSON `null`) removes an entry; a component that gets another name loses the options of the former one, and a
+stage that gets `epochs` the `steps` of before, which would beat them.
 """
 
 from __future__ import annotations
@@ -122,6 +123,16 @@ def _merge(below: dict[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
     return merged
 
 
+def _without_former_lengths(below: dict[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """Drop the steps of stages that another layer gives epochs, and no steps."""
+    stages, new = below.get("stages"), above.get("stages")
+    if not (isinstance(stages, dict) and isinstance(new, Mapping)):
+        return below
+    given = {name for name, stage in new.items() if isinstance(stage, Mapping) and "steps" not in stage}
+    longer = {name for name in given if new[name].get("epochs") is not None and isinstance(stages.get(name), dict)}
+    return below | {"stages": stages | {name: stages[name] | {"steps": None} for name in longer}}
+
+
 def _without_removed(table: dict[str, Any]) -> dict[str, Any]:
     """Drop the stages, losses and views that a layer set to none."""
     kept = {}
@@ -143,7 +154,7 @@ def resolve(layers: Iterable[Layer]) -> RunConfig:
     values: dict[str, Any] = {}
     for origin, layer in layers:
         _refuse_unwritable(origin, layer)
-        values = _merge(values, layer)
+        values = _merge(_without_former_lengths(values, layer), layer)
     try:
         config = RunConfig.model_validate(_without_removed(values))
     except ValidationError as error:

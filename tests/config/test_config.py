@@ -61,6 +61,16 @@ def test_a_key_of_the_whole_run_beats_that_of_a_stage() -> None:
     assert [stage.steps for stage in config.trained_stages.values()] == [None, None]
 
 
+def test_epochs_take_the_place_of_steps_of_an_earlier_layer() -> None:
+    lengths = {}
+    for setting in ("stages.direct.epochs=3", "stages.direct={epochs=3, steps=7}", "stages.direct.epochs=none"):
+        stage = resolve([*preset_layers("small"), set_layer([setting])]).trained_stages["direct"]
+        lengths[setting] = stage.epochs, stage.steps
+    assert list(lengths.values()) == [(3, None), (3, 7), (None, 1500)]
+    again = resolve([*preset_layers("small"), set_layer(["stages.direct.epochs=3"]), set_layer(["steps=2"])])
+    assert again.trained_stages["direct"].steps == 2
+
+
 def test_one_key_names_the_network_of_every_perceptual_loss() -> None:
     found = {}
     for network in ("auto", "random", "resnet18", "none"):
