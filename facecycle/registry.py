@@ -28,8 +28,11 @@ PROTOCOLS: dict[Kind, type] = {
     "detector": Detector,
 }
 
+NETWORKS: tuple[Kind, ...] = ("encoder", "method")
+"""Kinds whose plugins are torch modules."""
 PATH_STARTS, PATH_ENDS = (".", "/"), (".py", ".safetensors", ".pt", ".pth")
 """What a name begins or ends with that is meant as a path."""
+OFFERED = "See docs/plugins.md for what a plugin offers."
 
 
 @dataclass(frozen=True)
@@ -161,7 +164,7 @@ def load(plugin: Plugin) -> Any:
     if not (isinstance(options, type) and issubclass(options, BaseModel)):
         missing.append("Options (a pydantic model)")
     if missing:
-        raise PluginError(f"{what} lacks {', '.join(missing)}", hint="See docs/plugins.md for what a plugin offers.")
+        raise PluginError(f"{what} lacks {', '.join(missing)}", hint=OFFERED)
     return loaded
 
 
@@ -186,12 +189,12 @@ def build(kind: Kind, name: str, options: Mapping[str, Any] | None = None) -> An
     """Find, load and instantiate a plugin.
 
     Raises:
-        PluginError: it cannot be found or loaded.
+        PluginError: it cannot be found or loaded, or what it makes lacks something.
         ConfigError: an option is unknown or has a wrong value.
     """
     plugin, loaded, validated = configure(kind, name, options)
     try:
-        return loaded(validated)
+        built = loaded(validated)
     except FacecycleError:
         raise
     except Exception as error:
@@ -201,6 +204,14 @@ def build(kind: Kind, name: str, options: Mapping[str, Any] | None = None) -> An
         raise PluginError(
             f"the {kind} {plugin.name!r} of {plugin.origin} cannot be created: {type(error).__name__}: {error}"
         ) from error
+    # An encoder's attributes depend on its options, and a factory shows nothing before it has made something.
+    missing = [member for member in (*_required(kind), *PROTOCOLS[kind].__annotations__) if not hasattr(built, member)]
+    if kind in NETWORKS and not hasattr(built, "state_dict"):
+        missing.append("what a torch.nn.Module has")
+    if missing:
+        lacking = ", ".join(dict.fromkeys(missing))
+        raise PluginError(f"the {kind} {plugin.name!r} of {plugin.origin} lacks {lacking}", hint=OFFERED)
+    return built
 
 
 def configure(kind: Kind, name: str, options: Mapping[str, Any] | None = None) -> tuple[Plugin, Any, BaseModel]:

@@ -142,6 +142,28 @@ def test_a_broken_plugin_names_itself_and_breaks_nothing_else(site: Path, case: 
     assert registry.build("loss", "l1") is not None
 
 
+INCOMPLETE = {
+    "attributes": ("class Thing(nn.Module):", "        super().__init__()", "lacks channels, stride"),
+    "module": ("class Thing:\n    channels, stride, __call__ = 8, 16, len", "        pass", "torch.nn.Module"),
+    "nothing": ("def make(options): return None\nclass Other:", "        pass", "lacks __call__, channels, stride"),
+}
+
+
+@pytest.mark.parametrize("case", INCOMPLETE)
+def test_what_a_plugin_makes_has_what_its_kind_offers(site: Path, case: str) -> None:
+    head, body, cause = INCOMPLETE[case]
+    call = "    def __call__(self, images): return images\n" if case == "attributes" else ""
+    source = f"import facecycle.api\nfrom torch import nn\n{head}\n{API}    def __init__(self, options):\n{body}\n"
+    source += call
+    if case == "nothing":
+        source += "make.facecycle_api, make.Options = (1, 0), facecycle.api.Options\nThing = make\n"
+    points = {"facecycle.encoders": {"mine": f"incomplete_{case}:Thing"}}
+    distribution(site, "other", points, **{f"incomplete_{case}": source})
+    with pytest.raises(PluginError, match=rf"'mine' of other 1\.0 \(incomplete_{case}:Thing\) lacks ") as caught:
+        registry.build("encoder", "mine")
+    assert cause in str(caught.value)
+
+
 def test_malformed_metadata_of_another_package_is_noted_and_skipped(site: Path) -> None:
     metadata = site / "unrelated-2.0.dist-info"
     metadata.mkdir()

@@ -13,9 +13,9 @@ import torch
 from torch import Tensor, nn
 
 from facecycle import distributed, registry
-from facecycle.api import Loss, Pairs, Views
+from facecycle.api import Loss, Pairs, View, Views
 from facecycle.config.settings import RunConfig
-from facecycle.errors import ConfigError
+from facecycle.errors import ConfigError, PluginError
 from facecycle.seeds import seeded
 
 IMAGES = 5
@@ -99,14 +99,26 @@ def _sum_over_views(term: _Term, views: Views) -> Tensor:
     # Views with one target go through the loss together: it looks at the target once.
     by_target: dict[str, list[str]] = defaultdict(list)
     for name in term.views:
-        by_target[views.views[name].target if term.loss.needs_target else ""].append(name)
+        by_target[_view(views, name).target if term.loss.needs_target else ""].append(name)
     parts = []
     for target, names in by_target.items():
         predictions = torch.stack([views.views[name].prediction for name in names])
-        values = _values(term.loss, predictions, views.targets[target] if target else None, names)
+        values = _values(term.loss, predictions, _target(views, target) if target else None, names)
         weights = torch.tensor([term.views[name] for name in names]).to(values)
         parts.append((values * weights).sum())
     return torch.stack(parts).sum()
+
+
+def _view(views: Views, name: str) -> View:
+    if name not in views.views:
+        raise PluginError(f"the method names a view {name!r}, and did not compute it", hint=registry.OFFERED)
+    return views.views[name]
+
+
+def _target(views: Views, name: str) -> Tensor:
+    if name not in views.targets:
+        raise PluginError(f"the method compares views with {name!r}, and did not give it", hint=registry.OFFERED)
+    return views.targets[name]
 
 
 def training_step(

@@ -7,17 +7,21 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from helpers.common import Command, picture, refused
 from helpers.training import Quiet, tiny
+from torch import nn
 
+from facecycle.api import View, Views
 from facecycle.checkpoints import model_file
 from facecycle.config.layers import preset_layers, resolve, set_layer
 from facecycle.config.settings import RunConfig
-from facecycle.errors import CheckpointError, ConfigError, DataError, FacecycleError
+from facecycle.errors import CheckpointError, ConfigError, DataError, FacecycleError, PluginError
 from facecycle.networks import build_method, load
 from facecycle.pretraining.checks import check_cycles
 from facecycle.pretraining.run import Pretraining
 from facecycle.pretraining.run_folder import RunFolder
+from facecycle.pretraining.step import Objective
 
 SMALL = "data=[{name='synthetic', options={identities=2, test_identities=20, takes=2, frames=4}}]"
 
@@ -157,3 +161,12 @@ def test_a_checkpoint_of_a_method_that_is_not_installed_names_its_package(tmp_pa
     ) as caught:
         load(path)
     assert "gone-methods 1.2" in str(caught.value)
+
+
+def test_a_method_that_leaves_out_what_it_names_is_told() -> None:
+    objective = Objective(of("simclr"), "pairs", nn.Linear(1, 1))
+    codes = torch.ones(4, 8)
+    with pytest.raises(PluginError, match="names a view 'second', and did not compute it"):
+        objective(Views({}, {"first": codes}))
+    with pytest.raises(PluginError, match="compares views with 'first', and did not give it"):
+        objective(Views({"second": View(codes, "first")}, {}))
