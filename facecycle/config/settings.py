@@ -13,6 +13,10 @@ TAKEN_ON_RESUME = "taken on resume"
 """Marks a key of a run whose new value a resumed run takes; another value of any other key is refused."""
 
 
+LOGGED = {"step", "stage", "skipped_steps", "gradient_norm", "lr", "images_per_second", "waiting_for_data"}
+"""What a run logs of its own, beside the losses by their names."""
+
+
 class _Model(BaseModel):
     # JSON, which a run keeps its configuration in, has no infinity.
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True)
@@ -103,6 +107,13 @@ class StageConfig(_Model):
     """Optimizer of this stage."""
     losses: dict[str, LossConfig]
     """Losses of this stage, by a name of your choice."""
+
+    @field_validator("losses")
+    @classmethod
+    def _are_told_apart_in_the_log(cls, losses: dict[str, LossConfig]) -> dict[str, LossConfig]:
+        if taken := sorted(LOGGED & losses.keys()):
+            raise ValueError(f"a run logs a number of its own as {', '.join(taken)}: call the loss something else")
+        return losses
 
     @model_validator(mode="after")
     def _has_a_length(self) -> StageConfig:

@@ -120,6 +120,13 @@ def test_a_number_that_no_run_could_use_is_refused(setting: str, message: str) -
     assert setting.partition("=")[0] in str(caught.value)
 
 
+def test_a_loss_that_is_called_as_another_number_of_the_log_is_refused() -> None:
+    for name in ("lr", "step"):
+        setting = f"stages.direct.losses.{name}={{name='l1', views={{direct=1}}}}"
+        with pytest.raises(ConfigError, match=rf"stages\.direct\.losses = .* a run logs a number of its own as {name}"):
+            resolve([*preset_layers("small"), set_layer([setting])])
+
+
 @pytest.mark.parametrize("number", ["inf", "nan"])
 @pytest.mark.parametrize("key", ["stages.direct.losses.photometric.weight", "stages.direct.optimizer.lr"])
 def test_a_number_that_json_does_not_have_is_refused(key: str, number: str) -> None:

@@ -15,6 +15,7 @@ from facecycle.api import Pairs
 from facecycle.atomic import file_sha256
 from facecycle.checkpoints import header, places
 from facecycle.config.layers import resolve
+from facecycle.config.settings import LOGGED
 from facecycle.data.batches import Batches
 from facecycle.data.joined import JoinedTracks
 from facecycle.errors import ConfigError, DataError, RunError
@@ -43,6 +44,8 @@ def test_a_run_writes_everything_it_promises(tmp_path: Path) -> None:
     optimizers = [(stage.optimizer, stage.steps) for stage in run.config.stages.values()]
     rates = [learning_rate(optimizer, step, steps, 1) for optimizer, steps in optimizers for step in range(steps or 0)]
     assert [r["lr"] for r in records] == rates
+    losses = {"total", *(label for stage in run.config.stages.values() for label in stage.losses)}
+    assert {key for r in records for key in r if not key.startswith("deviation/")} - losses == LOGGED
     assert all(r["deviation/flow"] > 0 for r in records[:7])
     assert resolve([("file", json.loads((tmp_path / "run" / "config.json").read_text()))]) == run.config
     assert len(list((tmp_path / "run" / "samples").glob("*.png"))) == 3
