@@ -65,6 +65,18 @@ class Samples:
         tested = int((self.labels.folds >= 0).sum())
         return {"samples": len(self.frames), "tested": tested, "training only": len(self.frames) - tested}
 
+    def coverage(self) -> list[str]:
+        """Say how complete the data is, and whether it tests people whom it also trains on."""
+        lines: list[str] = self.labels.coverage()
+        if isinstance(self.labels, Labelled):
+            people, number = np.unique(self.labels.groups, return_inverse=True)
+            _, folds = np.unique(self.labels.folds, return_inverse=True)
+            in_folds = np.zeros((len(people), folds.max() + 1), bool)
+            in_folds[number, folds] = True
+            if several := int((in_folds.sum(axis=1) > 1).sum()):
+                lines.append(f"warning: {several:,} of {len(people):,} people are both tested and trained on")
+        return lines
+
     def classes(self) -> dict[str, int]:
         """Return how many samples there are of each class, where there are classes."""
         names = self.labels.classes if isinstance(self.labels, Labelled) else ()
@@ -145,7 +157,7 @@ def run_probe(
         split="; ".join(f"{each.task}: {each.labels.note}" if several else each.labels.note for each in samples),
         counts={f"{each.task} {k}" if several else k: n for each in samples for k, n in each.counts().items()},
         classes={name: n for each in samples for name, n in each.classes().items()},
-        coverage=[line for each in samples for line in each.labels.coverage()],
+        coverage=[line for each in samples for line in each.coverage()],
         facts=facts,
         unreadable={name: reason for each in samples for name, reason in each.unreadable.items()},
         rows=rows,

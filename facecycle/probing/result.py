@@ -96,7 +96,7 @@ class Result(BaseModel):
         split: how the data was split.
         counts: samples, and how many are tested and trained on.
         classes: class name to its samples, where samples have classes.
-        coverage: what was found of a data set, against what its authors state.
+        coverage: what was found of a data set, against what its authors state, and whether its folds share people.
         facts: checkpoint, sha256, data, size, versions.
         unreadable: images that could not be read and were left out, with the reason.
         checkpoints: label to what identifies a checkpoint, where several were probed.

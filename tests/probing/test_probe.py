@@ -28,7 +28,7 @@ from facecycle.probing.features import (
     encoder_features,
     with_baselines,
 )
-from facecycle.probing.probe import run_probe
+from facecycle.probing.probe import Samples, run_probe
 from facecycle.probing.protocols import PROTOCOLS
 from facecycle.probing.protocols.facecycle_raf import sgd_classifier
 from facecycle.probing.result import Result, Row, read_result, write_result
@@ -167,6 +167,21 @@ def test_the_table_shows_what_was_scored() -> None:
     assert float(hog[-1].split()[0]) < 0.7 * float(constant[-1].split()[0])
     errors = np.abs(result.rows[1].predicted - result.rows[1].true).mean(axis=0)
     assert [cell.split()[0] for cell in hog[2:5]] == [f"{error:.2f}" for error in errors]
+
+
+def test_folds_of_a_file_that_share_people_are_told(tmp_path: Path) -> None:
+    lines = ["file,pitch_deg,yaw_deg,roll_deg,fold"]
+    for number in range(24):
+        picture(tmp_path / f"p{number // 2}" / f"{number}.png", number)
+        lines.append(f"p{number // 2}/{number}.png,0,{number},0,{number // 8}")
+    (tmp_path / "pose.csv").write_text("\n".join(lines))
+    dataset = build("dataset", "pose-csv", {"path": str(tmp_path / "pose.csv")})
+    assert Samples(dataset, "pose", 16).coverage() == []
+    lines[3] = lines[3].removesuffix("0") + "1"
+    (tmp_path / "pose.csv").write_text("\n".join(lines))
+    dataset = build("dataset", "pose-csv", {"path": str(tmp_path / "pose.csv")})
+    result = probed("linear-pose", dataset, *encoder_features("pixels", False, 16))
+    assert result.coverage == ["warning: 1 of 12 people are both tested and trained on"]
 
 
 def test_the_report_holds_the_numbers_and_their_protocol(tmp_path: Path) -> None:
