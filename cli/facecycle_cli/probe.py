@@ -120,6 +120,7 @@ def _data(
     protocol: ProbeProtocol, data: str | None, test: str | None, given: dict[str, Any]
 ) -> tuple[Any, dict[str, str]]:
     """Return the data set, or two joined for training and testing, and the facts that identify it."""
+    from facecycle import registry
     from facecycle.checkpoints.model_file import environment
     from facecycle.data.frames import passed_over
 
@@ -128,6 +129,14 @@ def _data(
         components.append(parse(test, protocol.data, "--test"))
     for key in given.keys() & {**protocol.data_options, **protocol.test_options}.keys():
         raise ConfigError(f"--option {key}: the protocol {protocol.name} sets it itself")
+    for component in components:
+        own = {*protocol.data_options, *(protocol.test_options if component is components[-1] else ())}
+        known = registry.load(registry.find("dataset", component["name"])).Options.model_fields if own else {}
+        if lacking := sorted(own - known.keys()):
+            raise ConfigError(
+                f"the protocol {protocol.name} sets the option {lacking[0]!r}, which {component['name']} does not have",
+                hint=f"--task {protocol.task} without a protocol takes any data.",
+            )
     components[-1]["options"] |= protocol.test_options
     dataset, *tested = build(components, {**given, **protocol.data_options})
     for line in passed_over([dataset, *tested]):
@@ -141,6 +150,7 @@ def _data(
         "data": data or "synthetic",
         **({"tested on": test} if test else {}),
         "data set": components[-1]["name"],
+        **({"options": ", ".join(f"{key}={value}" for key, value in given.items())} if given else {}),
         **{key: value for key, value in environment().items() if key != "platform"},
     }
     return dataset, facts

@@ -133,6 +133,8 @@ def test_missing_images_are_refused_or_counted(command: Command, tmp_path: Path)
     result = command(*arguments, "--allow-missing")
     assert result.returncode == 0, result.stderr
     assert "39 of 6,000 pairs" in result.stdout
+    written = json.loads((tmp_path / "probes" / "verify" / "result.json").read_text())
+    assert written["facts"]["options"] == "allow_missing=True"
     refused(command("probe", "--task", "pose", "--data", "synthetic", *ENCODER, "--allow-missing"), "no option")
 
 
@@ -348,6 +350,10 @@ MISTAKES = {
     "options of the protocol": (
         ["probe", "--protocol", "facecycle-pose", *ENCODER, "--option", "channels=rgb"],
         ["facecycle-pose sets it itself"],
+    ),
+    "data of another protocol": (
+        ["probe", "--protocol", "facecycle-pose", "--data", "synthetic", *ENCODER],
+        ["facecycle-pose sets the option 'channels', which synthetic does not have", "--task pose"],
     ),
     "size of the protocol": (["probe", "--protocol", "facecycle-raf", *ENCODER, "--size", "64"], ["of 100 px"]),
     "pairs are not trained": (
