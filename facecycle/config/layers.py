@@ -28,15 +28,21 @@ DEEPEST = 32
 """How deep the tables and lists of a layer may be nested; a configuration needs 7."""
 
 
-def preset_layers(name: str) -> list[Layer]:
+def preset_layers(name: str, extended_by: tuple[str, ...] = ()) -> list[Layer]:
     """Return a preset's layers, the one it extends first.
 
     Raises:
-        ConfigError, AmbiguousName, PluginError: as `find_preset` does.
+        ConfigError, AmbiguousName, PluginError: as `find_preset` does; or what a preset extends is no name, or itself.
     """
     values = find_preset(name)
     base = values.pop("extends", None)
-    return [*(preset_layers(base) if base else []), (f"preset {name}", {**values, "preset": name})]
+    if base is not None and (not isinstance(base, str) or base in (*extended_by, name)):
+        raise ConfigError(
+            f"the preset {name!r} has extends = {shown(base)}",
+            hint="It needs the name of another preset, and one that does not extend it in turn.",
+        )
+    below = preset_layers(base, (*extended_by, name)) if base is not None else []
+    return [*below, (f"preset {name}", {**values, "preset": name})]
 
 
 def method_of(layers: Iterable[Layer]) -> str | None:

@@ -144,6 +144,17 @@ def test_a_preset_that_two_packages_have_is_named_in_full(site: Path, tmp_path: 
         find_preset("mind")
 
 
+@pytest.mark.parametrize("extends", ["'mine'", "'other'", "3", "''"])
+def test_a_preset_extends_another_one(site: Path, extends: str) -> None:
+    distribution(site, "another", {PRESET_GROUP: {"other": "their_package.presets:other.toml"}})
+    (site / "their_package" / "presets" / "other.toml").write_text("extends = 'mine'")
+    discovery._scan.cache_clear()
+    assert resolve(preset_layers("other")).pairs == 2
+    (site / "their_package" / "presets" / "mine.toml").write_text(f"extends = {extends}\n{PRESET}")
+    with pytest.raises(ConfigError, match=r"preset '(mine|other|)' has extends = |there is no preset ''"):
+        preset_layers("mine")
+
+
 @pytest.mark.parametrize(
     ("target", "said"),
     [
