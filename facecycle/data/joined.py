@@ -13,6 +13,7 @@ from facecycle.api import BadFrame, Dataset, Prefetches, Track
 from facecycle.data.frames import FileDataset
 from facecycle.data.pairs import group_by_shard
 from facecycle.errors import DataError
+from facecycle.registry import OFFERED
 
 
 def described(tracks: Sequence[Track]) -> str:
@@ -44,6 +45,8 @@ class JoinedTracks:
             self._first_tracks.append(len(self.tracks))
             self._first_shards.append(shards)
             for track in dataset.tracks():
+                if not len(track.frames):
+                    raise DataError(f"the track {track.name} of {type(dataset).__name__} has no frames", hint=OFFERED)
                 shard = None if track.shard is None else self._first_shards[-1] + track.shard
                 shards = shards if shard is None else max(shards, shard + 1)
                 here = range(frames, frames + len(track.frames))
@@ -69,7 +72,7 @@ class JoinedTracks:
         owners = np.searchsorted(self._first_tracks, track_of, "right") - 1
         own = [self._frames[t][place] for t, place in zip(track_of.tolist(), inside.tolist(), strict=True)]
         if len(self.datasets) == 1:
-            return self.datasets[0].images(own, size)
+            return read_images(self.datasets[0], own, size)
         return images_of(self.datasets, owners, np.array(own), size)
 
     def prefetch(self, shards: Sequence[int]) -> None:
@@ -91,6 +94,22 @@ class JoinedTracks:
         return f"{self.tracks[track].name}[{place}]"
 
 
+def read_images(dataset: Dataset, frames: Sequence[int], size: int) -> tuple[Tensor, list[BadFrame | None]]:
+    """Read frames of a data set as uint8 RGB (n, 3, size, size).
+
+    Raises:
+        DataError: it gives something else, such as numbers in [0, 1], which would pass for black.
+    """
+    pixels, bad = dataset.images(frames, size)
+    if pixels.dtype != torch.uint8 or pixels.shape != (len(frames), 3, size, size):
+        raise DataError(
+            f"{type(dataset).__name__} gives images {tuple(pixels.shape)} of {pixels.dtype}, where "
+            f"{(len(frames), 3, size, size)} of torch.uint8 were asked for",
+            hint=OFFERED,
+        )
+    return pixels, bad
+
+
 def images_of(
     datasets: Sequence[Dataset], owners: np.ndarray, frames: np.ndarray, size: int
 ) -> tuple[Tensor, list[BadFrame | None]]:
@@ -99,7 +118,7 @@ def images_of(
     bad: list[BadFrame | None] = [None] * len(frames)
     for number in np.unique(owners):
         rows = np.flatnonzero(owners == number).tolist()
-        pixels[rows], problems = datasets[number].images(frames[rows].tolist(), size)
+        pixels[rows], problems = read_images(datasets[number], frames[rows].tolist(), size)
         for row, problem in zip(rows, problems, strict=True):
             bad[row] = problem
     return pixels, bad

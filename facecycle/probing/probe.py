@@ -13,6 +13,7 @@ import torch
 from facecycle import distributed
 from facecycle.api import BadFrame, Dataset, Labelled, Task, Verification
 from facecycle.data.frames import FileDataset
+from facecycle.data.joined import read_images
 from facecycle.errors import DataError, NotOffered
 from facecycle.probing.differences import between_checkpoints
 from facecycle.probing.protocols import ProbeProtocol
@@ -84,7 +85,7 @@ class Samples:
 
     def _read(self, size: int) -> list[BadFrame | None]:
         self._size, self._pixels = 0, torch.empty(0)
-        self._pixels, problems = self.dataset.images(self.frames.tolist(), size)
+        self._pixels, problems = read_images(self.dataset, self.frames.tolist(), size)
         self._size = size
         self.unreadable |= {problem.name: problem.reason for problem in problems if problem is not None}
         return problems

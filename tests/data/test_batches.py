@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 import torch
 from helpers.common import picture
 from helpers.training import tiny
+from torch import Tensor
 
+from facecycle.api import BadFrame, Labelled, Task, Track
 from facecycle.data.batches import Batches
 from facecycle.data.joined import JoinedTracks
+from facecycle.errors import DataError, NotOffered
 from facecycle.registry import build
 
 UNCHANGED = [
@@ -75,6 +79,40 @@ def test_people_of_two_data_sets_are_different(tmp_path: Path) -> None:
     data = batches_of(tmp_path).data.datasets
     joined = JoinedTracks([*data, *data])
     assert joined.people.tolist() == list(range(8))
+
+
+class Made:
+    """A data set of two frames, whose images are given."""
+
+    licence = "none"
+
+    def __init__(self, pixels: Tensor, *tracks: Track) -> None:
+        self.pixels, self.own = pixels, list(tracks)
+
+    def tracks(self) -> list[Track]:
+        return self.own
+
+    def labelled(self, task: Task) -> Labelled:
+        raise NotOffered(task)
+
+    def images(self, frames: Sequence[int], size: int) -> tuple[Tensor, list[BadFrame | None]]:
+        return self.pixels, [None] * len(frames)
+
+    def fingerprint(self) -> str:
+        return ""
+
+
+@pytest.mark.parametrize("pixels", [torch.rand(2, 3, 16, 16), torch.zeros(2, 3, 8, 8, dtype=torch.uint8)])
+def test_images_that_are_not_as_asked_for_are_refused(pixels: Tensor) -> None:
+    track = Track("a", "a", range(2))
+    for data in ([Made(pixels, track)], [Made(pixels, track)] * 2):
+        with pytest.raises(DataError, match=r"Made gives images \(2, 3, .*, where \(2, 3, 16, 16\) of torch.uint8"):
+            JoinedTracks(data).images([0, 1], 16)
+
+
+def test_a_track_without_frames_is_refused() -> None:
+    with pytest.raises(DataError, match="the track a of Made has no frames"):
+        JoinedTracks([Made(torch.empty(0), Track("a", "a", ()))])
 
 
 def test_a_frame_that_cannot_be_read_is_replaced_by_the_one_before_it(tmp_path: Path) -> None:
