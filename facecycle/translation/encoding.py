@@ -21,6 +21,8 @@ PART = 240
 """Frames of a part. The encoder begins anew after 250 anyway, so parts take no more room."""
 SHOWN, DECODED, LASTS, KEY, SIZE = range(5)
 """Columns of what is known of a packet: times in units of the video's time base, whether it begins anew, its bytes."""
+MATRICES, UNKNOWN = (1, 4, 5, 6, 7, 9, 10), 2
+"""Between RGB and YUV, as H.264 numbers them: those that FFmpeg computes, and what says nothing of it."""
 
 
 def encode(shown: Iterator[Frame], video: Any, shape: Sequence[int] | None) -> dict[str, np.ndarray]:
@@ -42,7 +44,13 @@ def encode(shown: Iterator[Frame], video: Any, shape: Sequence[int] | None) -> d
         if encoder is None:
             shape = shape or frame.pixels.shape[:2]
             encoder = _prepared(av.CodecContext.create("libx264", "w"), video, shape)
-        picture = av.VideoFrame.from_ndarray(_even(frame.pixels), format="rgb24")
+        picture = av.VideoFrame.from_ndarray(_even(frame.pixels), format="rgb24").reformat(
+            encoder.width,
+            encoder.height,
+            encoder.pix_fmt,
+            dst_colorspace=encoder.colorspace,
+            dst_color_range=encoder.color_range,
+        )
         picture.pts, picture.time_base = frame.pts, video.time_base
         found += encoder.encode(picture)
     if encoder is None:
@@ -127,7 +135,7 @@ def _copied(path: Path, target: Any, sound: Any) -> Any:
 
 
 def _prepared(encoder: Any, video: Any, shape: Sequence[int]) -> Any:
-    """Give an H.264 encoder the times and colours of a video, and a size."""
+    """Give an H.264 encoder the times, the colours and the shape of pixels of a video, and a size."""
     # With AVX-512, what x264 makes of the same frames depends on what lay in the memory that it was given.
     encoder.options = ENCODING | ({"x264-params": "asm=AVX2"} if has_avx512() else {})
     encoder.framerate = video.average_rate or 25
@@ -135,8 +143,13 @@ def _prepared(encoder: Any, video: Any, shape: Sequence[int]) -> Any:
     encoder.height, encoder.width = (side + side % 2 for side in shape)  # its colours have half the resolution
     encoder.pix_fmt = "yuv420p"
     encoder.time_base = video.time_base
-    for name in ("color_primaries", "color_trc", "colorspace"):
+    for name in ("color_primaries", "color_trc", "colorspace", "color_range"):
         setattr(encoder, name, getattr(video.codec_context, name))
+    if encoder.colorspace not in MATRICES:  # such as RGB, which these frames no longer are
+        encoder.colorspace = UNKNOWN
+    if ratio := video.sample_aspect_ratio:
+        turned = tuple(shape) == (video.width, video.height) != (video.height, video.width)
+        encoder.sample_aspect_ratio = 1 / ratio if turned else ratio
     return encoder
 
 

@@ -34,6 +34,8 @@ def write_video(
     codec: str = "libx264",
     rotation: int = 0,
     options: dict[str, str] | None = None,
+    colours: tuple[int, int] = (2, 0),
+    ratio: Fraction | None = None,
 ) -> Path:
     """Write pictures as a video.
 
@@ -46,6 +48,8 @@ def write_video(
         codec: of the pictures.
         rotation: degrees by which a player turns it against the clock.
         options: of the container.
+        colours: the matrix and the range of its YUV, as H.264 numbers them; nothing is said of them where left out.
+        ratio: width of a pixel, in heights of it.
     """
     times = times or [40 * number for number in range(len(pictures))]
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -53,6 +57,9 @@ def write_video(
         video = target.add_stream(codec, rate=25)
         video.height, video.width = pictures[0].shape[:2] if pictures else FACE.shape[:2]
         video.pix_fmt = "yuv420p"
+        video.codec_context.colorspace, video.codec_context.color_range = colours
+        if ratio:
+            video.codec_context.sample_aspect_ratio = ratio
         base = Fraction(1, 25) if path.suffix == ".avi" else Fraction(1, 1000)  # AVI has one rate
         video.time_base = video.codec_context.time_base = base
         if not pictures:
@@ -62,6 +69,7 @@ def write_video(
         audio = target.add_stream(sound_codec, rate=RATE, layout="mono") if sound else None
         for picture, time in zip(pictures, times, strict=True):
             frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), format="rgb24")
+            frame = frame.reformat(format="yuv420p", dst_colorspace=colours[0], dst_color_range=colours[1])
             frame.pts, frame.time_base = round(time / 1000 / base), base
             target.mux(video.encode(frame))
         if audio is not None:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from fractions import Fraction
 from pathlib import Path
 
 import av
 import numpy as np
 import pytest
-from helpers.clips import read, shifted, write_video
+from helpers.clips import FACE, read, shifted, write_video
 from PIL import Image
 
 from facecycle.data.video import frames, opened
@@ -86,6 +87,44 @@ def test_a_part_says_itself_when_it_is_decoded(tmp_path: Path) -> None:
     with av.open(str(tmp_path / "out.mp4")) as made:
         found = [(packet.pts, packet.dts) for packet in made.demux(video=0) if packet.dts is not None]
     assert found == [tuple(row) for row in table[:, :2].tolist()]
+
+
+@pytest.mark.parametrize("matrix", [1, 9])
+@pytest.mark.parametrize("span", [1, 2])
+def test_colours_stay_as_the_video_means_them(tmp_path: Path, matrix: int, span: int) -> None:
+    """Of BT.709, as nearly all videos have it, and BT.2020, within the usual range and the full one."""
+    paint = np.array([(200, 60, 40), (60, 180, 80), (70, 80, 190)], np.uint8)
+    path = write_video(tmp_path / "a.mp4", [np.tile(paint.repeat(32, 0), (64, 1, 1))], colours=(matrix, span))
+    out = tmp_path / "out.mp4"
+    join(parts_of(path), path, out, "mp4")
+    (picture,), (other,) = (read(each)[1] for each in (path, out))
+    assert abs(picture.astype(int) - other)[:, 16::32].max() <= 4
+    with av.open(str(out)) as made:
+        codec = made.streams.video[0].codec_context
+        assert (codec.colorspace, codec.color_range) == (matrix, span)
+
+
+def test_a_video_of_rgb_becomes_one_that_says_nothing_of_it(tmp_path: Path) -> None:
+    path = tmp_path / "a.mkv"
+    with av.open(str(path), "w") as target:
+        stream = target.add_stream("libx264rgb", rate=25)
+        stream.height, stream.width, stream.pix_fmt = *FACE.shape[:2], "rgb24"
+        target.mux(stream.encode(av.VideoFrame.from_ndarray(FACE, format="rgb24")))
+        target.mux(stream.encode(None))
+    join(parts_of(path), path, tmp_path / "out.mkv", "matroska")
+    with av.open(str(tmp_path / "out.mkv")) as made:
+        assert made.streams.video[0].codec_context.colorspace == 2
+    assert abs(read(tmp_path / "out.mkv")[1][0].astype(int) - FACE).mean() < 5  # compressed twice
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
+@pytest.mark.parametrize("turned", [False, True])
+def test_pixels_that_are_no_squares_stay_as_wide_as_they_are(tmp_path: Path, suffix: str, turned: bool) -> None:
+    ratio = Fraction(16, 15)
+    path = write_video(tmp_path / f"a{suffix}", [FACE], ratio=ratio, rotation=90 if turned else 0)
+    join(parts_of(path), path, tmp_path / f"out{suffix}", {".mp4": "mp4", ".mkv": "matroska"}[suffix])
+    with av.open(str(tmp_path / f"out{suffix}")) as made:
+        assert made.streams.video[0].sample_aspect_ratio == (1 / ratio if turned else ratio)
 
 
 def test_a_video_that_lost_frames_is_refused() -> None:
