@@ -120,8 +120,14 @@ def missing(path: Path, count: int, end: float) -> float:
         stream = container.streams.video[0]
         rate = float(stream.average_rate or 25)
         begin = float((stream.start_time or 0) * stream.time_base)
-        if stream.frames:  # AVI counts frames that show nothing new too, so those whose time has passed are not missing
-            return max(0.0, min(stream.frames - count, stream.frames - (end - begin) * rate - 1)) / rate
+        if stream.frames:
+            # AVI counts frames that show nothing new too, and MP4 those that were trimmed away. So no more is missing
+            # than there is time for between the last frame and the end, which MP4 alone says apart from the count.
+            promised = float(stream.frames)
+            if stream.duration and "mp4" in container.format.name:
+                promised = min(promised, float(stream.duration * stream.time_base) * rate)
+            late = promised - (end - begin) * rate - 1
+            return max(0, round(min(stream.frames - count, late))) / rate
         length = 0.0
         if found := re.fullmatch(r"(\d+):(\d+):([\d.]+)", stream.metadata.get("DURATION", "")):  # as Matroska says it
             hours, minutes, seconds = map(float, found.groups())

@@ -63,6 +63,20 @@ def test_a_file_that_was_cut_short_yields_what_it_holds(tmp_path: Path, name: st
     assert missing(path, count, end) == pytest.approx((50 - count) / 25, abs=0.05)
 
 
+def test_frames_that_were_trimmed_away_are_not_missing(tmp_path: Path) -> None:
+    """Phones trim a clip by a list of what is to be shown; the frames before stay in the file."""
+    path = write_video(
+        tmp_path / "a.mp4",
+        [shifted(n) for n in range(50)],
+        [40 * n - 800 for n in range(50)],
+        codec="mpeg4",
+        options={"avoid_negative_ts": "disabled", "use_editlist": "1"},
+    )
+    count, end = found(path)
+    assert count == 30
+    assert missing(path, count, end) == 0
+
+
 @pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
 def test_damaged_bytes_cost_frames_or_are_said(tmp_path: Path, suffix: str) -> None:
     rng = np.random.default_rng(0)
