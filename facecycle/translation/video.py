@@ -165,7 +165,7 @@ def _flows(runtime: Runtime, pixels: np.ndarray) -> np.ndarray:
 
 
 Follow = Callable[[np.ndarray, float], list[np.ndarray]]
-"""Maps a face's own flow and a time in seconds to the flows that it moves by."""
+"""Maps a face's own flow, and the seconds since the first frame, to the flows that it moves by."""
 
 
 def _following(
@@ -198,7 +198,7 @@ def _driving(runtime: Runtime, path: Path, wanted: Wanted, folder: Path, tell: T
 
 
 def _driven(runtime: Runtime, path: Path, wanted: Wanted, tell: Tell) -> dict[str, np.ndarray]:
-    """Return the flows of a driver's frames, (n, 2, h, w), and when each is shown, in seconds."""
+    """Return the flows of a driver's frames, (n, 2, h, w), and when each is shown, in seconds after the first frame."""
     found = track(path, finder(wanted.detector), tell).smooth()
     seconds, flows = [], []
     for part in _chunks(enumerate(ahead(frames(path)))):
@@ -206,7 +206,7 @@ def _driven(runtime: Runtime, path: Path, wanted: Wanted, tell: Tell) -> dict[st
         if seen:
             pixels = np.stack([crop(frame.pixels, place, runtime.size).transpose(2, 0, 1) for frame, place in seen])
             flows += list(_flows(runtime, pixels))
-            seconds += [frame.seconds for frame, _ in seen]
+            seconds += [frame.seconds - found.seconds[0] for frame, _ in seen]
     if not flows:
         raise DataError(f"{path}: no face was found", hint="Faces are to follow it. Name another driver.")
     return {"moves": np.stack(flows), "times": np.array(seconds)}
@@ -227,7 +227,7 @@ def _moved(runtime: Runtime, path: Path, first: int, places: Track, follow: Foll
                 crops = [crop(result[i].pixels, at, runtime.size).transpose(2, 0, 1) for i, at in seen]
                 for (i, at), own in zip(seen, _flows(runtime, np.stack(crops)), strict=True):
                     frame = result[i]
-                    flows = follow(own, frame.seconds)
+                    flows = follow(own, frame.seconds - float(places.seconds[0]))
                     pixels = paste(
                         frame.pixels, at, flows, strength=strength, network_size=runtime.size, sharp=False
                     )  # for speed

@@ -84,6 +84,18 @@ def test_a_face_wears_the_expression_of_a_photograph_or_follows_a_video(
         translate_video(runtime, clip, tmp_path, driver=write_video(tmp_path / "meadow.mp4", [MEADOW] * 2))
 
 
+def test_a_video_and_its_driver_begin_together(runtime: Runtime, tmp_path: Path) -> None:
+    """Whenever their clocks do: those of broadcasts count for hours."""
+    driver = write_video(tmp_path / "other.mp4", [FACE, FACE[:, ::-1]])
+    times = [40 * n for n in range(3)]
+    made = []
+    for name, begin in (("a", 0), ("b", 5000)):
+        path = write_video(tmp_path / f"{name}.mkv", [FACE] * 3, [begin + time for time in times])
+        made.append(read(translate_video(runtime, path, tmp_path, driver=driver).path)[1])
+    for picture, other in zip(*made, strict=True):
+        assert np.array_equal(picture, other)
+
+
 def test_odd_sides_and_other_containers(runtime: Runtime, tmp_path: Path) -> None:
     path = write_video(tmp_path / "a.mkv", [FACE[:-1, :-1]] * 3, codec="ffv1")
     made = translate_video(runtime, path, tmp_path)
