@@ -20,6 +20,8 @@ from facecycle.faces.similarity import Similarity, align
 ALL = "all"
 COLOURS = slice(16, 20)
 """Where an ICC profile says which colours it describes."""
+LONGEST_EXIF = 65_533
+"""Bytes that a JPEG file has room for; other formats may bring more."""
 
 
 @dataclass(frozen=True)
@@ -72,8 +74,10 @@ def photograph_of(image: Image.Image, name: str) -> Photograph:
     """Return an image that was decoded as upright RGB as a photograph."""
     metadata = {}
     with contextlib.suppress(*DAMAGED):
-        if exif := image.getexif():
-            metadata["exif"] = exif.tobytes()  # without the thumbnail, which shows the face as it was
+        exif = image.getexif()
+        # Written anew it is without the thumbnail, which shows the face as it was.
+        if exif and len(written := exif.tobytes()) <= LONGEST_EXIF:
+            metadata["exif"] = written
     profile = image.info.get("icc_profile") or b""
     if profile[COLOURS] == b"RGB ":  # as the pixels are now; another one, such as a printer's, would falsify them
         metadata["icc_profile"] = profile

@@ -110,6 +110,13 @@ def test_a_picture_keeps_what_its_photograph_says(runtime: Runtime, tmp_path: Pa
     assert abs(upright - astronaut()).mean() < 8
 
 
+def test_what_a_jpeg_has_no_room_for_is_left_behind(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[CAMERA] = 70_000 * "x"
+    Image.fromarray(astronaut()).save(tmp_path / "a.webp", exif=exif)
+    assert read_photograph(tmp_path / "a.webp").metadata == {}
+
+
 def test_a_profile_of_other_colours_is_left_behind(tmp_path: Path) -> None:
     lab = ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB")).tobytes()
     Image.fromarray(astronaut()).convert("CMYK").save(tmp_path / "a.tif", icc_profile=lab)
