@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from facecycle.errors import ConfigError
+from facecycle.errors import ConfigError, DataError
 from facecycle_cli import flags
 from facecycle_cli.console import occasionally, say
 
@@ -50,7 +50,7 @@ def translate(
     ] = None,
     format: Annotated[Format, typer.Option(help="Format of pictures at the photograph's resolution.")] = Format.png,
     quality: Annotated[int, typer.Option(min=1, max=100, help="Quality of jpg and webp.")] = 95,
-    seed: Annotated[int, typer.Option(help="Seed of the generator's noise.")] = 0,
+    seed: Annotated[int, typer.Option(min=-(2**62), max=2**62, help="Seed of the generator's noise.")] = 0,
     runtime: flags.Runtime = None,
 ) -> None:
     """Turn faces to the front, within their photographs; make them neutral, and let them wear another's expression.
@@ -85,6 +85,9 @@ def translate(
             f"two videos are called {twice[0]}, and would be written to one file",
             hint="Translate one after the other, each with an --out of its own.",
         )
+    for path in videos:
+        if not path.exists():
+            raise DataError(f"there is no file {path}")
     one_by_one = "A video is translated when it is named itself: facecycle translate FOLDER/NAME.mp4"
     paths = expand(photographs, say, one_by_one)  # a wrong path is named before networks are loaded
     chosen, why = choose(checkpoint, runtime)

@@ -41,6 +41,8 @@ MISTAKES = {
     "no checkpoint": (["translate", "a.png", "--checkpoint", "runs/one"], ["no checkpoint at runs/one"]),
     "export twice": (["checkpoint", "export", SHIPPED, "-o", "a.png"], ["a.png exists already"]),
     "no image": (["translate", "gone.png"], ["no file or folder gone.png"]),
+    "no video": (["translate", "a.png", "gone.mp4"], ["no file gone.mp4"]),
+    "no seed": (["translate", "a.png", "--seed", "9" * 30], ["--seed"]),
     "no number": (["translate", "a.png", "--crop", "1,2"], ["x,y,w,h"]),
     "not a checkpoint": (
         ["translate", "a.png", "--checkpoint", "text.safetensors"],
