@@ -69,7 +69,7 @@ def to_pil(pixels: Pixels) -> Image.Image:
     return Image.fromarray(np.ascontiguousarray(np.asarray(pixels).transpose(1, 2, 0)))
 
 
-def _fitted(pixels: Pixels, size: int) -> Image.Image:
+def fitted(pixels: Pixels, size: int) -> Image.Image:
     """Resize RGB uint8 (3, h, w) to fit into size x size, bicubic, for people to look at."""
     image = to_pil(pixels)
     if image.size == (size, size):
@@ -117,7 +117,7 @@ def contact_sheet(
         left = margin + column * (cell + GAP)
         draw.text((left + cell // 2, header // 2), title.replace("_", " "), fill=0, font=font, anchor="mm")
         for row, image in enumerate(pixels):
-            sheet.paste(_fitted(image, cell), (left, int(header) + row * (cell + GAP)))
+            sheet.paste(fitted(image, cell), (left, int(header) + row * (cell + GAP)))
     for row, label in enumerate(rows):
         draw.text((GAP, int(header) + row * (cell + GAP) + cell // 2), label, fill=0, font=font, anchor="lm")
     return sheet

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from facecycle.data.images import Crop, printable, reason
 from facecycle.errors import DataError
 from facecycle.faces.detection import DEFAULT
 from facecycle.faces.motion import check_motion
-from facecycle.pictures import contact_sheet, to_pil, write_picture
+from facecycle.pictures import contact_sheet, fitted, to_pil, write_picture
 from facecycle.runtimes.base import Runtime
 from facecycle.translation.photographs import ALL, FoundFace, find_driver, find_faces, finder, read_photograph
 from facecycle.translation.rows import (
@@ -208,32 +209,38 @@ class _Writer:
 
     def __init__(self, out: Path, wanted: Wanted, names: Sequence[str], result: Translation, many: bool) -> None:
         self.out, self.wanted, self.names, self.result, self.many = out, wanted, names, result, many
+        self._paths: set[Path] = set()
         self._gallery: list[tuple[str, list[tuple[str, str]]]] = []
         self._strengths: list[tuple[str, list[np.ndarray]]] = []
 
-    def write(self, made: Sequence[Pictures]) -> None:
-        """Write single pictures, and a sheet of every `BATCH` rows."""
-        for each in made:
-            self._write_row(each)
+    def write(self, made: Iterator[Pictures]) -> None:
+        """Write single pictures as they come, and a sheet of every `BATCH` rows."""
+        while part := [self._written(each) for each in islice(made, BATCH)]:
+            labels, rows = zip(*part, strict=True)
+            columns = [(name, [row[name] for row in rows]) for name in rows[0]]
+            self._write_sheet("contact_sheet", contact_sheet(columns, labels, CELL))
+
+    def _written(self, each: Pictures) -> tuple[str, dict[str, np.ndarray]]:
+        """Write the pictures of a row; return its label and its cells of a sheet."""
+        self._write_row(each)
         # With a driver there is no room for flows.
-        columns = [name for name in made[0].by_name if name != FLOW or REEXPRESSED not in self.names]
-        for start in range(0, len(made), BATCH):
-            part = made[start : start + BATCH]
-            cells = [(name, [each.by_name[name] for each in part]) for name in columns]
-            self._write_sheet("contact_sheet", contact_sheet(cells, [each.row.label for each in part], CELL))
+        shown = {name: pixels for name, pixels in each.by_name.items() if name != FLOW or REEXPRESSED not in self.names}
+        return each.row.label, {name: _cell(pixels) for name, pixels in shown.items()}
 
     def _write_row(self, each: Pictures) -> None:
         row, shown = each.row, []
         for name, pixels in each.by_name.items():
             if name in (PHOTOGRAPH, INPUT) and not self.many:
                 continue  # as it came; a gallery shows it beside what was made of it
-            picture, suffix, more = to_pil(pixels), "png", {}
+            suffix, more = "png", {}
             if name in (PASTED, FRONTAL, REEXPRESSED) and each.motion is not None:
                 suffix, more = self.wanted.suffix, row.face.photograph.metadata
-            elif name == PHOTOGRAPH:
-                picture.thumbnail((PREVIEW, PREVIEW))
             path = self.out / f"{row.whole if name == PASTED else row.label}-{name}.{suffix}"
-            if path not in self.result.pictures[-len(self.names) :]:  # several faces share a photograph
+            if path not in self._paths:  # several faces share a photograph
+                self._paths.add(path)
+                picture = to_pil(pixels)
+                if name == PHOTOGRAPH:
+                    picture.thumbnail((PREVIEW, PREVIEW))
                 write_picture(path, picture, self.wanted.quality, more)
                 if name not in (PHOTOGRAPH, INPUT):
                     self.result.pictures.append(path)
@@ -274,8 +281,8 @@ class _Writer:
 
 
 def _cell(pixels: np.ndarray) -> np.ndarray:
-    """Shrink RGB (3, H, W) to a sheet's cell, because sheets of strengths are drawn at the end."""
-    return np.asarray(to_pil(pixels).resize((CELL, CELL))).transpose(2, 0, 1)
+    """Fit RGB (3, H, W) into a sheet's cell, because sheets are drawn when several rows are done."""
+    return planes(np.asarray(fitted(pixels, CELL)))
 
 
 def _unique_names(paths: Sequence[Path]) -> list[str]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -95,8 +96,10 @@ def no_pictures(runtime: Runtime) -> ConfigError:
 
 def pictures_of(
     runtime: Runtime, rows: Sequence[Row], names: Sequence[str], strength: float, seed: int
-) -> list[Pictures]:
-    """Make the pictures of faces; those that need a driver, where there is one.
+) -> Iterator[Pictures]:
+    """Yield the pictures of faces; those that need a driver, where there is one.
+
+    A driver's photograph is made anew for each face that it follows, so no more than one of them is held at a time.
 
     Args:
         runtime: the weights.
@@ -113,29 +116,31 @@ def pictures_of(
     panels = runtime.translate(pixels, np.stack(others) if others else None, seed, panels_for(runtime, names))
     if not panels:
         raise no_pictures(runtime)
-    back = _taken_back(runtime, rows, panels[FLOW]) if FLOW in panels else {}
     small = {name: drawn(name, panel, runtime.size) for name, panel in panels.items()}
-    made = []
-    whole: dict[str, np.ndarray] = {}
-    for place, row in enumerate(rows):
+    motions: list[Motion | None] = [None] * len(rows)
+    if FLOW in panels:
+        back = _taken_back(runtime, rows, panels[FLOW])
+        motions = [
+            Motion(row.face, flow, None if row.driver is None else back[id(row.driver)])
+            for row, flow in zip(rows, panels[FLOW], strict=True)
+        ]
+    faces_of, whole = Counter(row.whole for row in rows), dict[str, np.ndarray]()
+
+    def put_back(row: Row, motion: Motion) -> np.ndarray:
+        return motion.put_back(whole.get(row.whole, row.face.photograph.pixels), strength)
+
+    for row, motion in zip(rows, motions, strict=True):
+        if motion is not None and faces_of[row.whole] > 1:
+            whole[row.whole] = put_back(row, motion)
+    for place, (row, motion) in enumerate(zip(rows, motions, strict=True)):
         found = {INPUT: row.face.pixels, **{name: panel[place] for name, panel in small.items()}}
-        motion = None
-        if FLOW in panels:
-            motion = Motion(row.face, panels[FLOW][place], None if row.driver is None else back[id(row.driver)])
-            photograph = row.face.photograph.pixels
-            whole[row.whole] = motion.put_back(whole.get(row.whole, photograph), strength)
-            found[PHOTOGRAPH] = planes(photograph)
+        if motion is not None:
+            found[PHOTOGRAPH] = planes(row.face.photograph.pixels)
+            found[PASTED] = planes(whole[row.whole] if row.whole in whole else put_back(row, motion))
             found[FRONTAL] = planes(motion.cut_out(strength, frontal=True))
             if row.driver is not None:
                 found[REEXPRESSED] = planes(motion.cut_out(strength))
-        made.append((found, motion))
-    for row, (found, _) in zip(rows, made, strict=True):
-        if row.whole in whole:
-            found[PASTED] = planes(whole[row.whole])
-    return [
-        Pictures(row, {name: found[name] for name in names if name in found}, motion)
-        for row, (found, motion) in zip(rows, made, strict=True)
-    ]
+        yield Pictures(row, {name: found[name] for name in names if name in found}, motion)
 
 
 def _taken_back(runtime: Runtime, rows: Sequence[Row], flows: np.ndarray) -> dict[int, np.ndarray]:

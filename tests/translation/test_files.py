@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,6 +10,8 @@ import numpy as np
 import pytest
 from helpers.checkpoints import rival
 from helpers.common import picture
+from PIL import Image
+from skimage.data import astronaut
 
 from facecycle.errors import ConfigError, DataError
 from facecycle.networks import load
@@ -47,6 +50,24 @@ def test_a_driver_is_swapped_both_ways(runtime: Runtime, tmp_path: Path) -> None
     names = {path.name for path in made.pictures}
     assert {"a-2+a-expression_swap.png", "a+a-2-expression_swap.png", "a+a-2-identity_swap.png"} <= names
     assert made.missing == ()
+
+
+def test_a_large_driver_of_many_faces_is_not_held_once_for_each(runtime: Runtime, tmp_path: Path) -> None:
+    """Its photograph is written with the expression of each face, one after the other."""
+    face = astronaut()[:200, 140:310]
+    Image.fromarray(np.tile(face, (2, 4, 1))).save(tmp_path / "many.png")
+    driver = np.pad(face, ((0, 1000), (0, 1830), (0, 0)))
+    Image.fromarray(driver).save(tmp_path / "one.png")
+    tracemalloc.start()
+    try:
+        wanted = Wanted(face="all")
+        made = translate_files(runtime, [tmp_path / "many.png"], tmp_path / "out", wanted, tmp_path / "one.png")
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert made.faces == {str(tmp_path / "many.png"): 8}
+    assert sorted(set(made.pictures)) == sorted(made.pictures)  # each is written once
+    assert peak < 7 * driver.nbytes
 
 
 def test_what_cannot_be_read_is_named(runtime: Runtime, tmp_path: Path) -> None:
