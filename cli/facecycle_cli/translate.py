@@ -89,7 +89,7 @@ def translate(
         if not path.exists():
             raise DataError(f"there is no file {path}")
     one_by_one = "A video is translated when it is named itself: facecycle translate FOLDER/NAME.mp4"
-    paths = expand(photographs, say, one_by_one)  # a wrong path is named before networks are loaded
+    paths = expand(photographs, say, one_by_one, out)  # a wrong path is named before networks are loaded
     chosen, why = choose(checkpoint, runtime)
     say(f"checkpoint: {chosen.origin}\nruntime: {why}")
     if paths:

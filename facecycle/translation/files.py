@@ -13,7 +13,7 @@ from PIL import Image
 from facecycle.atomic import check_out, write_text
 from facecycle.data.folders import formats_read, walk
 from facecycle.data.images import Crop, printable, reason
-from facecycle.errors import DataError
+from facecycle.errors import ConfigError, DataError
 from facecycle.faces.detection import DEFAULT
 from facecycle.faces.motion import check_motion
 from facecycle.pictures import contact_sheet, fitted, to_pil, write_picture
@@ -96,16 +96,18 @@ class Translation:
     missing: tuple[str, ...] = ()
 
 
-def expand(inputs: Sequence[Path], say: Callable[[str], None], videos: str) -> list[Path]:
+def expand(inputs: Sequence[Path], say: Callable[[str], None], videos: str, out: Path | None = None) -> list[Path]:
     """Replace folders by the images below them, in natural order, and say what is passed over in them.
 
     Args:
         inputs: image files and folders.
         say: told what is passed over.
         videos: what to do with the videos that a folder holds, as a sentence.
+        out: the folder that pictures are written to. What an earlier call wrote there is no image to read.
 
     Raises:
         DataError: a path that does not exist, or a folder without images.
+        ConfigError: `out` is one of the folders.
     """
     paths: list[Path] = []
     for path in inputs:
@@ -116,6 +118,13 @@ def expand(inputs: Sequence[Path], say: Callable[[str], None], videos: str) -> l
             continue
         tree = walk(path)
         found = tree.paths()
+        if out is not None and (made := out.resolve()).is_relative_to(path.resolve()):
+            if made == path.resolve():
+                raise ConfigError(f"--out {out} is the folder whose images are read", hint="Choose another folder.")
+            images = [each for each in found if not each.resolve().is_relative_to(made)]
+            if len(images) < len(found):
+                say(f"{path}: passed over {out}, where pictures are written")
+            found = images
         left_out = f"{tree.left_out()}. {videos}" if tree.videos else tree.left_out()
         if not found:
             raise DataError(f"the folder {path} holds no images", hint=left_out or formats_read())

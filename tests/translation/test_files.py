@@ -18,7 +18,7 @@ from facecycle.networks import load
 from facecycle.pictures import flow_colours
 from facecycle.runtimes.base import BATCH, Runtime
 from facecycle.runtimes.by_torch import TorchRuntime
-from facecycle.translation.files import Wanted, translate_files
+from facecycle.translation.files import Wanted, expand, translate_files
 
 
 @pytest.fixture(scope="module")
@@ -78,6 +78,16 @@ def test_what_cannot_be_read_is_named(runtime: Runtime, tmp_path: Path) -> None:
     assert list(made.skipped) == [str(path) for path in broken]
     with pytest.raises(DataError, match=r"none of the images could be translated; .*x\.png"):
         translate_files(runtime, broken, tmp_path / "out", CENTRE)
+
+
+def test_a_folder_of_photographs_leaves_out_what_was_made_of_them(tmp_path: Path) -> None:
+    said: list[str] = []
+    photograph, out = picture(tmp_path / "in" / "a.png"), tmp_path / "in" / "translations"
+    picture(out / "a-pasted.png")
+    assert expand([tmp_path / "in"], said.append, "", out) == [photograph]
+    assert said == [f"{tmp_path / 'in'}: passed over {out}, where pictures are written"]
+    with pytest.raises(ConfigError, match="is the folder whose images are read"):
+        expand([tmp_path / "in"], said.append, "", tmp_path / "in")
 
 
 def test_a_strength_that_changes_nothing_is_refused(tmp_path: Path) -> None:
