@@ -8,10 +8,14 @@ import fcntl
 import hashlib
 import os
 import shutil
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from facecycle.errors import ConfigError, RunError
+
+PATIENCE = 1.0
+"""Seconds of waiting for another process that pass without a word."""
 
 
 def file_sha256(path: Path) -> str:
@@ -91,12 +95,12 @@ def move(source: Path, path: Path) -> None:
 
 
 @contextlib.contextmanager
-def lock(folder: Path, *, wait: bool = False) -> Iterator[None]:
+def lock(folder: Path, *, waiting: Callable[[str], None] | None = None) -> Iterator[None]:
     """Create a folder, and keep other processes that ask for it out, until the end of this one, however it ends.
 
     Args:
         folder: where only one is to write.
-        wait: until another one is done, instead of refusing.
+        waiting: told, once, when another one is waited for; None refuses instead of waiting.
 
     Raises:
         RunError: another process has it.
@@ -107,7 +111,11 @@ def lock(folder: Path, *, wait: bool = False) -> Iterator[None]:
             descriptor = os.open(folder, os.O_RDONLY)
         try:
             try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+                if waiting is None:
+                    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                else:
+                    with _told_later(waiting, f"waiting for another process that is writing to {folder}"):
+                        fcntl.flock(descriptor, fcntl.LOCK_EX)
             except OSError as error:
                 if error.errno == errno.EWOULDBLOCK:
                     hint = "Wait for it, or stop it."
@@ -119,6 +127,18 @@ def lock(folder: Path, *, wait: bool = False) -> Iterator[None]:
             return
         finally:
             os.close(descriptor)
+
+
+@contextlib.contextmanager
+def _told_later(tell: Callable[[str], None], text: str) -> Iterator[None]:
+    """Tell something where what is done within takes longer than `PATIENCE`."""
+    timer = threading.Timer(PATIENCE, tell, [text])
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 def check_out(out: Path, *, folder: bool) -> None:

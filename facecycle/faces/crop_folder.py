@@ -41,7 +41,7 @@ def crop_folder(
     detector: str = "yunet",
     fps: float = 5.0,
     workers: int = 1,
-    wait: bool = False,
+    waiting: Callable[[str], None] | None = None,
     tell: Callable[[int, int], None] = lambda done, total: None,
 ) -> Cropped:
     """Cut the largest face out of every photograph below a folder; folders and file names stay as they are.
@@ -59,7 +59,7 @@ def crop_folder(
         detector: name of the detector.
         fps: frames per second that are taken of videos.
         workers: processes; 1 works in this one.
-        wait: until another command that writes to `out` is done, instead of refusing.
+        waiting: told when another command that writes to `out` is waited for; None refuses instead of waiting.
         tell: told how many photographs and videos are done, and of how many.
 
     Raises:
@@ -76,7 +76,7 @@ def crop_folder(
         library()
     work = Work(root, out, size, detector, fps)
     ordered = [name for part in _parts(names) for name in part]
-    with lock(out, wait=wait):
+    with lock(out, waiting=waiting):
         plan, to_try = begin(work, _settings(work, names), ordered)
         for folder in {track_name(name) if _is_video(name) else os.path.dirname(name) for name in names}:
             remove_leftovers(out / folder)

@@ -55,7 +55,7 @@ def _cropped(videos: Path, size: int, say: Callable[[str], None]) -> Path:
             say(f"{done:,} of {total:,} videos are cropped")
 
     # Every process of a run comes here, and other runs do.
-    result = crop_folder(videos, out, size=size, workers=os.cpu_count() or 1, wait=True, tell=tell)
+    result = crop_folder(videos, out, size=size, workers=os.cpu_count() or 1, waiting=say, tell=tell)
     for line in result.lines(videos, out):
         say(line)
     result.check(videos)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import threading
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,7 @@ from helpers.clips import FACE, MEADOW, shifted, write_video
 from helpers.common import Command, refused
 from helpers.training import TINY, tiny
 
+from facecycle.atomic import lock
 from facecycle.cache import cache_home
 from facecycle.config.settings import RunConfig
 from facecycle.errors import DataError
@@ -93,6 +96,25 @@ def test_a_stopped_command_goes_on(videos: Path, seen: list[str], monkeypatch: p
     assert len(joined_tracks(config_of(videos), said.append).tracks) == 2
     assert len(seen) == len(set(seen)) == 4
     assert any("(2 of 4 files had been done before)" in line for line in said)
+
+
+def test_a_command_says_that_it_waits_for_another(videos: Path) -> None:
+    joined_tracks(config_of(videos))
+    (out,), said = (cache_home() / "crops").iterdir(), list[str]()
+    with contextlib.ExitStack() as other:
+        other.enter_context(lock(out))
+        guard = threading.Timer(60, other.close)  # to fail, and not to wait for ever, where nothing is said
+        other.callback(guard.cancel)
+        guard.start()
+
+        def say(line: str) -> None:
+            said.append(line)
+            if line.startswith("waiting"):
+                other.close()
+
+        joined_tracks(config_of(videos), say)
+    assert said[1] == f"waiting for another process that is writing to {out}"
+    assert sum(line.startswith("waiting") for line in said) == 1
 
 
 def test_videos_without_a_face_are_one_error(tmp_path: Path) -> None:
