@@ -1,7 +1,7 @@
 """A folder of photographs and videos to one of aligned crops, with a table of what was found in each of them.
 
 The work is done in parts. A part's crops are on the disk before its rows are, and its rows before the next call skips
-it, so a command that was killed goes on where it was. So does one whose files were repaired, or got others beside them.
+it, so a command that was killed goes on where it was. So does one whose files were replaced, or got others beside them.
 """
 
 from __future__ import annotations
@@ -65,8 +65,8 @@ def crop_folder(
     Raises:
         DataError: there are neither photographs nor videos.
         ConfigError: there is no such detector, `out` lies in `root` or is a file, or PyAV is missing for videos.
-        RunError: `out` holds something else, another command writes there, it cannot be written, or a file that was
-            cropped has changed since.
+        RunError: `out` holds something else or crops of files that are gone, another command writes there, or it
+            cannot be written.
     """
     named(detector)  # an unknown one is refused before anything is written
     check_out(out, folder=True)

@@ -29,21 +29,20 @@ def begin(work: Work, plan: dict[str, Any], names: Sequence[str]) -> tuple[dict[
         names: of the files, in the order of the table.
 
     Returns:
-        The plan, and the names of files to try: those that no row knows, and those that have changed since they could
-        not be read, or showed no face.
+        The plan, and the names of files to try: those that no row knows, and those that have changed since.
 
     Raises:
-        RunError: the folder holds something else, or a file that was cropped has changed since.
+        RunError: the folder holds something else, or crops of files that are gone.
     """
     plan = _agreed(work.out, {"format": FORMAT, **plan})
     remove_leftovers(work.out / PARTS)
     known, paths = _known(work.out), dict(_by_path(names))
     now = {path: stamp(work.root / name) for path, name in paths.items()}
-    changed = [path for path, (before, cropped) in known.items() if cropped and now.get(path) != before]
-    if changed:
-        why = "which has changed since" if changed[0] in now else f"which is not among those in {work.root}"
-        more = f" (+{len(changed) - 1:,} more)" if len(changed) > 1 else ""
-        raise RunError(f"{work.out} holds the crop of {changed[0]}, {why}{more}", hint=OTHERWISE)
+    gone = [path for path, (_, cropped) in known.items() if cropped and path not in now]
+    if gone:
+        more = f" (+{len(gone) - 1:,} more)" if len(gone) > 1 else ""
+        what = f"{work.out} holds the crop of {gone[0]}, which is not among those in {work.root}{more}"
+        raise RunError(what, hint=OTHERWISE)
     write_text(work.out / PARTS / PLAN, json.dumps(plan))
     return plan, [name for path, name in paths.items() if path not in known or known[path][0] != now[path]]
 

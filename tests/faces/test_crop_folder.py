@@ -143,15 +143,28 @@ def test_what_cannot_be_read_may_go_and_its_row_goes_with_it(tmp_path: Path) -> 
     assert files(out) == files(fresh)
 
 
-def test_a_file_that_was_cropped_and_has_changed_is_named(tmp_path: Path) -> None:
-    root, out = folder(tmp_path / "in"), tmp_path / "out"
+def test_what_was_replaced_is_cropped_anew(tmp_path: Path) -> None:
+    root, out, fresh = folder(tmp_path / "in"), tmp_path / "out", tmp_path / "fresh"
     crop_folder(root, out, size=32)
     before = files(out)
     PHOTOGRAPH.rotate(9).save(root / "p2" / "b" / "10.png")
-    with pytest.raises(RunError, match=r"the crop of p2/b/10\.png, which has changed since\nChoose another folder"):
-        crop_folder(root, out, size=32)
+    (root / "p2" / "b" / "field.png").replace(root / "p1" / "a" / "1.jpg")  # which shows no face
+    PHOTOGRAPH.save(root / "p2" / "b" / "field.png")
+    again = crop_folder(root, out, size=32)
+    assert (again.before, again.crops) == (3, 4)
+    crop_folder(root, fresh, size=32)
+    assert files(out) == files(fresh)
+    assert files(out)["p2/b/10.png"] != before["p2/b/10.png"]
+
+
+def test_crops_of_files_that_are_gone_are_named_and_stay(tmp_path: Path) -> None:
+    root, out = folder(tmp_path / "in"), tmp_path / "out"
+    crop_folder(root, out, size=32)
+    before = files(out)
     (root / "p1" / "a" / "1.jpg").unlink()
-    with pytest.raises(RunError, match=r"the crop of p1/a/1\.jpg, which is not among those in .*in \(\+1 more\)"):
+    (root / "p2" / "b" / "10.png").unlink()
+    expected = r"the crop of p1/a/1\.jpg, which is not among those in .*in \(\+1 more\)\nChoose another folder"
+    with pytest.raises(RunError, match=expected):
         crop_folder(root, out, size=32)
     assert files(out) == before
 
