@@ -69,9 +69,9 @@ def finish(work: Work, plan: dict[str, Any], names: Sequence[str]) -> Path:
 
     table = work.out / TABLE
     order = {path: place for place, (path, _) in enumerate(_by_path(names))}
-    if _parts(work.out) or not table.exists() or not _known(work.out).keys() <= order.keys():
-        found = [pq.read_table(file, schema=schema()) for file in _files(work.out)]
-        latest = {path: number for number, rows in enumerate(found) for path in rows["path"].to_pylist()}
+    found = [pq.read_table(file, schema=schema()) for file in _files(work.out)]
+    latest = {path: number for number, rows in enumerate(found) for path in rows["path"].to_pylist()}
+    if _parts(work.out) or not table.exists() or not latest.keys() <= order.keys():
         kept = [
             rows.filter(pa.array([path in order and latest[path] == number for path in rows["path"].to_pylist()]))
             for number, rows in enumerate(found)
