@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from facecycle.atomic import check_out, lock, remove_leftovers
-from facecycle.data.folders import digest_of, formats_read, stamp, walk
+from facecycle.data.folders import formats_read, stamp, walk
 from facecycle.data.video import SUFFIXES, is_video, library
 from facecycle.errors import ConfigError, DataError, RunError
 from facecycle.faces.crop_photograph import NO_FACE, OK, Work, crop_name, crop_photograph
@@ -41,6 +41,7 @@ def crop_folder(
     detector: str = "yunet",
     fps: float = 5.0,
     workers: int = 1,
+    own: bool = False,
     waiting: Callable[[str], None] | None = None,
     tell: Callable[[int, int], None] = lambda done, total: None,
 ) -> Cropped:
@@ -59,6 +60,7 @@ def crop_folder(
         detector: name of the detector.
         fps: frames per second that are taken of videos.
         workers: processes; 1 works in this one.
+        own: `out` is for this folder alone: crops of files that are gone are removed, instead of refusing them.
         waiting: told when another command that writes to `out` is waited for; None refuses instead of waiting.
         tell: told how many photographs and videos are done, and of how many.
 
@@ -77,7 +79,7 @@ def crop_folder(
     work = Work(root, out, size, detector, fps)
     ordered = [name for part in _parts(names) for name in part]
     with lock(out, waiting=waiting):
-        plan, to_try = begin(work, _settings(work, names), ordered)
+        plan, to_try = begin(work, _settings(work, names), ordered, own=own)
         for folder in {track_name(name) if _is_video(name) else os.path.dirname(name) for name in names}:
             remove_leftovers(out / folder)
         parts = dict(enumerate(_parts(to_try), next_part(out)))
@@ -95,15 +97,8 @@ def _is_video(name: str) -> bool:
 
 
 def fingerprint(root: Path, *, size: int = 128, detector: str = "yunet", fps: float = 5.0) -> str:
-    """Return a digest that changes with the photographs and videos of `crop_folder`, and with its options.
-
-    Raises:
-        DataError: there are neither photographs nor videos.
-    """
-    root, names, _ = _listed(root)
-    settings = _settings(Work(root, root, size, detector, fps), names)
-    files = digest_of((name, root / name) for name in names)
-    return hashlib.sha256(json.dumps([FORMAT, settings, files]).encode()).hexdigest()
+    """Return a digest that tells a folder or a video, and options of `crop_folder`, from others."""
+    return hashlib.sha256(json.dumps([FORMAT, size, detector, fps, str(root.resolve())]).encode()).hexdigest()
 
 
 def _settings(work: Work, names: Sequence[str]) -> dict[str, Any]:
@@ -112,7 +107,7 @@ def _settings(work: Work, names: Sequence[str]) -> dict[str, Any]:
     return {"size": work.size, "detector": work.detector, **fps}
 
 
-def _listed(root: Path, out: Path | None = None) -> tuple[Path, list[str], str]:
+def _listed(root: Path, out: Path) -> tuple[Path, list[str], str]:
     """Return a folder, the names of its photographs and videos, and in words what it holds else.
 
     Raises:
@@ -124,7 +119,7 @@ def _listed(root: Path, out: Path | None = None) -> tuple[Path, list[str], str]:
     if not root.is_dir():
         what = f"{root} is neither a folder nor a video" if root.exists() else f"there is no folder {root}"
         raise DataError(what, hint="Expected a folder of photographs and videos, or one video.")
-    if out is not None and out.resolve().is_relative_to(root.resolve()):
+    if out.resolve().is_relative_to(root.resolve()):
         raise ConfigError(f"--out {out} lies in {root}, whose images are read", hint="Choose a folder beside it.")
     tree = walk(root, also=SUFFIXES)
     names = [os.path.relpath(path, root) for path in tree.paths()]

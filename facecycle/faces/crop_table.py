@@ -20,13 +20,14 @@ FORMAT = 3
 OTHERWISE = "Choose another folder with --out, or remove that one."
 
 
-def begin(work: Work, plan: dict[str, Any], names: Sequence[str]) -> tuple[dict[str, Any], list[str]]:
+def begin(work: Work, plan: dict[str, Any], names: Sequence[str], *, own: bool) -> tuple[dict[str, Any], list[str]]:
     """Prepare the folder of crops.
 
     Args:
         work: where photographs are and crops go.
         plan: how crops are made. A setting of videos alone may be added when there are videos.
         names: of the files, in the order of the table.
+        own: rows of files that are gone are left to `finish`, which removes them, instead of refusing them.
 
     Returns:
         The plan, and the names of files to try: those that no row knows, and those that have changed since.
@@ -39,7 +40,7 @@ def begin(work: Work, plan: dict[str, Any], names: Sequence[str]) -> tuple[dict[
     known, paths = _known(work.out), dict(_by_path(names))
     now = {path: stamp(work.root / name) for path, name in paths.items()}
     gone = [path for path, (_, cropped) in known.items() if cropped and path not in now]
-    if gone:
+    if gone and not own:
         more = f" (+{len(gone) - 1:,} more)" if len(gone) > 1 else ""
         what = f"{work.out} holds the crop of {gone[0]}, which is not among those in {work.root}{more}"
         raise RunError(what, hint=OTHERWISE)

@@ -46,7 +46,7 @@ def _cropped(videos: Path, size: int, say: Callable[[str], None]) -> Path:
     """Crop the faces of videos, where that is not done yet, and return the folder of their tracks."""
     out = cache_home() / "crops" / fingerprint(videos, size=size)
     if (out / TABLE).exists():
-        say(f"{videos}: its faces were cropped before, to the tracks in {out}")
+        say(f"{videos}: its faces were cropped before, to the tracks in {out}; what has changed is cropped now")
     else:
         say(f"{videos}: its faces are cropped once, to tracks in {out}; a command that is stopped goes on")
 
@@ -55,7 +55,7 @@ def _cropped(videos: Path, size: int, say: Callable[[str], None]) -> Path:
             say(f"{done:,} of {total:,} videos are cropped")
 
     # Every process of a run comes here, and other runs do.
-    result = crop_folder(videos, out, size=size, workers=os.cpu_count() or 1, waiting=say, tell=tell)
+    result = crop_folder(videos, out, size=size, workers=os.cpu_count() or 1, own=True, waiting=say, tell=tell)
     for line in result.lines(videos, out):
         say(line)
     result.check(videos)

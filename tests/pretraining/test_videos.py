@@ -69,19 +69,33 @@ def test_videos_are_cropped_once(videos: Path, seen: list[str]) -> None:
     assert f"{out}: crops of 6 of 7 images; 1 without a face, 1 unreadable" in said
     assert sorted(seen) == ["meadow.mp4", "p1/a.mp4", "p2/b.mkv", "text.mov"]
     joined_tracks(config_of(videos), again.append)
-    assert again[0] == f"{videos}: its faces were cropped before, to the tracks in {out}"
+    assert (
+        again[0] == f"{videos}: its faces were cropped before, to the tracks in {out}; what has changed is cropped now"
+    )
     assert len(seen) == 4
     pixels, bad = joined.images([0, 5], 32)
     assert (pixels.shape, bad) == ((2, 3, 32, 32), [None, None])
 
 
-def test_other_videos_and_larger_images_are_cropped_anew(videos: Path, seen: list[str]) -> None:
+def test_larger_images_are_cropped_anew(videos: Path, seen: list[str]) -> None:
     for more, count in (("size=64", 4), ("size=128", 4), ("size=160", 8)):
         joined_tracks(config_of(videos, more), lambda line: None)
         assert len(seen) == count
-    os.utime(videos / "p1" / "a.mp4", ns=(1, 1))
-    joined_tracks(config_of(videos), lambda line: None)
-    assert len(seen) == 12
+
+
+def test_a_video_that_came_or_was_replaced_is_cropped_alone_and_tracks_of_one_that_is_gone_go(
+    videos: Path, seen: list[str]
+) -> None:
+    joined_tracks(config_of(videos))
+    seen.clear()
+    write_video(videos / "p1" / "c.mp4", [FACE] * 6)
+    assert [track.name for track in joined_tracks(config_of(videos)).tracks] == ["p1/a", "p1/c", "p2/b"]
+    assert seen == ["p1/c.mp4"]
+    write_video(videos / "p2" / "b.mkv", [FACE] * 6)
+    (videos / "p1" / "a.mp4").unlink()
+    tracks = joined_tracks(config_of(videos)).tracks
+    assert [(track.name, len(track.frames)) for track in tracks] == [("p1/c", 2), ("p2/b", 2)]
+    assert seen == ["p1/c.mp4", "p2/b.mkv"]
 
 
 def test_a_stopped_command_goes_on(videos: Path, seen: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
