@@ -15,9 +15,7 @@ Given = Annotated[str, typer.Argument(metavar="NAME", help=f"{flags.NAMES}.")]
 @app.command("import")
 def import_(
     source: Annotated[Path, typer.Argument(metavar="FILE", help="The authors' released .tar.")],
-    out: Annotated[
-        Path | None, typer.Option(help="File to write. Default: the source's name with .safetensors.")
-    ] = None,
+    out: Annotated[Path | None, flags.out("File to write. Default: the source's name with .safetensors.")] = None,
 ) -> None:
     """Turn the authors' released .tar into a checkpoint. Code in the pickle is never run.
 
@@ -33,10 +31,7 @@ def import_(
 @app.command()
 def export(
     source: Given,
-    out: Annotated[
-        Path | None,
-        typer.Option("--out", "-o", help="The .safetensors file; not needed for what lies beside it."),
-    ] = None,
+    out: Annotated[Path | None, flags.out("The .safetensors file; not needed for what lies beside it.")] = None,
     half: Annotated[bool, typer.Option("--half", help="Store half precision, which halves the file.")] = False,
     licence: Annotated[str | None, typer.Option(help="Terms of the file. Default: those of its data sets.")] = None,
     onnx: Annotated[

@@ -88,7 +88,7 @@ def parse_options(assignments: list[str] | None, allow_missing: bool) -> dict[st
 def check(
     kind: Annotated[str, typer.Argument(help="A data set's name: raf-db, lfw, 300w-lp, tracks.")],
     path: Annotated[str | None, typer.Argument(help="Where it lies: a path, or what `--data KIND:` takes.")] = None,
-    out: Annotated[Path, typer.Option(help="Folder for the contact sheet.")] = Path("data-check"),
+    out: Annotated[Path, flags.out("Folder for the contact sheet.")] = Path("data-check"),
     option: flags.DataOptions = None,
     allow_missing: flags.AllowMissing = False,
 ) -> None:
@@ -122,7 +122,7 @@ def check(
 @app.command()
 def crop(
     folder: Annotated[Path, typer.Argument(help="Folder of photographs and videos, or a video.")],
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the crops.")] = Path("crops"),
+    out: Annotated[Path, flags.out("Folder of the crops.")] = Path("crops"),
     size: Annotated[int, typer.Option(min=16, max=1024, help="Side of the crops, in pixels.")] = 128,
     workers: Annotated[int | None, typer.Option(min=1, help="Processes. Default: one per core.")] = None,
     detector: Annotated[str, typer.Option(help="What finds the faces: yunet, or a plugin's name.")] = "yunet",
@@ -155,7 +155,7 @@ def crop(
 @app.command()
 def shard(
     data: Annotated[str, typer.Argument(help="Folder of tracks or stills, list file, or KIND:PATH.")],
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the shards.")] = Path("shards"),
+    out: Annotated[Path, flags.out("Folder of the shards.")] = Path("shards"),
     size: Annotated[int, typer.Option(min=16, max=1024, help="Side of the frames, in pixels.")] = 64,
     shard_mb: Annotated[float, typer.Option(min=0.01, max=200, help="Largest size of a shard, in MiB.")] = 32,
     option: flags.DataOptions = None,

@@ -11,9 +11,9 @@ from facecycle_cli.console import occasionally, say
 
 def embed(
     images: Annotated[list[Path], typer.Argument(help="Image files, or folders of images.")],
-    out: Annotated[
-        Path, typer.Option("--out", "-o", help="The file to write: .parquet, .csv, or .npy with the names beside it.")
-    ] = Path("codes.parquet"),
+    out: Annotated[Path, flags.out("The file to write: .parquet, .csv, or .npy with the names beside it.")] = Path(
+        "codes.parquet"
+    ),
     feature: Annotated[
         list[str] | None,
         typer.Option(help="expression, identity, conv, identity_conv; the codes when left out. Repeats."),

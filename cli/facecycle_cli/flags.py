@@ -1,7 +1,7 @@
 """Flags that several commands have."""
 
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -10,6 +10,11 @@ NAMES = "Run folder, .safetensors file, hf-hub:OWNER/NAME[@REVISION] or local-di
 Checkpoint = Annotated[
     str | None, typer.Option(metavar="NAME", help=f"{NAMES}; facecycle's own weights when left out.")
 ]
+
+
+def out(help: str) -> Any:
+    """Return the option that says where a command writes, with what the help says of it."""
+    return typer.Option("--out", "-o", help=help)
 
 
 class RuntimeName(StrEnum):

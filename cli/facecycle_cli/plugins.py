@@ -12,6 +12,7 @@ from facecycle.atomic import write_text
 from facecycle.config.preset_files import find_preset
 from facecycle.discovery import FIRST_PARTY, canonical, scan
 from facecycle.errors import AmbiguousName, ConfigError, FacecycleError, PluginError, RunError
+from facecycle_cli import flags
 from facecycle_cli.console import say, show_table
 
 app = typer.Typer(help="List, inspect, check and start plugins.", no_args_is_help=True)
@@ -150,7 +151,7 @@ def check(
 @app.command()
 def new(
     name: Annotated[str, typer.Argument(help="Name of the package and of its encoder: my-encoder.")],
-    out: Annotated[Path | None, typer.Option(help="Folder to create. Default: ./NAME.")] = None,
+    out: Annotated[Path | None, flags.out("Folder to create. Default: ./NAME.")] = None,
 ) -> None:
     """Write a plugin package: an encoder, a warper, a loss and a detector, each under its contract test.
 

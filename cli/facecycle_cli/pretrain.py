@@ -58,7 +58,7 @@ def pretrain(
         str | None,
         typer.Option("--from", metavar="NAME", help=f"Start with these weights. {flags.NAMES}."),
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="Run folder; a new one below runs/ when left out.")] = None,
+    out: Annotated[Path | None, flags.out("Run folder; a new one below runs/ when left out.")] = None,
     cache_gb: Annotated[
         float | None, typer.Option(min=0, help="Gigabytes of disk for decoded frames; 4 when left out, 0 for none.")
     ] = None,

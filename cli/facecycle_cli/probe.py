@@ -57,7 +57,7 @@ def probe(
     size: Annotated[int | None, typer.Option(min=16, help="Side of the images in pixels; conv exists at any.")] = None,
     option: flags.DataOptions = None,
     allow_missing: flags.AllowMissing = False,
-    out: Annotated[Path | None, typer.Option(help="Folder for the report; probes/TASK when left out.")] = None,
+    out: Annotated[Path | None, flags.out("Folder for the report; probes/TASK when left out.")] = None,
 ) -> None:
     """Probe frozen features with a linear model, beside their random twins, HoG, LBP and pixels.
 

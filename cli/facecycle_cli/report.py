@@ -5,12 +5,13 @@ from typing import Annotated
 
 import typer
 
+from facecycle_cli import flags
 from facecycle_cli.console import say
 
 
 def report(
     folders: Annotated[list[Path], typer.Argument(metavar="RUN...", help="Folders of runs, probes, translations.")],
-    out: Annotated[Path, typer.Option(help="Folder for report.html and report.md.")] = Path("report"),
+    out: Annotated[Path, flags.out("Folder for report.html and report.md.")] = Path("report"),
 ) -> None:
     """Put measured numbers beside the published ones, with protocols, plots and samples, on one page.
 

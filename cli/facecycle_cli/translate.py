@@ -33,7 +33,7 @@ def translate(
         Path | None, typer.Option(help="A second face: the first one wears its expression, and identities are swapped.")
     ] = None,
     checkpoint: flags.Checkpoint = None,
-    out: Annotated[Path, typer.Option(help="Folder for the pictures.")] = Path("translations"),
+    out: Annotated[Path, flags.out("Folder for the pictures.")] = Path("translations"),
     face: Annotated[
         str, typer.Option(metavar="N|all", help="Which face of a photograph: 1 is the largest; or all.")
     ] = "1",

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import errno
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
-from facecycle_cli.main import _for_reader
+from facecycle_cli.main import _for_reader, app
 from helpers.common import Command, picture, refused
+from typer.main import get_command
 
 from facecycle.checkpoints.places import SHIPPED
 
@@ -86,6 +89,20 @@ def test_a_mistake_gets_one_clear_message(inside: Command, tmp_path: Path, case:
     before = set(tmp_path.rglob("*"))
     refused(inside(*arguments), *expected)
     assert set(tmp_path.rglob("*")) == before  # nothing is left behind
+
+
+def commands_of(command: Any) -> Iterator[Any]:
+    """Yield a command and those below it."""
+    yield command
+    for below in getattr(command, "commands", {}).values():
+        yield from commands_of(below)
+
+
+def test_what_takes_out_takes_o() -> None:
+    options = [option for command in commands_of(get_command(app)) for option in command.params]
+    outs = [option.opts for option in options if "--out" in option.opts]
+    assert len(outs) > 10
+    assert [opts for opts in outs if opts != ["--out", "-o"]] == []
 
 
 def test_a_path_that_cannot_be_reached_is_the_readers_to_mend() -> None:
