@@ -13,7 +13,7 @@ from facecycle.config.layers import Layer, file_layer, method_of, preset_layers,
 from facecycle.config.preset_files import preset_names
 from facecycle.config.settings import RunConfig
 from facecycle.errors import ConfigError, shown
-from facecycle.pretraining.resume import continued, newest_run, own_layers
+from facecycle.pretraining.resume import continued, nearest_run, newest_run, own_layers
 from facecycle_cli import flags
 from facecycle_cli.console import Progress, say, say_log
 from facecycle_cli.data import parse, parse_options, with_options
@@ -125,7 +125,8 @@ def _run_to_resume(out: Path | None, start: str | None) -> Path:
         raise ConfigError("--resume and --from exclude each other: a resumed run has its own weights")
     path = out or newest_run(RUNS)
     if path is None:
-        raise ConfigError(f"--resume: there is no run below {RUNS}/", hint="Name the run folder with --out.")
+        hint = f"Name the run folder with --out. {nearest_run(RUNS)}".strip()
+        raise ConfigError(f"--resume: there is no run below {RUNS}/", hint=hint)
     return path
 
 

@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from facecycle.checkpoints.folders import FOLDERS, STATE, all_folders, damage, latest_folder, point_latest, set_aside
+from facecycle.checkpoints.folders import (
+    FOLDERS,
+    STATE,
+    all_folders,
+    damage,
+    latest_folder,
+    point_latest,
+    runs_below,
+    set_aside,
+)
 from facecycle.config.layers import Layer, file_layer
 from facecycle.config.settings import TAKEN_ON_RESUME, RunConfig
 from facecycle.errors import CheckpointError, ConfigError
@@ -22,7 +32,8 @@ def own_layers(run: Path, preset: str | None) -> list[Layer]:
         ConfigError: there is no run, or its configuration cannot be read.
     """
     if not (run / CONFIG).is_file():
-        raise ConfigError(f"--resume: there is no run in {run}", hint="Leave --resume out to start one there.")
+        hint = f"{nearest_run(run)} Leave --resume out to start one there.".strip()
+        raise ConfigError(f"--resume: there is no run in {run}", hint=hint)
     return [file_layer(run / CONFIG), *([] if preset is None else [("--preset", {"preset": preset})])]
 
 
@@ -101,6 +112,17 @@ def newest_run(runs: Path) -> Path | None:
     """Return the run below `runs` that training wrote to last, whether it has a checkpoint or not; None if none is."""
     found = [path.parent for path in runs.glob(f"*/{CONFIG}")]
     return max(found, key=_last_trained) if found else None
+
+
+def nearest_run(wrong: Path) -> str:
+    """Return a sentence that names a run to resume, in a folder that is none or beside it; '' where there is none.
+
+    It is the run of the most similar name, or else the one that training wrote to last.
+    """
+    runs = [run for folder in (wrong, wrong.parent) for run in runs_below(folder) if (run / CONFIG).is_file()]
+    by_name = {run.name: run for run in sorted(runs, key=_last_trained)}
+    alike = [*difflib.get_close_matches(wrong.name, by_name, 1), *reversed(by_name)]
+    return f"Did you mean {by_name[alike[0]]}?" if alike else ""
 
 
 def _last_trained(run: Path) -> float:

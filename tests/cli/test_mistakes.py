@@ -39,7 +39,16 @@ MISTAKES = {
         ["pretrain", "--out", "used", "--set=data=[{name='tracks', options={path='gone'}}]"],
         ["used already holds a run"],
     ),
-    "resume nothing": (["pretrain", "--resume"], ["no run below"]),
+    "resume nothing": (
+        ["pretrain", "--resume"],
+        ["no run below", "Name the run folder with --out. Did you mean used?"],
+    ),
+    "resume elsewhere": (
+        ["pretrain", "--resume", "--out", "gone"],
+        ["no run in gone\nDid you mean used? Leave --resume"],
+    ),
+    "resume a folder of runs": (["pretrain", "--resume", "--out", "."], ["no run in .\nDid you mean used?"]),
+    "resume a slip": (["pretrain", "--resume", "--out", "uesd"], ["no run in uesd\nDid you mean used?"]),
     "weights from nowhere": (["pretrain", "--from", "gone"], ["no checkpoint at gone"]),
     "no checkpoint": (["translate", "a.png", "--checkpoint", "runs/one"], ["no checkpoint at runs/one"]),
     "export twice": (["checkpoint", "export", SHIPPED, "-o", "a.png"], ["a.png exists already"]),
@@ -84,7 +93,7 @@ def test_a_mistake_gets_one_clear_message(inside: Command, tmp_path: Path, case:
     (tmp_path / "clips").mkdir()
     (tmp_path / "clips" / "v.mp4").touch()
     (tmp_path / "text.safetensors").write_text("no checkpoint at all")
-    (tmp_path / "used").mkdir()
+    (tmp_path / "used" / "checkpoints" / "step-000001").mkdir(parents=True)
     (tmp_path / "used" / "config.json").write_text("{}")
     before = set(tmp_path.rglob("*"))
     refused(inside(*arguments), *expected)
