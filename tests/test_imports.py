@@ -112,7 +112,10 @@ RESERVED = {
     "rich": ("facecycle_cli",),
     "triton": ("facecycle_kernels",),
     "pytest": ("facecycle.testing",),
-    "huggingface_hub": ("facecycle.checkpoints.hub", "facecycle.checkpoints.shared_folder"),
+    "huggingface_hub": (
+        *("facecycle.checkpoints.hub", "facecycle.checkpoints.shared_folder"),
+        "facecycle_plugins.encoders.timm_weights",
+    ),
 }
 
 

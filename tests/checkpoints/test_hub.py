@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 from helpers.common import Command, photograph, refused
-from helpers.hub import TOKEN, Hub, a_hub
+from helpers.hub import TOKEN, Hub, a_hub, speak_to
 from helpers.training import tiny
 from huggingface_hub import constants
 from safetensors.torch import load_file, save
@@ -31,13 +31,6 @@ from facecycle.errors import CheckpointError, ConfigError
 from facecycle.networks import build_method
 from facecycle.probing.subject import load_all
 from facecycle.runtimes.choose import choose
-
-
-def speak_to(monkeypatch: pytest.MonkeyPatch, endpoint: str) -> None:
-    """Do what the variable HF_ENDPOINT does, which the client reads once, when it is imported."""
-    monkeypatch.setattr(constants, "ENDPOINT", endpoint)
-    url = f"{endpoint}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
-    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", url)
 
 
 @pytest.fixture

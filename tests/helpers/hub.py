@@ -14,6 +14,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import unquote
 
+import pytest
+from huggingface_hub import constants
+
 TOKEN = "hf_atokenthatnobodymaysee"
 
 
@@ -209,6 +212,13 @@ class Handler(BaseHTTPRequestHandler):
                 del files[about["path"]]
         made = repository.commit(files, ref)
         raise Answer(200, {"commitOid": made, "commitUrl": f"{self.hub.endpoint}/{name}/commit/{made}"})
+
+
+def speak_to(monkeypatch: pytest.MonkeyPatch, endpoint: str) -> None:
+    """Do what the variable HF_ENDPOINT does, which the client reads once, when it is imported."""
+    monkeypatch.setattr(constants, "ENDPOINT", endpoint)
+    url = f"{endpoint}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
+    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", url)
 
 
 NAME, REF = r"(?P<name>[^/]+/[^/]+?)", "(?P<ref>.+)"

@@ -15,8 +15,10 @@ import torch
 from facecycle_plugins.encoders.resnet import LAYOUTS, STRIDES, ResNet
 from facecycle_plugins.encoders.timm import OwnInput, TimmOptions, create
 from facecycle_plugins.losses.perceptual import _Maps
+from helpers.hub import a_hub, speak_to
 from helpers.training import tiny
-from safetensors.torch import save_file
+from huggingface_hub import constants
+from safetensors.torch import save, save_file
 from torch import nn
 
 from facecycle.checkpoints import model_file
@@ -207,6 +209,29 @@ def test_a_file_that_is_no_such_model_is_refused(tmp_path: Path, monkeypatch: py
         build("encoder", "timm:test_vit", {"weights": str(tmp_path / name)})
     assert name in caught.value.message
     assert not (tmp_path / "ran").exists()
+
+
+def test_weights_of_a_hub_are_cached_and_without_an_answer_it_is_given_up_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
+    monkeypatch.setattr("huggingface_hub.utils._http.time.sleep", lambda seconds: pytest.fail("it tries again"))
+    pretrained = {"model": "test_resnet", "pretrained": True}
+    theirs = timm.create_model("test_resnet").state_dict()
+    with a_hub() as hub:
+        hub.add("timm/test_resnet.r160_in1k", {"model.safetensors": save(theirs)})
+        speak_to(monkeypatch, hub.endpoint)
+        build("encoder", "timm", pretrained)
+        speak_to(monkeypatch, "http://127.0.0.1:9")
+        loaded = build("encoder", "timm", pretrained).body.state_dict()
+    assert "conv1.0.weight" in loaded
+    assert all(torch.equal(tensor, theirs[name]) for name, tensor in loaded.items())
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "empty"))
+    with pytest.raises(ConfigError, match=r"weights of timm's 'test_resnet' cannot be loaded: the hub does not answer"):
+        build("encoder", "timm", pretrained)
+    with pytest.raises(ConfigError, match=r"network 'test_resnet' cannot be built: the hub does not answer"):
+        build("loss", "perceptual", {"network": "test_resnet"})
 
 
 def test_one_source_of_weights_is_named() -> None:

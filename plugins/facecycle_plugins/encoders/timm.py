@@ -62,14 +62,14 @@ def create(options: TimmOptions, **extra: Any) -> Any:
 
 def _with_weights(options: TimmOptions, indices: list[int]) -> Any:
     """Create the features-only model of these maps, with the weights that the options name, or random ones."""
-    if options.weights is not None:
-        from facecycle_plugins.encoders.timm_weights import from_file
+    from facecycle_plugins.encoders.timm_weights import from_file, from_hub  # they import timm, see `create`
 
+    if options.weights is not None:
         return create(
             options, out_indices=indices, **from_file(options.weights, options.model, partial(create, options))
         )
     try:
-        return create(options, out_indices=indices, pretrained=options.pretrained)
+        return create(options, out_indices=indices, **(from_hub(options.model) if options.pretrained else {}))
     except (OSError, RuntimeError) as error:
         if not options.pretrained:
             raise

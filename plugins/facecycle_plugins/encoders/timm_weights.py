@@ -1,4 +1,4 @@
-"""A file of weights for a timm model: safetensors, or a state dict of torch.save, which is read but never run."""
+"""Weights for a timm model: its own, of the hub, or those of a file, which is read but never run."""
 
 from __future__ import annotations
 
@@ -18,8 +18,36 @@ from torch import Tensor
 from facecycle.errors import CheckpointError
 from facecycle.pickles import UNREADABLE, check_pickles
 
+ANSWER = 5.0
+"""Seconds in which the hub has to answer first: timm asks for two names, and the library tries each for 23 seconds."""
 SHOWN = 1000
 """Characters of what torch says about tensors that do not fit."""
+
+
+def from_hub(model: str) -> dict[str, Any]:
+    """Return the keywords that make timm load a model's own weights, once the hub answers or its cache has them.
+
+    Args:
+        model: timm's name of the model.
+
+    Raises:
+        ConnectionError: the hub does not answer, and its cache here holds nothing of the model.
+    """
+    from huggingface_hub import HfApi, snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, HTTPError, LocalEntryNotFoundError
+
+    known = timm.get_pretrained_cfg(model)
+    if known is not None and known.hf_hub_id:
+        try:
+            snapshot_download(known.hf_hub_id, local_files_only=True)
+        except LocalEntryNotFoundError:
+            try:
+                HfApi().model_info(known.hf_hub_id, timeout=ANSWER)
+            except HfHubHTTPError:
+                pass  # an answer, and what it means is said when the file is asked for
+            except (HTTPError, OSError) as error:
+                raise ConnectionError(f"the hub does not answer ({error})") from error
+    return {"pretrained": True}
 
 
 def from_file(path: Path, model: str, create: Callable[..., Any]) -> dict[str, Any]:

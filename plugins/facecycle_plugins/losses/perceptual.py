@@ -17,7 +17,7 @@ from torch.autograd.function import once_differentiable
 from facecycle.api import Options as BaseOptions
 from facecycle.errors import ConfigError
 from facecycle_plugins.encoders.timm import UNFIT, TimmOptions, channels_last, create, own_input
-from facecycle_plugins.encoders.timm_weights import from_file
+from facecycle_plugins.encoders.timm_weights import from_file, from_hub
 
 # ReLU outputs after conv2_1, conv3_1 and conv4_1 in the layout `features.N` of VGG19.
 VGG19_LAYERS = (6, 11, 20)
@@ -82,8 +82,11 @@ def _network(options: PerceptualOptions) -> nn.Module:
     name = options.network.removeprefix("timm:")
     model: Any = partial(timm.create_model, name) if _is_vgg19(name) else partial(create, TimmOptions(model=name))
     try:
-        file = options.weights
-        source = {"pretrained": options.pretrained} if file is None else from_file(file, name, model)
+        source: dict[str, Any] = {}
+        if options.weights is not None:
+            source = from_file(options.weights, name, model)
+        elif options.pretrained:
+            source = from_hub(name)
         if _is_vgg19(name):
             network = model(**source)
             looking: nn.Module = _Vgg19(network.features)
