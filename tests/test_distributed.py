@@ -24,7 +24,6 @@ from facecycle.pretraining.run import Pretraining
 from facecycle.pretraining.run_folder import RunFolder
 from facecycle.pretraining.videos import joined_tracks
 
-TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
 TINY = [
     *("pretrain", "--preset", "small", "--encoder", "facecycle", "--cache-gb", "0"),
     *("--set", "method.options={width=4, motion_width=16, generator_blocks=1, renormalizer_blocks=1}"),
@@ -32,6 +31,12 @@ TINY = [
     *("--set", "pairs=4", "--set", "size=32", "--set", "log_every=1", "--set", "checkpoint_every=3"),
     *("--set", "stages.direct.steps=5", "--set", "stages.expression.steps=3", "--set", "stages.identity.steps=3"),
 ]
+
+
+def torchrun(folder: Path) -> list[str]:
+    """Return how a command of two processes begins; torchrun makes a folder for logs, which goes with this one."""
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    return [*launcher, "--log-dir", str(folder / "logs")]
 
 
 def launch(launcher: list[str], *arguments: object) -> subprocess.CompletedProcess[str]:
@@ -57,7 +62,7 @@ def test_two_processes_with_half_a_batch_each_have_the_losses_and_gradients_of_o
 
 def test_the_same_command_trains_on_one_process_or_two(tmp_path: Path, inside: Command) -> None:
     passes = ["--set", "accumulate=2"]
-    said = launch(TORCHRUN, "-m", "facecycle_cli", *TINY, *passes, "--out", tmp_path / "two").stdout
+    said = launch(torchrun(tmp_path), "-m", "facecycle_cli", *TINY, *passes, "--out", tmp_path / "two").stdout
     assert said.count("stage direct") == 1, "one process speaks"
     assert inside(*TINY, "--out", tmp_path / "one").returncode == 0
     one, two = metrics(tmp_path / "one"), metrics(tmp_path / "two")
@@ -72,7 +77,7 @@ def test_the_same_command_trains_on_one_process_or_two(tmp_path: Path, inside: C
     last = tmp_path / "two" / "checkpoints" / "step-000011"
     assert json.loads((last / "state.json").read_text())["processes"] == 2
     assert all(v.isfinite().all() for v in load_file(last / "model.safetensors").values() if v.is_floating_point())
-    again = [*TORCHRUN, "-m", "facecycle_cli", *TINY, "--out", tmp_path / "two"]
+    again = [*torchrun(tmp_path), "-m", "facecycle_cli", *TINY, "--out", tmp_path / "two"]
     refused = subprocess.run(again, capture_output=True, text=True, timeout=300, check=False).stderr
     assert f"error: {tmp_path / 'two'} already holds a run" in refused
     assert "facecycle_cli/main.py" not in refused, "the process that was left alone prints no traceback"
@@ -90,7 +95,7 @@ def test_processes_that_are_told_to_stop_save_and_one_goes_on(tmp_path: Path) ->
     facecycle, streams = ["-m", "facecycle_cli"], {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
     # The processes that prepare batches are signalled with the rest.
     long = [*facecycle, *TINY, "--set", "stages.direct.steps=5000", "--set", "workers=1", "--out", str(out)]
-    with subprocess.Popen([*TORCHRUN, *long], text=True, **streams) as running:  # type: ignore[call-overload]
+    with subprocess.Popen([*torchrun(tmp_path), *long], text=True, **streams) as running:  # type: ignore[call-overload]
         try:
             wait_for_steps(out, 5)
         finally:
