@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 from helpers.common import Command, picture
-from helpers.forked import facecycle, two_do
+from helpers.forked import ended, facecycle, start, two_do
 from helpers.losses_of_a_batch import write_losses
 from helpers.training import Quiet, tiny
 from safetensors.torch import load_file
@@ -77,10 +77,10 @@ def test_the_same_command_trains_on_one_process_or_two(tmp_path: Path, inside: C
     last = tmp_path / "two" / "checkpoints" / "step-000011"
     assert json.loads((last / "state.json").read_text())["processes"] == 2
     assert all(v.isfinite().all() for v in load_file(last / "model.safetensors").values() if v.is_floating_point())
-    again = [*torchrun(tmp_path), "-m", "facecycle_cli", *TINY, "--out", tmp_path / "two"]
-    refused = subprocess.run(again, capture_output=True, text=True, timeout=300, check=False).stderr
+    refused = two_do(tmp_path, facecycle, *TINY, "--out", tmp_path / "two", code=2)
     assert f"error: {tmp_path / 'two'} already holds a run" in refused
-    assert "facecycle_cli/main.py" not in refused, "the process that was left alone prints no traceback"
+    assert "error: another process of the run has ended" in refused
+    assert "Traceback" not in refused, "the process that was left alone prints none"
 
 
 def wait_for_steps(run: Path, steps: int) -> None:
@@ -91,11 +91,11 @@ def wait_for_steps(run: Path, steps: int) -> None:
 
 
 def test_processes_that_are_told_to_stop_save_and_one_goes_on(tmp_path: Path) -> None:
-    out = tmp_path / "run"
-    facecycle, streams = ["-m", "facecycle_cli"], {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+    out, streams = tmp_path / "run", {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
     # The processes that prepare batches are signalled with the rest.
-    long = [*facecycle, *TINY, "--set", "stages.direct.steps=5000", "--set", "workers=1", "--out", str(out)]
-    with subprocess.Popen([*torchrun(tmp_path), *long], text=True, **streams) as running:  # type: ignore[call-overload]
+    long = [*TINY, "--set", "stages.direct.steps=5000", "--set", "workers=1", "--out", str(out)]
+    command = [*torchrun(tmp_path), "-m", "facecycle_cli", *long]
+    with subprocess.Popen(command, text=True, **streams) as running:  # type: ignore[call-overload]
         try:
             wait_for_steps(out, 5)
         finally:
@@ -104,15 +104,15 @@ def test_processes_that_are_told_to_stop_save_and_one_goes_on(tmp_path: Path) ->
     assert "stopped by signal 15, saved after step" in said
     done = len(metrics(out))
     assert max(path.name for path in (out / "checkpoints").glob("step-*")) == f"step-{done:06d}"
-    resume = [sys.executable, *facecycle, "pretrain", "--resume", "--out", str(out)]
-    with subprocess.Popen(resume, text=True, **streams) as resumed:  # type: ignore[call-overload]
-        try:
-            wait_for_steps(out, done + 2)
-        finally:
-            resumed.send_signal(signal.SIGTERM)
-        said, _ = resumed.communicate(timeout=120)
-    assert "the run had 2 processes of 1 passes and goes on with 1 processes of 1 passes" in said
-    assert resumed.returncode == 143
+    resumed = start(tmp_path / "said", facecycle, "pretrain", "--resume", "--out", out)
+    try:
+        wait_for_steps(out, done + 2)
+    finally:
+        resumed.terminate()
+        ended(resumed)
+    goes_on = "the run had 2 processes of 1 passes and goes on with 1 processes of 1 passes"
+    assert goes_on in (tmp_path / "said").read_text()
+    assert resumed.exitcode == 143
 
 
 def test_each_process_has_its_rows_of_the_batch() -> None:

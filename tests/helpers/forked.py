@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import runpy
 import socket
 import sys
 from collections.abc import Callable
@@ -33,8 +34,14 @@ def python(lines: str, *arguments: str) -> None:
     exec(lines, {})
 
 
+def script(file: str, *arguments: str) -> None:
+    """Run a file of Python, as `python FILE` would."""
+    sys.argv = [file, *arguments]
+    runpy.run_path(file, run_name="__main__")
+
+
 def start(said: Path, work: Callable[..., None], *arguments: object, **env: str) -> BaseProcess:
-    """Start work with words for arguments; what it says goes to a file."""
+    """Start work with words for arguments, in the folder of the file that what it says goes to."""
     words, whole = [*map(str, arguments)], {**os.environ, **env}
     started = SERVER.Process(target=_do, args=(work, words, said, whole))
     started.start()
@@ -43,6 +50,7 @@ def start(said: Path, work: Callable[..., None], *arguments: object, **env: str)
 
 def _do(work: Callable[..., None], words: list[str], said: Path, env: dict[str, str]) -> None:
     multiprocessing.set_start_method(None, force=True)  # what it starts, it starts as it would elsewhere
+    os.chdir(said.parent)
     with said.open("wb") as file:
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
@@ -51,16 +59,31 @@ def _do(work: Callable[..., None], words: list[str], said: Path, env: dict[str, 
     work(*words)
 
 
-def two_do(folder: Path, work: Callable[..., None], *arguments: object) -> str:
-    """Do work in two processes that torch can bring together, as torchrun would; return what the first one said."""
+def do(folder: Path, work: Callable[..., None], *arguments: object) -> str:
+    """Do work in a process and a folder; return what it said."""
+    said = folder / "said"
+    started = start(said, work, *arguments)
+    ended(started)
+    assert started.exitcode == 0, said.read_text()
+    return said.read_text()
+
+
+def two_do(folder: Path, work: Callable[..., None], *arguments: object, code: int = 0) -> str:
+    """Do work in two processes that torch can bring together, as torchrun would; return what both said."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         meeting = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free.getsockname()[1]), "WORLD_SIZE": "2"}
     said = [folder / f"said-{rank}" for rank in range(2)]
     both = [start(said[rank], work, *arguments, RANK=str(rank), LOCAL_RANK=str(rank), **meeting) for rank in range(2)]
     for each in both:
-        each.join(ENDS_WITHIN)
-        each.kill()
-        each.join()
-    assert [each.exitcode for each in both] == [0, 0], "".join(file.read_text() for file in said)
-    return said[0].read_text()
+        ended(each)
+    text = "".join(file.read_text() for file in said)
+    assert [each.exitcode for each in both] == [code, code], text
+    return text
+
+
+def ended(process: BaseProcess) -> None:
+    """Wait for the end of a process, but not for ever."""
+    process.join(ENDS_WITHIN)
+    process.kill()
+    process.join()
