@@ -13,6 +13,7 @@ import pytest
 import torch
 from facecycle_cli.main import app
 from helpers.common import ROOT, photograph
+from helpers.forked import do, python
 from typer.main import get_command
 
 from facecycle.method.facecycle import FaceCycle
@@ -83,8 +84,7 @@ def test_the_example_in_python_runs(tmp_path: Path) -> None:
         photograph(tmp_path / name)
     (code,) = re.findall(r"## From Python\n\n```python\n(.+?)```", (ROOT / "README.md").read_text(), re.S)
     shapes = "print(*codes.shape, *pictures['neutral'].size)"
-    result = subprocess.run([sys.executable, "-c", code + shapes], cwd=tmp_path, capture_output=True, text=True)
-    assert result.stdout.split() == ["2", "256", "64", "64"], result.stderr
+    assert do(tmp_path, python, code + shapes).split() == ["2", "256", "64", "64"]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: f"{p.parent.name}-{p.name}")

@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from helpers.common import ROOT, photograph, picture
+from helpers.forked import do, script
 
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
 
 
 def run(name: str, *arguments: object, cwd: Path) -> str:
-    command = [sys.executable, str(ROOT / "examples" / name), *map(str, arguments)]
-    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=300, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
+    return do(cwd, script, ROOT / "examples" / name, *arguments)
 
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)

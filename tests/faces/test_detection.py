@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from helpers.common import ROOT
+from helpers.forked import do, python
 from PIL import Image
 from skimage.data import astronaut, coffee
 
@@ -78,8 +79,7 @@ def test_the_pages_example_runs(tmp_path: Path) -> None:
     Image.fromarray(astronaut()).save(tmp_path / "img.jpg")
     (code,) = re.findall(r"```python\n(.+?)```", (ROOT / "docs" / "faces.md").read_text(), re.S)
     shapes = "print(small.shape, frontal.shape == driven.shape, whole.shape)"
-    result = subprocess.run([sys.executable, "-c", code + shapes], cwd=tmp_path, capture_output=True, text=True)
-    assert result.stdout.split("\n")[:2] == ["[]", "(64, 64, 3) True (512, 512, 3)"], result.stderr
+    assert do(tmp_path, python, code + shapes).split("\n")[:2] == ["[]", "(64, 64, 3) True (512, 512, 3)"]
 
 
 def test_faces_are_found_aligned_and_moved_without_torch(tmp_path: Path) -> None:
