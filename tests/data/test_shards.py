@@ -393,15 +393,14 @@ def test_shards_come_out_of_a_command(shards: Path) -> None:
         opened("ftp7://host/shards")
 
 
-def test_urls_need_an_extra_and_folders_do_not(shards: Path) -> None:
-    code = (
-        "import sys; sys.modules['webdataset'] = None; from facecycle.registry import build;"
-        "print(len(build('dataset', 'shards', {'path': sys.argv[1]}).tracks()));"
-        "build('dataset', 'shards', {'path': 'http://127.0.0.1:1/'})"
-    )
-    result = subprocess.run([sys.executable, "-c", code, str(shards)], capture_output=True, text=True)
-    assert result.stdout == "60\n"
-    assert result.stderr.rstrip().endswith("pip install facecycle[shards]")
+def test_urls_need_an_extra_and_folders_do_not(shards: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in sys.modules if name.partition(".")[0] == "webdataset"]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "webdataset", None)
+    assert len(opened(shards).tracks()) == 60
+    with pytest.raises(ConfigError, match="needs webdataset") as caught:
+        opened("http://127.0.0.1:1/")
+    assert caught.value.hint == "pip install facecycle[shards]"
 
 
 @pytest.mark.parametrize("stage", ["direct", "identity"])
