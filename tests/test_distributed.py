@@ -177,7 +177,8 @@ def test_two_processes_probe_what_one_does(tmp_path: Path, inside: Command, monk
     for number in range(20):
         folder = tmp_path / "classes" / ("light" if number % 2 else "dark")
         picture(folder / f"{number}.png", number)
-    probe = ["probe", "--task", "emotion", "--encoder", "pixels", "--data", tmp_path / "classes", "--out"]
+    data = ["--data", tmp_path / "classes", "--option", "folds=2"]
+    probe = ["probe", "--task", "emotion", "--encoder", "pixels", *data, "--out"]
     said = two_do(tmp_path, facecycle, *probe, tmp_path / "two")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     assert inside(*probe, tmp_path / "one").returncode == 0
