@@ -49,7 +49,7 @@ def probed(protocol: str, dataset: object, *features: Feature, limit: int | None
 
 
 def emotion(root: Path, *features: Feature) -> Result:
-    return probed("linear", build("dataset", "class-folders", {"path": str(root)}), *features)
+    return probed("linear", build("dataset", "class-folders", {"path": str(root), "folds": 2}), *features)
 
 
 def alone(key: str, extract: Callable[[Tensor], Tensor], size: int) -> Feature:
