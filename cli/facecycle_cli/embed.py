@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from facecycle.errors import DataError
 from facecycle_cli import flags
 from facecycle_cli.console import occasionally, say
 
@@ -46,3 +47,5 @@ def embed(
         say(f"skipped {path}: {reason}")
     rate = len(paths) / (time.monotonic() - start)
     say(f"{out}: {len(paths) - len(bad):,} of {len(paths):,} images, {rate:.0f} per second")
+    if len(bad) == len(paths):
+        raise DataError(f"{out} holds no features, because none of the images has any", hint="Its rows say why.")

@@ -322,6 +322,8 @@ def test_codes_are_written_as_parquet(command: Command, tmp_path: Path) -> None:
     assert rows[33]["expression"] == pytest.approx(code[0].tolist(), abs=1e-5)
     assert json.loads(table.schema.metadata[b"facecycle"])["sha256"]
     refused(command("embed", "gone", "--checkpoint", "run"), "no file or folder gone")
+    refused(command("embed", "faces/9.png", "-o", "one.parquet"), "one.parquet holds no features", "Its rows say why")
+    assert pq.read_table(tmp_path / "one.parquet")["status"].to_pylist() == [rows[9]["status"]]
 
 
 def test_a_folder_is_shown_as_a_gallery_that_escapes_names(command: Command, tmp_path: Path) -> None:
