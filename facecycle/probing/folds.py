@@ -101,22 +101,6 @@ def standardise(train: np.ndarray, *others: np.ndarray) -> list[np.ndarray]:
     return scaled
 
 
-def span(train: np.ndarray) -> np.ndarray | None:
-    """Return an orthonormal basis (D, k) of the span of samples (n, D), k <= n; None where n is no less than D.
-
-    The weights of an L2-regularised linear model lie in that span, and a rotation does not change their
-    norm: predictions stay the same, while D shrinks from tens of thousands to n.
-    """
-    if train.shape[1] <= train.shape[0]:
-        return None
-    exact = train.astype(np.float64)
-    values, vectors = np.linalg.eigh(exact @ exact.T)
-    if values[-1] <= 0:
-        return np.eye(train.shape[1], 1)  # features that never vary span nothing
-    kept = values > values[-1] * 1e-10
-    return exact.T @ (vectors[:, kept] / np.sqrt(values[kept]))
-
-
 def inner_splits(targets: np.ndarray, groups: np.ndarray, stratify: bool) -> list[tuple[np.ndarray, np.ndarray]]:
     """Split a training part for the choice of a regularisation, groups kept together.
 

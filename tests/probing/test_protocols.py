@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
-from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.linear_model import Ridge
 
 from facecycle.api import Labelled, Verification
 from facecycle.errors import DataError
-from facecycle.probing.folds import bootstrap, inner_splits, span, standardise
+from facecycle.probing.folds import bootstrap, inner_splits, standardise
 from facecycle.probing.protocols import PROTOCOLS
 from facecycle.probing.protocols.cosine_10fold import Cosine10Fold, best_threshold, interval_over_folds, similarities
 from facecycle.probing.protocols.linear import Linear
@@ -86,24 +86,6 @@ def test_training_only_samples_are_never_tested() -> None:
     assert list(scores.folds) == [0]
 
 
-@pytest.mark.parametrize("shape", [(40, 15), (30, 200)])
-def test_rotation_changes_no_prediction(shape: tuple[int, int]) -> None:
-    rng = np.random.default_rng(4)
-    train, test = rng.normal(size=shape), rng.normal(size=(10, shape[1]))
-    train -= train.mean(0)
-    basis = span(train)
-    assert (basis is None) == (shape[0] >= shape[1])
-    small, small_test = (x if basis is None else x @ basis for x in (train, test))
-    assert small.shape[1] <= min(shape)
-    values, classes = rng.normal(size=(shape[0], 3)), rng.integers(0, 3, shape[0])
-    plain = Ridge(2.0).fit(train, values).predict(test)
-    assert np.allclose(Ridge(2.0).fit(small, values).predict(small_test), plain, atol=1e-4)
-    exact = {"C": 0.1, "tol": 1e-8, "max_iter": 5000}
-    a = LogisticRegression(**exact).fit(train, classes).predict_proba(test)
-    b = LogisticRegression(**exact).fit(small, classes).predict_proba(small_test)
-    assert np.allclose(a, b, atol=1e-3)
-
-
 def test_features_that_never_vary_give_chance() -> None:
     targets = np.arange(40) % 2
     scores = Linear().fit(np.ones((40, 200)), labelled(targets, *five_folds(40)))
@@ -143,12 +125,6 @@ def test_a_constant_with_rounding_noise_stays_constant(scale: float) -> None:
     assert not train[:, 0].any()
     assert not test[:, 0].any()
     assert np.allclose(train[:, 1].std(), 1, atol=1e-5)
-
-
-def test_a_rotation_keeps_as_much_of_features_of_any_scale() -> None:
-    rng = np.random.default_rng(8)
-    features = rng.normal(size=(20, 50))
-    assert {span(features * scale).shape for scale in (1e-12, 1, 1e12)} == {(50, 20)}
 
 
 @given(hnp.arrays(float, st.integers(1, 30), elements=st.integers(-5, 5).map(float)), st.randoms())
@@ -247,9 +223,11 @@ def test_the_interval_over_folds_is_students() -> None:
     )
 
 
-def test_the_pose_regression_is_ridge_with_an_intercept_at_the_best_alpha() -> None:
+@pytest.mark.parametrize("width", [30, 89, 90, 91, 400])
+def test_the_pose_regression_is_ridge_with_an_intercept_at_the_best_alpha(width: int) -> None:
+    """Of fewer features than samples, and of more: then inner products of samples are what is solved with."""
     rng = np.random.default_rng(10)
-    features = rng.normal(size=(120, 30)).astype(np.float32)
+    features = rng.normal(size=(120, width)).astype(np.float32)
     targets = features[:, :3] * 8 + rng.normal(size=(120, 3)) * 4 + [5, -3, 1]
     groups = np.arange(120) // 2
     folds = np.where(np.arange(120) < 90, -1, 0)

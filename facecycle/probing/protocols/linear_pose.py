@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,10 +15,14 @@ if TYPE_CHECKING:
     from facecycle.probing.folds import Model
     from facecycle.probing.result import Result, Row
 
+    Splits = list[tuple[np.ndarray, np.ndarray]]
+    Fit = Callable[[int | None, tuple[float, ...]], Model]
+    """Maps the number of an inner split, or None for all samples, and alphas to a model of all alphas."""
+
 ALPHA_GRID = tuple(10 ** (half / 2) for half in range(11))
 """Regularisation of the ridge regression."""
 CHUNK = 8192
-"""Samples that are worked on in double precision at a time."""
+"""Samples, or features, that are worked on in double precision at a time."""
 ANGLES = ("pitch", "yaw", "roll")
 
 
@@ -70,26 +75,56 @@ class LinearPose(ProbeProtocol):
 
 
 def _train(x: np.ndarray, y: np.ndarray, groups: np.ndarray) -> tuple[float, Model]:
-    """Choose alpha by mean absolute error on the inner splits, and fit everything with it.
+    """Choose alpha by mean absolute error on the inner splits, and fit everything with it."""
+    from facecycle.probing.folds import inner_splits
 
-    One eigendecomposition serves every alpha, and the moments of a split are the whole's less those of the
-    part left out: the features are read once, not once for every alpha and split.
-    """
-    from facecycle.probing.folds import inner_splits, span
-
-    basis = span(x)
-    x = x if basis is None else x @ basis
     splits = inner_splits(y, groups, stratify=False)
+    fit = (_by_features if x.shape[1] <= len(x) else _by_samples)(x, y, splits)
+    errors = [abs(fit(number, ALPHA_GRID)(x[b]) - y[b, None]).mean((0, 2)) for number, (_, b) in enumerate(splits)]
+    chosen = ALPHA_GRID[int(sum(errors).argmin())]  # the first of equally good ones
+    final = fit(None, (chosen,))
+    return chosen, lambda x: final(x)[:, 0]
+
+
+def _by_features(x: np.ndarray, y: np.ndarray, splits: Splits) -> Fit:
+    """Fit by the products of features, (D, D).
+
+    Those of a split are the whole's less those of the part left out: the features are read once, not once for every
+    alpha and split.
+    """
+    import numpy as np
+
     parts = [_moments(x[b], y[b]) for _, b in splits]
     whole = [sum(moment) for moment in zip(*parts, strict=True)]
-    errors = dict.fromkeys(ALPHA_GRID, 0.0)
-    for (_, b), part in zip(splits, parts, strict=True):
-        rest = [total - left_out for total, left_out in zip(whole, part, strict=True)]
-        for alpha, predict in zip(ALPHA_GRID, _ridge(rest, ALPHA_GRID), strict=True):
-            errors[alpha] += float(abs(predict(x[b]) - y[b]).mean())
-    chosen = min(errors, key=errors.__getitem__)  # the first of equally good ones
-    (predict,) = _ridge(whole, (chosen,))
-    return chosen, predict if basis is None else lambda x: predict(x @ basis)
+
+    def fit(split: int | None, alphas: tuple[float, ...]) -> Model:
+        rest = whole if split is None else [total - own for total, own in zip(whole, parts[split], strict=True)]
+        count, sum_x, sum_y, square, product = rest
+        mean_x, mean_y = sum_x / count, sum_y / count
+        square = square - count * np.outer(mean_x, mean_x)
+        return _model(_solved(square, product - count * np.outer(mean_x, mean_y), alphas), mean_x, mean_y)
+
+    return fit
+
+
+def _by_samples(x: np.ndarray, y: np.ndarray, splits: Splits) -> Fit:
+    """Fit by the products of samples, (n, n), where they are fewer than features: weights are a sum of samples."""
+    import numpy as np
+
+    products = np.zeros((len(x), len(x)))
+    for start in range(0, x.shape[1], CHUNK):
+        part = x[:, start : start + CHUNK].astype(np.float64)
+        products += part @ part.T
+
+    def fit(split: int | None, alphas: tuple[float, ...]) -> Model:
+        kept = np.arange(len(x)) if split is None else splits[split][0]
+        square, mean_y = products[np.ix_(kept, kept)], y[kept].mean(axis=0)
+        mean = square.mean(axis=0)
+        shares = _solved(square - mean - mean[:, None] + mean.mean(), y[kept] - mean_y, alphas)
+        # The shares of the samples sum to 0, so their mean need not be taken from each.
+        return _model(x[kept].T @ shares, x[kept].mean(axis=0, dtype=np.float64), mean_y)
+
+    return fit
 
 
 def _moments(x: np.ndarray, y: np.ndarray) -> tuple[Any, ...]:
@@ -106,16 +141,23 @@ def _moments(x: np.ndarray, y: np.ndarray) -> tuple[Any, ...]:
     return len(x), sum_x, y.sum(axis=0), square, product
 
 
-def _ridge(moments: list[Any], alphas: tuple[float, ...]) -> list[Model]:
-    """Return the ridge regression with intercept for each alpha, from the moments of its training data."""
+def _solved(square: np.ndarray, right: np.ndarray, alphas: tuple[float, ...]) -> np.ndarray:
+    """Solve (square + alpha I) w = right (m, T) for each alpha; return (m, alphas T)."""
     import numpy as np
+    from scipy.linalg import cho_factor, cho_solve
 
-    count, sum_x, sum_y, square, product = moments
-    mean_x, mean_y = sum_x / count, sum_y / count
-    values, vectors = np.linalg.eigh(square - count * np.outer(mean_x, mean_x))
-    projected = vectors.T @ (product - count * np.outer(mean_x, mean_y))
-    weights = [vectors @ (projected / (values.clip(0) + alpha)[:, None]) for alpha in alphas]
-    return [lambda x, w=w: x @ w + (mean_y - mean_x @ w) for w in weights]  # type: ignore[misc]
+    solutions = []
+    for alpha in alphas:  # a Cholesky decomposition for each takes less time than the eigenvectors for all
+        matrix = np.array(square, order="F")
+        matrix.flat[:: len(matrix) + 1] += alpha
+        solutions.append(cho_solve(cho_factor(matrix, overwrite_a=True, check_finite=False), right))
+    return np.concatenate(solutions, axis=1)
+
+
+def _model(weights: np.ndarray, mean_x: np.ndarray, mean_y: np.ndarray) -> Model:
+    """Return what maps features (n, D) to predictions (n, alphas, T), of weights (D, alphas T)."""
+    offsets = mean_x @ weights
+    return lambda x: (x @ weights - offsets).reshape(len(x), -1, len(mean_y)) + mean_y
 
 
 def angle_errors(predicted: np.ndarray, true: np.ndarray) -> dict[str, np.ndarray]:
