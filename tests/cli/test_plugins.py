@@ -12,6 +12,8 @@ import pytest
 from helpers.common import ROOT, Command, refused
 from helpers.sites import GOOD, distribution, install_source
 
+PYTEST = [sys.executable, "-m", "pytest", "-q", "--disable-plugin-autoload"]
+
 
 def test_plugins_are_listed_shown_and_checked(command: Command, inside: Command) -> None:
     listed = json.loads(command("plugins", "list", "--json").stdout)
@@ -23,7 +25,7 @@ def test_plugins_are_listed_shown_and_checked(command: Command, inside: Command)
     assert "max_stride" in shown
     assert "Start from timm's weights" in " ".join(shown.split())
     assert "terms of its weights: MIT (Shiqi Yu" in inside("plugins", "show", "yunet").stdout
-    checked = command("plugins", "check")
+    checked = inside("plugins", "check")
     assert checked.returncode == 0, checked.stdout
     assert "broken" not in checked.stdout
 
@@ -60,7 +62,7 @@ def test_a_new_package_installs_and_passes_its_own_test(command: Command, inside
         capture_output=True,
     )
     env = {**os.environ, "PYTHONPATH": str(tmp_path / "site")}
-    tests = [sys.executable, "-m", "pytest", "-q", str(tmp_path / "my-encoder")]
+    tests = [*PYTEST, str(tmp_path / "my-encoder")]
     result = subprocess.run(tests, capture_output=True, text=True, env=env, cwd=tmp_path)
     assert result.returncode == 0, result.stdout
     listed = command("plugins", "list", env={"PYTHONPATH": str(tmp_path / "site")}).stdout
@@ -77,6 +79,7 @@ def test_the_example_package_passes_its_own_tests(tmp_path: Path) -> None:
     site.mkdir()
     install_source(site, package)
     env = {**os.environ, "PYTHONPATH": str(site)}
-    tests = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(package)]
+    # Below the project, whose options it takes up: this process is enough.
+    tests = [*PYTEST, "-n", "0", "-p", "no:cacheprovider", str(package)]
     result = subprocess.run(tests, capture_output=True, text=True, env=env, cwd=tmp_path)
     assert result.returncode == 0, result.stdout
