@@ -20,7 +20,7 @@ from facecycle.networks import build_method
 from facecycle.pretraining.step import Objective, select_trainable
 from facecycle.pretraining.videos import joined_tracks
 
-PAIRS = 16
+PAIRS = 8
 SETTINGS = [
     "encoder.name=facecycle",
     "method.options={width=8, motion_width=16, generator_blocks=1, renormalizer_blocks=1}",
