@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from facecycle_cli.pretrain import _below, _new_folder
 from helpers.common import ROOT, Command, picture, refused
+from helpers.forked import do, facecycle
 from helpers.sites import install_source
 from PIL import Image
 from safetensors import safe_open
@@ -48,16 +47,8 @@ def faces(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def run(faces: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A trained run: `runs/one` in a working folder."""
     work = tmp_path_factory.mktemp("work")
-    subprocess.run(
-        [
-            *(sys.executable, "-m", "facecycle_cli", "pretrain", "--encoder", "timm:mobilenetv3_small_050"),
-            *("--data", str(faces / "tracks"), "--out", "runs/one", *SMALL),
-        ],
-        cwd=work,
-        check=True,
-        capture_output=True,
-        text=True,
-    )
+    small = ["--encoder", "timm:mobilenetv3_small_050", *SMALL]
+    do(work, facecycle, "pretrain", "--data", faces / "tracks", "--out", "runs/one", *small)
     return work / "runs" / "one"
 
 
