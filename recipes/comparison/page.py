@@ -33,12 +33,14 @@ def write_page(
     curves = page.with_suffix(".png")
     write_atomically(curves, lambda temporary: draw_curves(runs, temporary))
     encoder = next(iter(schedules.values())).encoder.name
+    times = "once" if seeds == 1 else f"{seeds} times"
     parts = [
         "# Methods compared\n",
-        f"Each method was trained for {minutes:g} minutes, {seeds} time{'s' * (seeds > 1)}, with the encoder "
-        f"{encoder} and its own preset otherwise.\nThe time is that of the steps: of all processors together, or of a "
-        "GPU. Brackets hold 95 % confidence intervals\nover test people, or over folds of pairs. They hold nothing of "
-        "how runs differ, so every seed's number stands beside\nthem.\n",
+        f"    python recipes/comparison/compare.py DATA OUT --minutes {minutes:g} --seeds {seeds}\n",
+        f"Each method was trained for {minutes:g} minutes, {times}, with the encoder {encoder} and its own preset "
+        "otherwise.\nThe time is that of the steps: of all processors together, or of a GPU. Brackets hold 95 % "
+        "confidence intervals\nover test people, or over folds of pairs. They hold nothing of how runs differ"
+        f"{', so the number of every seed stands beside them' if seeds > 1 else ''}.\n",
         _training(schedules, runs),
         f"![total loss of every run]({curves.name})\n",
         *(_probed(name, each) for name, each in scores.items()),
@@ -76,14 +78,16 @@ def _probed(name: str, scores: Scores) -> str:
     headline = protocol.metrics[protocol.headline]
     titles, rows = result.table()
     scale = 100 if headline.percent else 1
-    for row in rows:
-        found = scores.seeds[row[0]]
-        each = ", ".join(f"{scale * value:.{headline.decimals}f}" for value in found)
-        row.append(each if len(found) > 1 else "")
+    if max(map(len, scores.seeds.values())) > 1:
+        titles = [*titles, f"{headline.title}, each seed"]
+        for row in rows:
+            found = scores.seeds[row[0]]
+            each = ", ".join(f"{scale * value:.{headline.decimals}f}" for value in found)
+            row.append(each if len(found) > 1 else "")
     parts = [
         f"## {name[0].upper()}{name[1:]}\n",
         f"Protocol `{result.protocol}`. {plain(result.split)}.\n",
-        _markdown([*titles, f"{headline.title}, each seed"], rows),
+        _markdown(titles, rows),
         "What a method has learned, A, less its random twin, B:\n",
         _differences(result, scores.learned),
     ]
