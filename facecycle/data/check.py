@@ -14,7 +14,7 @@ from torch import Tensor
 
 from facecycle.api import Dataset, Labelled, Task, Verification
 from facecycle.data.frames import passed_over
-from facecycle.data.joined import described
+from facecycle.data.joined import described, read_images
 from facecycle.errors import NotOffered
 from facecycle.pictures import captioned_sheet, to_pil, write_picture
 from facecycle.seeds import seeded
@@ -45,7 +45,7 @@ def check_data(dataset: Dataset, sheet: Path) -> tuple[list[str], dict[str, str]
     else:
         lines, frames, captions, poses = *_tracks(dataset), None
     lines += passed_over([dataset])
-    pixels, problems = dataset.images(frames, CELL)
+    pixels, problems = read_images(dataset, frames, CELL)
     if poses is not None:
         order = labels.convention if isinstance(labels, Labelled) else ""
         drawn = [_with_axes(image, pose, order or "xyz") for image, pose in zip(pixels, poses, strict=True)]

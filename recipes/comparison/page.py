@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 from scores import Scores
-from training import FINISHED, STILLS
+from training import CHANGES, FINISHED, STILLS
 
 from facecycle.atomic import write_atomically, write_text
 from facecycle.config.settings import RunConfig
@@ -65,7 +65,8 @@ def _training(schedules: dict[str, RunConfig], runs: dict[str, Path]) -> str:
         found = [json.loads((run / FINISHED).read_text()) for run in own]
         times = ", ".join("resumed" if each["resumed"] else f"{each['seconds'] / 60:.1f}" for each in found)
         stills = "tracks and stills" if method in STILLS else "tracks"
-        rows.append([method, config.preset or "-", stills, steps, f"{images:,}", times])
+        preset = ", ".join([config.preset or "-", *CHANGES.get(method, [])])
+        rows.append([method, preset, stills, steps, f"{images:,}", times])
     return _markdown(
         ["method", "preset", "learns from", "steps", "images drawn", "minutes, with start and saving"], rows
     )

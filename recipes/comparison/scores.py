@@ -16,7 +16,7 @@ from facecycle.api import BadFrame, Dataset, Labelled, Task, Track, Verification
 from facecycle.atomic import write_text
 from facecycle.checkpoints import header
 from facecycle.probing.differences import between_checkpoints, difference, interval_of
-from facecycle.probing.features import TWIN, baseline_features
+from facecycle.probing.features import TWIN, with_baselines
 from facecycle.probing.probe import run_probe
 from facecycle.probing.protocols import PROTOCOLS, ProbeProtocol
 from facecycle.probing.result import RESULT, Difference, Result, Row, read_result, write_result
@@ -83,7 +83,7 @@ def probe(name: str, data: Path, runs: dict[str, Path], out: Path) -> Scores:
     if name.endswith("held-out people"):
         dataset = HeldOut(dataset)
     loaded = load_all(list(runs.values()))
-    features = [*features_of(loaded, protocol, [], None), *baseline_features()]
+    features = with_baselines(features_of(loaded, protocol, [], None))
     size = next(iter(loaded.values())).checkpoint.config.size
     result = run_probe(protocol, Subject(size, features, loaded), dataset, {"data": place, "data set": protocol.data})
     write_result(result, folder)

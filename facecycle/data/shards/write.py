@@ -22,6 +22,7 @@ from pydantic import BaseModel, Field, ValidationError
 from facecycle.api import Dataset, Track
 from facecycle.atomic import explained, write_atomically, write_text
 from facecycle.data.images import printable
+from facecycle.data.joined import read_images
 from facecycle.data.shards.format import BLOCK, FORMAT, INDEX, MAX_SHARD_BYTES, SUMS, Index, ShardEntry, encode_frame
 from facecycle.errors import ConfigError, DataError, RunError
 from facecycle.seeds import seeded
@@ -177,7 +178,7 @@ def _encode(dataset: Dataset, tracks: list[Track], size: int, progress: _Progres
         for used, track in enumerate(tracks[progress.used :], progress.used + 1):
             frames: list[bytes] = []
             for start in range(0, len(track.frames), READ):
-                pixels, bad = dataset.images(track.frames[start : start + READ], size)
+                pixels, bad = read_images(dataset, track.frames[start : start + READ], size)
                 progress.bad_frames.update({b.name: b.reason for b in bad if b is not None})
                 good = [row for row, problem in enumerate(bad) if problem is None]
                 images = np.ascontiguousarray(pixels[good].permute(0, 2, 3, 1).numpy())
