@@ -64,7 +64,10 @@ def build_method(config: RunConfig, *, weights_follow: bool = False, device: str
     warper = registry.build("warper", config.warper.name, config.warper.options)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
-        with torch.device(device), _Undrawn() if device == "meta" else contextlib.nullcontext():
+        without_numbers = device == "meta"  # a failure then says that numbers are needed, and not that it is one
+        plugin = registry.find("method", config.method.name)
+        named = contextlib.nullcontext() if without_numbers else registry.failures_named(plugin, "assembled")
+        with torch.device(device), _Undrawn() if without_numbers else contextlib.nullcontext(), named:
             try:
                 method.assemble(Parts(encoder, warper, config.size, None if weights_follow else pretrained_encoder))
             except UnfitEncoder as error:

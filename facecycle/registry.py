@@ -11,6 +11,7 @@ import importlib
 import inspect
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from numbers import Integral
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
@@ -30,6 +31,8 @@ PROTOCOLS: dict[Kind, type] = {
 
 NETWORKS: tuple[Kind, ...] = ("encoder", "method")
 """Kinds whose plugins are torch modules."""
+COUNTS = ("channels", "stride")
+"""What an encoder says of its feature map."""
 PATH_STARTS, PATH_ENDS = (".", "/"), (".py", ".safetensors", ".pt", ".pth")
 """What a name begins or ends with that is meant as a path."""
 OFFERED = "See docs/plugins.md for what a plugin offers."
@@ -193,25 +196,40 @@ def build(kind: Kind, name: str, options: Mapping[str, Any] | None = None) -> An
         ConfigError: an option is unknown or has a wrong value.
     """
     plugin, loaded, validated = configure(kind, name, options)
-    try:
+    with failures_named(plugin, "created"):
         built = loaded(validated)
-    except FacecycleError:
-        raise
-    except Exception as error:
-        # Our own failures keep their traceback; another package's are named.
-        if plugin.distribution == "facecycle":
-            raise
-        raise PluginError(
-            f"the {kind} {plugin.name!r} of {plugin.origin} cannot be created: {type(error).__name__}: {error}"
-        ) from error
     # An encoder's attributes depend on its options, and a factory shows nothing before it has made something.
     missing = [member for member in (*_required(kind), *PROTOCOLS[kind].__annotations__) if not hasattr(built, member)]
     if kind in NETWORKS and not hasattr(built, "state_dict"):
         missing.append("what a torch.nn.Module has")
+    what = f"the {kind} {plugin.name!r} of {plugin.origin}"
     if missing:
-        lacking = ", ".join(dict.fromkeys(missing))
-        raise PluginError(f"the {kind} {plugin.name!r} of {plugin.origin} lacks {lacking}", hint=OFFERED)
+        raise PluginError(f"{what} lacks {', '.join(dict.fromkeys(missing))}", hint=OFFERED)
+    for said in COUNTS if kind == "encoder" else ():
+        if not isinstance(count := getattr(built, said), Integral) or count < 1:
+            raise PluginError(f"{what} says that its {said} is {shown(count)}, and not a number above 0", hint=OFFERED)
     return built
+
+
+@contextlib.contextmanager
+def failures_named(plugin: Plugin, done: str) -> Iterator[None]:
+    """Name the plugin where its code fails while it is `done`, such as "created".
+
+    Our own failures keep their traceback.
+
+    Raises:
+        PluginError: names the distribution, its version, the entry point and the cause.
+    """
+    try:
+        yield
+    except FacecycleError:
+        raise
+    except Exception as error:
+        if plugin.distribution == "facecycle":
+            raise
+        raise PluginError(
+            f"the {plugin.kind} {plugin.name!r} of {plugin.origin} cannot be {done}: {type(error).__name__}: {error}"
+        ) from error
 
 
 def configure(kind: Kind, name: str, options: Mapping[str, Any] | None = None) -> tuple[Plugin, Any, BaseModel]:

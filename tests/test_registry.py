@@ -20,15 +20,6 @@ from facecycle.errors import AmbiguousName, ConfigError, PluginError
 LOSSES = "facecycle.losses"
 
 
-@pytest.fixture
-def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder on the path, ready for throw-away distributions."""
-    folder = tmp_path / "site"
-    folder.mkdir()
-    monkeypatch.syspath_prepend(str(folder))
-    return folder
-
-
 def test_a_plain_timm_name_belongs_to_the_open_namespace() -> None:
     component = registry.find("encoder", "resnet18")
     assert component.name == "timm:resnet18"
@@ -162,6 +153,16 @@ def test_what_a_plugin_makes_has_what_its_kind_offers(site: Path, case: str) -> 
     with pytest.raises(PluginError, match=rf"'mine' of other 1\.0 \(incomplete_{case}:Thing\) lacks ") as caught:
         registry.build("encoder", "mine")
     assert cause in str(caught.value)
+
+
+@pytest.mark.parametrize("said", ["channels = 'many'", "channels = 0", "stride = 16.0"])
+def test_an_encoders_map_is_counted_in_whole_numbers(site: Path, said: str) -> None:
+    source = f"import facecycle.api\nfrom torch import nn\nclass Thing(nn.Identity):\n{API}    channels = stride = 8\n"
+    source += f"    {said}\n    def __init__(self, options): super().__init__()\n"
+    module = "miscounts_" + "".join(filter(str.isalnum, said))
+    distribution(site, "other", {"facecycle.encoders": {"mine": f"{module}:Thing"}}, **{module: source})
+    with pytest.raises(PluginError, match=rf"other 1\.0 .* says that its {said.replace('=', 'is')}, and not a number"):
+        registry.build("encoder", "mine")
 
 
 def test_malformed_metadata_of_another_package_is_noted_and_skipped(site: Path) -> None:

@@ -8,7 +8,7 @@ from facecycle import distributed, registry
 from facecycle.api import Method, Track
 from facecycle.config.settings import LossConfig, RunConfig
 from facecycle.data.pairs import long_enough
-from facecycle.errors import ConfigError, did_you_mean
+from facecycle.errors import ConfigError, PluginError, did_you_mean
 
 
 def check_shares(config: RunConfig) -> None:
@@ -41,7 +41,8 @@ def check_tracks(config: RunConfig, tracks: Sequence[Track]) -> list[str]:
 def check_stages(config: RunConfig, method: Method) -> None:
     """Refuse stages whose frames are not those that the method reads, or whose losses cannot be computed.
 
-    A stage must have losses. Their plugins, options and views must exist, and the batch must be large enough for them.
+    A stage must have losses, and weights to train. The plugins, options and views of its losses must exist, and the
+    batch must be large enough for them.
 
     Raises:
         ConfigError, PluginError: names the stage, the loss and the view.
@@ -69,6 +70,11 @@ def check_stages(config: RunConfig, method: Method) -> None:
             _check_batch(config, key, stage.pairs or config.pairs, loss)
         if not stage.losses:
             raise ConfigError(f"stages.{name} has no loss left to train with")
+        if not [weights for network in method.trainable(stage.cycle) for weights in network.parameters()]:
+            raise PluginError(
+                f"stages.{name}: the method {config.method.name} names no network with weights that the cycle "
+                f"{stage.cycle} trains"
+            )
 
 
 def _check_batch(config: RunConfig, key: str, pairs: int, loss: LossConfig) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 from helpers.common import Command, picture, refused
+from helpers.sites import distribution
 from helpers.training import Quiet, tiny
 from torch import nn
 
@@ -170,3 +171,35 @@ def test_a_method_that_leaves_out_what_it_names_is_told() -> None:
         objective(Views({}, {"first": codes}))
     with pytest.raises(PluginError, match="compares views with 'first', and did not give it"):
         objective(Views({"second": View(codes, "first")}, {}))
+
+
+FAULTY_METHOD = """
+from facecycle.api import Options
+from torch import nn
+
+class Faulty(nn.Module):
+    facecycle_api = (1, 1)
+    Options = Options
+    view_names, features_from, panels_from = {"pairs": frozenset({"second"})}, {}, {}
+
+    def __init__(self, options): super().__init__()
+    def assemble(self, parts): FAULT
+    def trainable(self, cycle): return [nn.Flatten()]
+    def __call__(self, pairs, cycle, wanted, noise): ...
+    def features(self, images, wanted): ...
+    def translate(self, images, drivers, noise, wanted): ...
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "fault", "said"),
+    [
+        ("raises", "self.head = parts.heads", r"'raises' of raises 1\.0 .* cannot be assembled: AttributeError"),
+        ("rests", "pass", r"stages\.pairs: the method rests names no network with weights that the cycle pairs trains"),
+    ],
+)
+def test_a_faulty_method_is_named(site: Path, tmp_path: Path, name: str, fault: str, said: str) -> None:
+    source = FAULTY_METHOD.replace("FAULT", fault)
+    distribution(site, name, {"facecycle.methods": {name: f"{name}:Faulty"}}, **{name: source})
+    with pytest.raises(PluginError, match=said):
+        Pretraining(of("simclr", f"method.name={name}"), RunFolder(tmp_path / "run"), Quiet())
