@@ -57,7 +57,7 @@ def translate(
 
     Example: facecycle translate img.jpg --driver other.jpg
     """
-    from facecycle.data.images import parse_crop
+    from facecycle.data.images import parse_crop, reason
     from facecycle.data.video import is_video
     from facecycle.machine import keep_pages
     from facecycle.runtimes.choose import choose
@@ -79,23 +79,40 @@ def translate(
     photographs = [path for path in images if path not in videos]
     if photographs and driver is not None and is_video(driver):
         raise ConfigError(f"--driver {driver} is a video, which drives videos alone", hint="Name a photograph.")
-    stems = [path.stem for path in videos]
-    if twice := [stem for stem in stems if stems.count(stem) > 1]:
-        raise ConfigError(
-            f"two videos are called {twice[0]}, and would be written to one file",
-            hint="Translate one after the other, each with an --out of its own.",
-        )
-    for path in videos:
-        if not path.exists():
-            raise DataError(f"there is no file {path}")
+    _check_videos(videos)
     one_by_one = "A video is translated when it is named itself: facecycle translate FOLDER/NAME.mp4"
     paths = expand(photographs, say, one_by_one, out)  # a wrong path is named before networks are loaded
     chosen, why = choose(checkpoint, runtime)
     say(f"checkpoint: {chosen.origin}\nruntime: {why}")
     if paths:
         _say_what_was_made(translate_files(chosen, paths, out, wanted, driver), wanted.face, out)
+    failed: dict[Path, str] = {}
     for path in videos:
-        _translate_video(chosen, path, out, wanted, driver)
+        try:
+            _translate_video(chosen, path, out, wanted, driver)
+        except DataError as error:
+            if len(paths) + len(videos) == 1:
+                raise
+            failed[path] = reason(path, error)
+            say(f"skipped {path}: {failed[path]}")
+    if failed and len(failed) == len(videos) and not paths:
+        raise DataError(f"none of the videos could be translated; {videos[0]}: {failed[videos[0]]}")
+
+
+def _check_videos(videos: list[Path]) -> None:
+    if not videos:
+        return
+    from facecycle.translation.video import written_as
+
+    written = [written_as(path) for path in videos]
+    if twice := [name for name in written if written.count(name) > 1]:
+        raise ConfigError(
+            f"two videos would be written to one file, {twice[0]}",
+            hint="Translate one after the other, each with an --out of its own.",
+        )
+    for path in videos:
+        if not path.exists():
+            raise DataError(f"there is no file {path}")
 
 
 def _translate_video(runtime: Runtime, path: Path, out: Path, wanted: Wanted, driver: Path | None) -> None:

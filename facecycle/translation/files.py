@@ -46,6 +46,8 @@ SIDES = {"png": 2**31, "jpg": 65_535, "webp": 16_383}
 """Longest side, in pixels, that a format allows."""
 CELL = 160
 """Side of a sheet's cells, in pixels."""
+WHOLE = (PHOTOGRAPH, PASTED)
+"""Pictures that all faces of a photograph share."""
 
 
 @dataclass(frozen=True)
@@ -224,17 +226,31 @@ class _Writer:
 
     def write(self, made: Iterator[Pictures]) -> None:
         """Write single pictures as they come, and a sheet of every `BATCH` rows."""
-        while part := [self._written(each) for each in islice(made, BATCH)]:
+        cells: dict[tuple[str, str], np.ndarray] = {}
+        while part := [self._written(each, cells) for each in islice(made, BATCH)]:
             labels, rows = zip(*part, strict=True)
             columns = [(name, [row[name] for row in rows]) for name in rows[0]]
             self._write_sheet("contact_sheet", contact_sheet(columns, labels, CELL))
 
-    def _written(self, each: Pictures) -> tuple[str, dict[str, np.ndarray]]:
-        """Write the pictures of a row; return its label and its cells of a sheet."""
+    def _written(self, each: Pictures, cells: dict[tuple[str, str], np.ndarray]) -> tuple[str, dict[str, np.ndarray]]:
+        """Write the pictures of a row; return its label and its cells of a sheet.
+
+        Args:
+            each: the row's pictures.
+            cells: of the whole photographs that were shown already, to which this row's are added.
+        """
         self._write_row(each)
-        # With a driver there is no room for flows.
-        shown = {name: pixels for name, pixels in each.by_name.items() if name != FLOW or REEXPRESSED not in self.names}
-        return each.row.label, {name: _cell(pixels) for name, pixels in shown.items()}
+        shown = {}
+        for name, pixels in each.by_name.items():
+            if name == FLOW and REEXPRESSED in self.names:
+                continue  # with a driver there is no room for flows
+            if name not in WHOLE:
+                shown[name] = _cell(pixels)
+                continue
+            if (key := (name, each.row.whole)) not in cells:
+                cells[key] = _cell(pixels)
+            shown[name] = cells[key]
+        return each.row.label, shown
 
     def _write_row(self, each: Pictures) -> None:
         row, shown = each.row, []
@@ -244,7 +260,7 @@ class _Writer:
             suffix, more = "png", {}
             if name in (PASTED, FRONTAL, REEXPRESSED) and each.motion is not None:
                 suffix, more = self.wanted.suffix, row.face.photograph.metadata
-            path = self.out / f"{row.whole if name == PASTED else row.label}-{name}.{suffix}"
+            path = self.out / f"{row.whole if name in WHOLE else row.label}-{name}.{suffix}"
             if path not in self._paths:  # several faces share a photograph
                 self._paths.add(path)
                 picture = to_pil(pixels)

@@ -32,6 +32,7 @@ BATCH = 8
 """Frames whose faces are computed at a time; a part has a multiple of it, so that a stop changes no batch."""
 CONTAINERS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mp4"}
 """What a video of some suffix becomes; every other one becomes Matroska, which takes any sound."""
+
 Tell = Callable[[str], None]
 
 
@@ -53,6 +54,11 @@ class Filmed:
     cut_short: float = 0.0
     shake: tuple[float, float] = (0.0, 0.0)
     seconds: dict[str, float] = field(default_factory=dict)
+
+
+def written_as(path: Path) -> str:
+    """Return the file name of what a video becomes."""
+    return f"{path.stem}-pasted.{CONTAINERS.get(path.suffix.lower(), 'mkv')}"
 
 
 def translate_video(
@@ -97,7 +103,7 @@ def translate_video(
             hint="--face and several --strength are for photographs.",
         )
     check_out(out, folder=True)
-    made = Filmed(out / f"{path.stem}-pasted.{CONTAINERS.get(path.suffix.lower(), 'mkv')}")
+    made = Filmed(out / written_as(path))
     kind = "mp4" if made.path.suffix == ".mp4" else "matroska"
     check_sound(path, kind)
     # A detector or a driver that cannot be used is refused before what an earlier call kept is thrown away for it.

@@ -51,6 +51,8 @@ def test_all_faces_move_within_one_photograph_and_nothing_else_does(
     names = {path.name for path in made.pictures}
     panels = ("frontal", "neutral", "mean_face", "flow")
     assert names == {"two-pasted.png", *(f"two-face{n}-{panel}.png" for n in (1, 2) for panel in panels)}
+    # The faces share their photograph's thumbnail.
+    assert [path.name for path in (tmp_path / "out").glob("*photograph*")] == ["two-photograph.png"]
     before, after = rgb(two), rgb(tmp_path / "out" / "two-pasted.png")
     y, x = np.mgrid[:256, :480] + 0.5
     outside = np.ones((256, 480), bool)

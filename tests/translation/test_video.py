@@ -201,10 +201,16 @@ def test_a_video_is_written_to_a_folder_and_over_no_other(
 
 
 def test_the_command_takes_videos(command: Command, inside: Command, clip: Path, tmp_path: Path) -> None:
-    result = command("translate", clip, "--out", tmp_path / "out")
+    broken = [tmp_path / name for name in ("clip.avi", "b.mp4")]
+    for path in broken:
+        path.write_bytes(b"no video")
+    result = command("translate", *broken, clip, "--out", tmp_path / "out")
     assert result.returncode == 0, result.stderr
+    assert result.stdout.count("skipped") == 2
     assert "video: " in result.stdout
     assert (tmp_path / "out" / "clip-pasted.mp4").stat().st_size > 1000
+    refused(inside("translate", *broken), f"none of the videos could be translated; {broken[0]}: ")
+    refused(inside("translate", broken[0]), f"{broken[0]}")
     Image.fromarray(FACE).save(tmp_path / "a.png")
     refused(inside("translate", tmp_path / "a.png", "--driver", clip), "drives videos alone")
 
