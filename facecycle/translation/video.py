@@ -74,7 +74,7 @@ def translate_video(
 
     The video is read twice: once to see where the face is, so that its place can be smoothed over time, and once to
     move it. So memory does not grow with its length. A driver's photograph gives the face its expression. A driver's
-    video moves it as that face moves, relative to its own most neutral frame, and holds its last frame.
+    video moves it as that face moves, relative to its own most neutral frame.
 
     Where the face is, and every part of the new video, is kept in a hidden folder beside it until it is finished. So a
     call that was stopped goes on when it is repeated, and ends in the same video.
@@ -187,7 +187,9 @@ def _following(
 
 
 def _driving(runtime: Runtime, path: Path, wanted: Wanted, folder: Path, tell: Tell) -> Follow:
-    """Return how faces move as that of a video, relative to its most neutral frame; its last frame holds.
+    """Return how faces move as that of a video, relative to its most neutral frame.
+
+    Each frame of it holds until the next one that shows a face, and the last one for good.
 
     Raises:
         DataError: no frame of it shows a face.
@@ -197,7 +199,7 @@ def _driving(runtime: Runtime, path: Path, wanted: Wanted, folder: Path, tell: T
     neutral = moves[np.square(moves).mean((1, 2, 3)).argmin()]
 
     def follow(own: np.ndarray, now: float) -> list[np.ndarray]:
-        number = int(np.searchsorted(times, now - 1e-6).clip(0, len(times) - 1))
+        number = max(0, int(np.searchsorted(times, now + 1e-6, side="right")) - 1)
         return [inverse(moves[number] - neutral, runtime.size)]  # nothing at the most neutral frame
 
     return follow

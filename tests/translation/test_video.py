@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -94,6 +95,15 @@ def test_a_video_and_its_driver_begin_together(runtime: Runtime, tmp_path: Path)
         made.append(read(translate_video(runtime, path, tmp_path, driver=driver).path)[1])
     for picture, other in zip(*made, strict=True):
         assert np.array_equal(picture, other)
+
+
+def test_a_frame_of_a_driver_holds_until_the_next_one(runtime: Runtime, tmp_path: Path) -> None:
+    path = write_video(tmp_path / "a.mkv", [FACE] * 4, [0, 160, 200, 240], codec="ffv1")
+    driver = write_video(tmp_path / "other.mkv", [FACE, FACE[:, ::-1]], [0, 200], codec="ffv1")
+    made = [each.astype(int) for each in read(translate_video(runtime, path, tmp_path, driver=driver).path)[1]]
+    held, changed, after = (abs(one - other).mean() for one, other in pairwise(made))
+    assert changed > 1
+    assert max(held, after) < changed / 10
 
 
 def test_odd_sides_and_other_containers(runtime: Runtime, tmp_path: Path) -> None:
