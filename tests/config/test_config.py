@@ -85,7 +85,9 @@ def test_one_key_names_the_network_of_every_perceptual_loss() -> None:
         "random": [{"pretrained": False}] * 2,
         "resnet18": [{"network": "resnet18"}] * 2,
     } | {"none": []}
-    own = set_layer(["perceptual=resnet18", "stages.expression.losses.perceptual.options={network='vgg11', scale=2}"])
+    changed = "stages.expression.losses.perceptual.options={network='vgg11', scale=2}"
+    full_name = "stages.expression.losses.perceptual.name=facecycle/perceptual"
+    own = set_layer(["perceptual=resnet18", changed, full_name])
     losses = resolve([*preset_layers("paper"), own]).trained_stages["expression"].losses
     assert losses["perceptual"].options == {"network": "resnet18", "scale": 2}
     with pytest.raises(ConfigError, match="perceptual = 'random': the preset 'small' has no perceptual loss"):
