@@ -18,7 +18,7 @@ from torch import nn
 
 from facecycle.api import Labelled
 from facecycle.data.images import from_uint8
-from facecycle.probing.features import extract, network_features
+from facecycle.probing.extraction import extract, network_features
 from facecycle.probing.protocols.linear import Linear
 from facecycle.registry import build
 

@@ -17,7 +17,7 @@ from facecycle.faces.detection import DEFAULT
 from facecycle.faces.motion import check_motion
 from facecycle.networks import load
 from facecycle.pictures import to_pil
-from facecycle.probing.features import refuse_non_finite
+from facecycle.probing.extraction import refuse_non_finite
 from facecycle.runtimes.by_torch import TorchRuntime
 from facecycle.translation.photographs import ALL, find_driver, find_faces, finder, read_photograph
 from facecycle.translation.rows import Row, names_of, pictures_of, refuse_strengths

@@ -77,7 +77,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "facecycle.checkpoints.import_released": (*CORE, "facecycle.checkpoints", "facecycle.networks"),
     "facecycle.pretraining": (*BELOW, "facecycle.pretraining"),
     # What uses networks knows nothing of how they were trained. Torch's runtime extracts features as a probe does.
-    "facecycle.runtimes": (*BELOW, "facecycle.probing.features", "facecycle.runtimes"),
+    "facecycle.runtimes": (*BELOW, "facecycle.probing.extraction", "facecycle.runtimes"),
     "facecycle.translation": (*BELOW, "facecycle.runtimes.base", "facecycle.translation"),
     # The page knows no more than it has to: what makes pictures of photographs is all in translation.
     "facecycle.serving": (*BELOW, "facecycle.runtimes.base", "facecycle.serving", "facecycle.translation"),

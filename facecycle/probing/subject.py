@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from facecycle.checkpoints.places import Name, find, label_of
 from facecycle.errors import ConfigError
 from facecycle.networks import Loaded, load, origin
-from facecycle.probing.features import Feature, checkpoint_features
+from facecycle.probing.extraction import Feature
+from facecycle.probing.features import checkpoint_features
 from facecycle.probing.protocols import ProbeProtocol
 
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from facecycle.data.images import from_uint8
 from facecycle.networks import Loaded, choose_device, origin, shown_of
 from facecycle.pictures import panel_array
-from facecycle.probing.features import CPU_BATCH, GPU_BATCH, Feature, extract, network_features
+from facecycle.probing.extraction import CPU_BATCH, GPU_BATCH, Feature, extract, network_features
 from facecycle.runtimes.base import BATCH
 
 

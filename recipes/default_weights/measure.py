@@ -25,7 +25,8 @@ from facecycle import registry
 from facecycle.api import Dataset, Labelled
 from facecycle.faces.crop_folder import crop_folder
 from facecycle.networks import Loaded, choose_device, load
-from facecycle.probing.features import baseline_features, extract_once
+from facecycle.probing.extraction import extract_once
+from facecycle.probing.features import baseline_features
 from facecycle.probing.protocols.linear_pose import LinearPose
 from facecycle.probing.subject import features_of
 from facecycle.runtimes.by_torch import panels_of

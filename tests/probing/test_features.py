@@ -11,7 +11,7 @@ from torch import Tensor
 
 from facecycle.api import Labelled
 from facecycle.errors import DataError
-from facecycle.probing.features import Feature, refuse_non_finite
+from facecycle.probing.extraction import Feature, refuse_non_finite
 from facecycle.probing.protocols.facecycle_raf import sgd_classifier
 
 PIXELS = torch.arange(10, dtype=torch.uint8).view(10, 1, 1, 1).expand(10, 3, 100, 100).contiguous()

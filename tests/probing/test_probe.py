@@ -19,15 +19,8 @@ from facecycle.data.labels.train_and_test import TrainAndTest
 from facecycle.errors import ConfigError, DataError
 from facecycle.networks import load
 from facecycle.pages import plain
-from facecycle.probing.features import (
-    BASELINES,
-    Feature,
-    baseline_features,
-    baseline_names,
-    dimensions,
-    encoder_features,
-    with_baselines,
-)
+from facecycle.probing.extraction import Feature, dimensions
+from facecycle.probing.features import BASELINES, baseline_features, baseline_names, encoder_features, with_baselines
 from facecycle.probing.probe import Samples, run_probe
 from facecycle.probing.protocols import PROTOCOLS
 from facecycle.probing.protocols.facecycle_raf import sgd_classifier

@@ -13,7 +13,7 @@ from facecycle.api import Task
 if TYPE_CHECKING:
     import numpy as np
 
-    from facecycle.probing.features import Feature
+    from facecycle.probing.extraction import Feature
     from facecycle.probing.probe import Samples
     from facecycle.probing.result import Result, Row
     from facecycle.probing.subject import Subject
@@ -79,7 +79,7 @@ class ProbeProtocol(ABC):
             DataError: the labels cannot be used.
         """
         from facecycle import distributed
-        from facecycle.probing.features import extract_once, refuse_non_finite, shared_passes
+        from facecycle.probing.extraction import extract_once, refuse_non_finite, shared_passes
 
         (faces,) = samples
         rows: dict[Feature, Row] = {}

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from facecycle.api import Labelled
-    from facecycle.probing.features import Feature
+    from facecycle.probing.extraction import Feature
     from facecycle.probing.probe import Samples
     from facecycle.probing.result import Row
     from facecycle.probing.subject import Subject
@@ -89,7 +89,7 @@ def sgd_classifier(
     from torch import nn
 
     from facecycle.checkpoints.tensor_file import save_tensors
-    from facecycle.probing.features import extract, refuse_non_finite
+    from facecycle.probing.extraction import extract, refuse_non_finite
     from facecycle.probing.folds import measured
     from facecycle.probing.result import Row
     from facecycle.seeds import seeded

@@ -125,7 +125,8 @@ def _measured(method: Method) -> Sequence[str]:
 def _hog_features(panels: Mapping[str, Tensor]) -> dict[str, np.ndarray]:
     """Look at the pictures of every panel with the instrument, at its own size."""
     from facecycle.data.images import resize
-    from facecycle.probing.features import baseline_features, extract
+    from facecycle.probing.extraction import extract
+    from facecycle.probing.features import baseline_features
 
     hog = baseline_features()[0]
     found = {}

@@ -16,7 +16,7 @@ from facecycle.errors import ConfigError
 from facecycle.networks import load
 from facecycle.pretraining.run import Pretraining
 from facecycle.pretraining.run_folder import RunFolder
-from facecycle.probing.features import extract
+from facecycle.probing.extraction import extract
 from facecycle.probing.protocols import PROTOCOLS
 from facecycle.probing.subject import features_of
 from facecycle.runtimes.by_torch import TorchRuntime
