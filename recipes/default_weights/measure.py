@@ -14,6 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import torch
 from instruments import ask_referees, auc_of, has_referees
 from make import HELD_OUT
@@ -23,6 +24,7 @@ from torch import Tensor
 
 from facecycle import registry
 from facecycle.api import Dataset, Labelled
+from facecycle.data.folders import TABLE
 from facecycle.faces.crop_folder import crop_folder
 from facecycle.networks import Loaded, choose_device, load
 from facecycle.probing.extraction import extract_once
@@ -37,14 +39,21 @@ EACH = 2
 
 
 def aligned(data: Path, out: Path) -> Path:
-    """Align the frames of the tracks, where that is not done, and return their pose file."""
+    """Align the frames of the tracks, where that is not done, and return their pose file.
+
+    Alignment takes most of a head's roll out of its picture, so what it took is taken from the angle too.
+    """
     tracks, poses = out / "tracks", out / "tracks" / "pose.csv"
     crop_folder(data / "tracks", tracks)
+    turned = dict(zip(*pq.read_table(tracks / TABLE, columns=["crop", "roll"]).to_pydict().values(), strict=True))
     with (data / "tracks" / "pose.csv").open(newline="") as file:
-        head, *rows = csv.reader(file)
-    found = [row for row in rows if (tracks / row[0]).exists()]
+        rows = [row for row in csv.DictReader(file) if turned.get(row["file"]) is not None]
+    for row in rows:
+        row["roll_deg"] = f"{float(row['roll_deg']) - turned[row['file']]:.2f}"
     with poses.open("w", newline="") as file:
-        csv.writer(file).writerows([head, *found])
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
     return poses
 
 

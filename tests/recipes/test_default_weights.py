@@ -13,6 +13,7 @@ from helpers.common import ROOT, Command, photograph, picture
 from PIL import Image
 from skimage.data import astronaut
 
+from facecycle import registry
 from facecycle.checkpoints.inspect import verify
 from facecycle.data.images import from_uint8, read_square
 from facecycle.networks import SHIPPED, load
@@ -22,6 +23,7 @@ from facecycle.translation.photographs import find_faces, finder, read_photograp
 sys.path.insert(0, str(ROOT / "recipes" / "default_weights"))
 from aligned import MARGIN, SIZE, align_tracks
 from make import OF_A_PERSON, further_tracks, training_tracks
+from measure import aligned
 from sheet import FACE
 
 
@@ -90,3 +92,23 @@ def test_frames_are_aligned_with_a_margin_and_those_without_a_face_left_out(tmp_
     kept = made.stat().st_mtime_ns
     align_tracks(tmp_path / "tracks", [track], out, workers=1)
     assert made.stat().st_mtime_ns == kept
+
+
+def test_what_alignment_turns_is_taken_from_the_angle_of_a_head(tmp_path: Path) -> None:
+    """A head that lies 15 degrees more to the right has the same roll once it is upright, as near as landmarks tell."""
+    track = tmp_path / "data" / "tracks" / "p0" / "0"
+    track.mkdir(parents=True)
+    middle = (FACE[0] + FACE[2]) / 2, (FACE[1] + FACE[3]) / 2
+    for name, roll in (("upright", 0), ("turned", 15)):
+        turned = Image.fromarray(astronaut()).rotate(-roll, Image.Resampling.BICUBIC, center=middle)
+        turned.crop(FACE).save(track / f"{name}.jpg")
+    Image.new("RGB", (96, 96)).save(track / "night.jpg")
+    angles = "".join(f"p0/0/{name}.jpg,1,2,{roll},0\n" for name, roll in (("upright", 0), ("turned", 15), ("night", 3)))
+    poses = tmp_path / "data" / "tracks" / "pose.csv"
+    poses.write_text(f"file,pitch_deg,yaw_deg,roll_deg,person_fold\n{angles}")
+    for _ in range(2):  # nothing is taken twice
+        data = registry.build("dataset", "pose-csv", {"path": aligned(tmp_path / "data", tmp_path / "out")})
+        labels = data.labelled("pose")
+        assert len(labels.targets) == 2
+        assert labels.targets[:, :2].tolist() == [[1, 2]] * 2
+        assert abs(labels.targets[0, 2] - labels.targets[1, 2]) < 5
