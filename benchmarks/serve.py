@@ -63,7 +63,7 @@ def pixels_that_are_not_there(width: int, height: int) -> bytes:
 
 
 def hostile() -> list[bytes]:
-    """Return what is refused with 422."""
+    """Return what is refused with 400 or 422."""
     one = io.BytesIO()
     Image.new("RGB", (1, 1)).save(one, "PNG")
     whole = photograph(0)

@@ -27,7 +27,7 @@ HEAD = """\
 Written by `make docs` from the models in `facecycle/config/settings.py`. A test compares the two.
 
 A run's configuration is layered: defaults, then the preset, then `--config FILE`, then flags, then `--set key=value`.
-Every flag of `facecycle pretrain` that changes what is trained is one key, so a file can say what a flag says.
+Every flag of `facecycle pretrain` that changes what is trained is one key, but `--from`, so a file can say it too.
 
 * The preset (`{presets}`) is that of `--preset`, or of the key `preset` in a `.toml` file, or else
   `small`. Without `--data` and `--config` it is `demo`. A `.json` file is complete and is laid over none, and so is a

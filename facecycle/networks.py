@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -183,6 +183,15 @@ def _with_weights(config: RunConfig, found: Checkpoint) -> Any:
         method = build_method(config, weights_follow=True)
         model_file.load_weights(method, found)
     return method
+
+
+def trained_of(method: Any, trained: Collection[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the panels and the features of a method whose cycle was trained."""
+    panels, features = (
+        tuple(name for name, cycle in named.items() if cycle in trained)
+        for named in (method.panels_from, method.features_from)
+    )
+    return panels, features
 
 
 def shown_of(

@@ -1,6 +1,6 @@
 """Kill writers and runs at many moments, and count what is lost: python tests/kill.py [--every N] [--runs N].
 
-A checkpoint writer is killed before each line of the code that writes, and at random times; `facecycle pretrain`
+A checkpoint writer is killed before every N-th line of the code that writes, and at random times; `facecycle pretrain`
 at random moments, and resumed until it ends. A point is a loss when the newest checkpoint that was acknowledged
 cannot be loaded, or a resumed run ends with other weights than one that nobody killed.
 """
@@ -155,7 +155,7 @@ def writer_rows(run: Path, every: int) -> list[tuple[str, int, int]]:
     assert names == {"latest", *(path.name for path in all_folders(run)[-KEEP:])}, f"left behind: {names}"
     return [
         (what, sum(killed for killed, _ in results), sum(lost for _, lost in results))
-        for what, results in (("the writer, before each line", at_lines), ("the writer, at random times", timed))
+        for what, results in ((f"the writer, every {every} lines", at_lines), ("the writer, at random times", timed))
     ]
 
 

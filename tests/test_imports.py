@@ -88,7 +88,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
         "facecycle.serving.shown",
         "facecycle.translation.rows",
     ),
-    "facecycle.probing": (*BELOW, "facecycle.probing", "facecycle.runtimes", "facecycle.translation"),
+    "facecycle.probing": (*BELOW, "facecycle.probing", "facecycle.runtimes"),
     "facecycle.reporting": (*BELOW, "facecycle.pretraining.run_folder", "facecycle.probing", "facecycle.reporting"),
     # The public API stands on the rooms of the commands that use networks.
     "facecycle.model": (*BELOW, "facecycle.probing", "facecycle.runtimes", "facecycle.translation"),

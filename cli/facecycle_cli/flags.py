@@ -5,8 +5,8 @@ from typing import Annotated, Any
 
 import typer
 
-NAMES = "Run folder, .safetensors file, hf-hub:OWNER/NAME[@REVISION] or local-dir:PATH"
-"""What weights are named by. It is text for Typer: a `Path` would change `hf-hub:a//b`."""
+NAMES = r"Run folder, .safetensors file, hf-hub:OWNER/NAME\[@REVISION] or local-dir:PATH"
+"""What weights are named by, in the markup of Typer. It stays text for it: a `Path` would change `hf-hub:a//b`."""
 Checkpoint = Annotated[
     str | None, typer.Option(metavar="NAME", help=f"{NAMES}; facecycle's own weights when left out.")
 ]

@@ -24,7 +24,7 @@ from facecycle.checkpoints.header import Checkpoint
 from facecycle.checkpoints.places import Name
 from facecycle.data.images import MEAN, STD
 from facecycle.errors import CheckpointError
-from facecycle.networks import load, shown_of
+from facecycle.networks import load, shown_of, trained_of
 
 EXPORTED, CHECKED = 2, (1, 3)
 """Sizes of the batch that is traced, and of those that are compared with torch: neither is the traced one."""
@@ -111,8 +111,7 @@ class Whole(nn.Module):
     def __init__(self, method: Any, found: Checkpoint) -> None:
         super().__init__()
         self.method, self.size = method, found.config.size
-        self.panels = [name for name, cycle in method.panels_from.items() if cycle in found.trained]
-        self.features = [name for name, cycle in method.features_from.items() if cycle in found.trained]
+        self.panels, self.features = trained_of(method, found.trained)
         self.figure, self.captions, self.codes = shown_of(method, self.features)
 
     def forward(self, images: Tensor, drivers: Tensor, noise: Sequence[Tensor]) -> tuple[Tensor, ...]:

@@ -19,7 +19,7 @@ from facecycle.checkpoints.folders import MODEL
 from facecycle.checkpoints.header import Checkpoint
 from facecycle.checkpoints.inspect import describe
 from facecycle.checkpoints.places import HUB, Name
-from facecycle.networks import load
+from facecycle.networks import load, trained_of
 from facecycle.pages import fill
 
 CARD, CONFIG = "README.md", "config.json"
@@ -124,12 +124,13 @@ def _digest(text: str) -> str:
 def _facts(weights: Path) -> dict[str, Any]:
     """Return what is known of weights, ready for JSON; nothing of it says where they lie."""
     about, method = describe(weights), load(weights).method  # what cannot be loaded is not given away
+    panels, features = trained_of(method, about["trained"])
     return {
         "library_name": "facecycle",
         **{name: about[name] for name in FACTS},
         "data": sorted(set(about["data"])),
-        "panels": [name for name, cycle in method.panels_from.items() if cycle in about["trained"]],
-        "features": [name for name, cycle in method.features_from.items() if cycle in about["trained"]],
+        "panels": list(panels),
+        "features": list(features),
         "size": about["config"]["size"],
         "graph": graph_file.graph_of(weights).is_file(),
         "licence": about["licence"] or "no terms stated",

@@ -89,10 +89,10 @@ class StageConfig(_Model):
     cycle: str
     """The method's cycle that is trained; `facecycle plugins show METHOD` lists them, and their views."""
     pairing: Literal["same-track", "other-track", "same-frame", "sequence"] = "same-track"
-    """The second image: another frame of the track, a frame of another track, the same frame augmented once more, or
+    """The second image: another draw from the track, a frame of another track, the same frame augmented once more, or
     the next frame. In a `sequence` the further frames follow, `spacing` frames apart."""
     mirror_pair: float = Field(0.5, ge=0, le=1)
-    """Probability that a same-track pair is a frame and its mirror image instead."""
+    """Probability that a same-track pair is a frame and its mirror image instead. Always of tracks of one frame."""
     frames: int = Field(2, ge=2, le=1024)
     """Frames in a row of the batch: the pair, and further frames of the first image's track."""
     spacing: int = Field(1, ge=1)

@@ -173,35 +173,26 @@ def upright(source: ImageSource, least: int | None = None) -> Image.Image:
     return open_upright(Path(source), least)
 
 
-def read_square(source: ImageSource, size: int, crop: Crop | None = None) -> Tensor:
+def read_square(source: ImageSource, size: int) -> Tensor:
     """Read an image as `read_square_array` does, as a tensor."""
     import torch
 
-    return torch.from_numpy(read_square_array(source, size, crop))
+    return torch.from_numpy(read_square_array(source, size))
 
 
-def read_square_array(source: ImageSource, size: int, crop: Crop | None = None) -> np.ndarray:
-    """Read an image, cut out a square and resize it to RGB uint8 (3, size, size), antialiased.
+def read_square_array(source: ImageSource, size: int) -> np.ndarray:
+    """Read an image, cut out its largest centred square and resize it to RGB uint8 (3, size, size), antialiased.
 
     Args:
         source: a file, a PIL image, or an array.
         size: side of the result in pixels.
-        crop: the rectangle to use; None takes the largest centred square. A rectangle that is no square
-            is cut to its own centred square.
 
     Raises:
-        DataError: the file cannot be read, the array is no image, or the crop leaves the image.
+        DataError: the file cannot be read, or the array is no image.
     """
-    # A crop counts in pixels of the full image, so only an uncropped one may be decoded smaller.
-    image = upright(source, None if crop else size)
-    left, top, width, height = crop or (0, 0, image.width, image.height)
-    if left + width > image.width or top + height > image.height:
-        name = source if isinstance(source, str | os.PathLike) else "the image"
-        raise DataError(
-            f"{name}: the crop {left},{top},{width},{height} leaves the image, which is {image.width} x {image.height}"
-        )
-    side = min(width, height)
-    left, top = left + (width - side) // 2, top + (height - side) // 2
+    image = upright(source, size)
+    side = min(image.size)
+    left, top = ((length - side) // 2 for length in image.size)
     return _resized(image, size, (left, top, left + side, top + side))
 
 

@@ -96,9 +96,9 @@ def _is_video(name: str) -> bool:
     return os.path.splitext(name)[1].lower() in SUFFIXES
 
 
-def fingerprint(root: Path, *, size: int = 128, detector: str = "yunet", fps: float = 5.0) -> str:
-    """Return a digest that tells a folder or a video, and options of `crop_folder`, from others."""
-    return hashlib.sha256(json.dumps([FORMAT, size, detector, fps, str(root.resolve())]).encode()).hexdigest()
+def fingerprint(root: Path, size: int) -> str:
+    """Return a digest that tells a folder or a video, and the size of its crops, from others."""
+    return hashlib.sha256(json.dumps([FORMAT, size, str(root.resolve())]).encode()).hexdigest()
 
 
 def _settings(work: Work, names: Sequence[str]) -> dict[str, Any]:

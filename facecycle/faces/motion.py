@@ -67,7 +67,6 @@ def moved(
     similarity: Similarity,
     flows: Sequence[np.ndarray],
     *,
-    size: int | None = None,
     strength: float = 1.0,
     network_size: int = NETWORK_SIZE,
 ) -> np.ndarray:
@@ -77,18 +76,18 @@ def moved(
         image: RGB (H, W, 3), uint8.
         similarity: where the aligned crop lies.
         flows: see `follow`.
-        size: side of the result in pixels; None takes the face's own resolution.
         strength: see `follow`; at 0 the result is `crop`, bit for bit.
         network_size: see `follow`.
 
     Returns:
-        RGB (size, size, 3), uint8. What the flows bring in from beyond the crop comes from the photograph.
+        RGB (S, S, 3), uint8, at the face's own resolution. What the flows bring in from beyond the crop comes from
+        the photograph.
 
     Raises:
         ConfigError, DataError: see `check_motion`.
     """
     check_motion(flows, strength)
-    size = size or max(1, round(similarity.side))
+    size = max(1, round(similarity.side))
     if strength == 0:
         return crop(image, similarity, size)
     finest = finest_side(similarity, size)

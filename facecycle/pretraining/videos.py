@@ -44,7 +44,7 @@ def _built(choice: Choice, size: int, say: Callable[[str], None]) -> Dataset:
 
 def _cropped(videos: Path, size: int, say: Callable[[str], None]) -> Path:
     """Crop the faces of videos, where that is not done yet, and return the folder of their tracks."""
-    out = cache_home() / "crops" / fingerprint(videos, size=size)
+    out = cache_home() / "crops" / fingerprint(videos, size)
     if (out / TABLE).exists():
         say(f"{videos}: its faces were cropped before, to the tracks in {out}; what has changed is cropped now")
     else:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from facecycle.data.images import from_uint8
-from facecycle.networks import Loaded, choose_device, origin, shown_of
+from facecycle.networks import Loaded, choose_device, origin, shown_of, trained_of
 from facecycle.pictures import panel_array
 from facecycle.probing.extraction import CPU_BATCH, GPU_BATCH, Feature, extract, network_features
 from facecycle.runtimes.base import BATCH
@@ -60,8 +60,7 @@ class TorchRuntime:
         self.origin = origin(checkpoint)
         self.terms = checkpoint.metadata.get("licence", "")
         self.size: int = checkpoint.config.size
-        self.panels = tuple(name for name, cycle in method.panels_from.items() if cycle in checkpoint.trained)
-        self.features = tuple(name for name, cycle in method.features_from.items() if cycle in checkpoint.trained)
+        self.panels, self.features = trained_of(method, checkpoint.trained)
         self.figure, self.captions, self.codes = shown_of(method, self.features)
         self.batch = GPU_BATCH if self._device.type == "cuda" else CPU_BATCH
         self._prepared: list[Feature] = []

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 from scores import Scores
-from training import CHANGES, FINISHED, STILLS
+from training import CHANGES, ENCODER_IN_WORDS, FINISHED, STILLS
 
 from facecycle.atomic import write_atomically, write_text
 from facecycle.config.settings import RunConfig
@@ -32,14 +32,13 @@ def write_page(
     reading = kept[kept.index(READING) :] if READING in kept else f"{READING}\n\nNobody has read these numbers yet.\n"
     curves = page.with_suffix(".png")
     write_atomically(curves, lambda temporary: draw_curves(runs, temporary))
-    encoder = next(iter(schedules.values())).encoder.name
     times = "once" if seeds == 1 else f"{seeds} times"
     parts = [
         "# Methods compared\n",
         f"    python recipes/comparison/compare.py DATA OUT --minutes {minutes:g} --seeds {seeds}\n",
-        f"Each method was trained for {minutes:g} minutes, {times}, with the encoder {encoder} and its own preset "
-        "otherwise.\nThe time is that of the steps: of all processors together, or of a GPU. Brackets hold 95 % "
-        "confidence intervals\nover test people, or over folds of pairs. They hold nothing of how runs differ"
+        f"Each method was trained for {minutes:g} minutes, {times}, with the encoder {ENCODER_IN_WORDS}\nand its own "
+        "preset otherwise. The time is that of the steps: of all processors together, or of a GPU. Brackets hold 95 % "
+        "confidence\nintervals over test people, or over folds of pairs. They hold nothing of how runs differ"
         f"{', so the number of every seed stands beside them' if seeds > 1 else ''}.\n",
         _training(schedules, runs),
         f"![total loss of every run]({curves.name})\n",

@@ -21,7 +21,7 @@ from facecycle.pretraining.run_folder import CONFIG, RunFolder
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "default_weights"))
 from make import HELD_OUT as HELD_OUT
-from make import training_tracks
+from make import further_tracks, training_tracks
 
 METHODS = {
     "facecycle": "small",
@@ -32,9 +32,9 @@ STILLS = ("facecycle", "pair-hinge", "simclr", "vicreg")
 """Methods that learn from a still and its mirror image. A flow cannot mirror, and a still has no order of time."""
 CHANGES = {"temporal": ["stages.ranking.frames=5", "method.options.frames=5"]}
 """Where a preset does not fit the data: samples of twelve frames would leave out nearly all tracks, which have five."""
-OF_A_PERSON = 4
-"""Further tracks of one person that are trained on."""
 ENCODER = Choice(name="resnet18")
+ENCODER_IN_WORDS = "resnet18 without its last stage"
+"""An encoder goes up to stride 16 unless its options say otherwise, and those of presets are not taken over."""
 MEASURED = 8
 """Steps of each stage that are measured; the first half warms up."""
 FINISHED = "finished.json"
@@ -59,8 +59,7 @@ def data_sets(data: Path, out: Path, method: str) -> list[Choice]:
             raise DataError(f"there is no folder {data / name}", hint="The recipe's first lines say what DATA holds.")
     tracks = training_tracks(data / "tracks" / "pose.csv")
     write_text(out / "tracks.txt", "".join(f"{path}\n" for path in tracks))
-    people = [_folders(person) for person in _folders(data / "more_tracks")]
-    write_text(out / "more_tracks.txt", "".join(f"{path}\n" for own in people for path in own[:OF_A_PERSON]))
+    write_text(out / "more_tracks.txt", "".join(f"{path}\n" for path in further_tracks(data / "more_tracks")))
     sets = [{"path": str(out / "tracks.txt")}, {"path": str(out / "more_tracks.txt")}]
     if method in STILLS:
         files = sorted(path for path in (data / "stills").iterdir() if path.is_file())
@@ -71,10 +70,6 @@ def data_sets(data: Path, out: Path, method: str) -> list[Choice]:
                 (out / "stills" / path.name).symlink_to(path)
         sets.append({"path": str(out / "stills"), "stills": True})
     return [Choice(name="tracks", options=options) for options in sets]
-
-
-def _folders(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.iterdir() if path.is_dir())
 
 
 class Clock:

@@ -62,7 +62,6 @@ class Fold:
 
     Attributes:
         frames: RGB uint8 (n, 3, size, size), n of them.
-        yaw: (n,), degrees, as `pose.csv` has it.
         people: (n,), their names.
         pairs: (2, m), places of two frames of one track.
         drivers: (n,), the frame that drives each: somebody else's, half the fold away.
@@ -71,7 +70,6 @@ class Fold:
     def __init__(self, data: Dataset, labels: Labelled, size: int) -> None:
         held = np.flatnonzero(labels.folds == HELD_OUT)
         self.frames, _ = data.images(labels.frames[held].tolist(), size)
-        self.yaw = labels.targets[held, 1]
         paths = [data.files.paths[frame] for frame in labels.frames[held].tolist()]
         self.people = np.array([path.parent.parent.name for path in paths])
         tracks: dict[Path, list[int]] = {}

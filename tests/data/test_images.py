@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from facecycle.data.images import Crop, parse_crop, read_square, resize
+from facecycle.data.images import parse_crop, read_square, resize
 from facecycle.errors import ConfigError, DataError
 
 RED, BLUE = (200, 30, 40), (20, 60, 210)
@@ -72,14 +72,11 @@ def test_the_first_frame_of_an_animation_counts(tmp_path: Path) -> None:
     assert read_square(tmp_path / "a.gif", 4)[0, 0, 0] > 150
 
 
-def test_the_centre_square_is_taken_unless_a_crop_is_given(tmp_path: Path) -> None:
+def test_the_centre_square_is_taken(tmp_path: Path) -> None:
     image = Image.new("RGB", (60, 20), BLUE)
     image.paste(RED, (20, 0, 40, 20))
     image.save(tmp_path / "a.png")
     assert read_square(tmp_path / "a.png", 8)[0].min() > 150
-    assert read_square(tmp_path / "a.png", 8, Crop(0, 0, 20, 20))[0].max() < 100
-    with pytest.raises(DataError, match=r"leaves the image, which is 60 x 20"):
-        read_square(tmp_path / "a.png", 8, Crop(50, 0, 20, 20))
 
 
 @pytest.mark.parametrize("text", ["1,2,3", "a,b,c,d", "0,0,0,5", "-1,0,5,5", "1,2,3,4,5"])

@@ -24,6 +24,7 @@ sys.path.insert(0, str(ROOT / "recipes" / "comparison"))
 import compare
 import scores
 import training
+from make import OF_A_PERSON
 
 
 @pytest.fixture
@@ -133,7 +134,7 @@ def test_nobody_who_is_held_out_is_trained_on(data: Path, tmp_path: Path) -> Non
         assert kinds == ["tracks.txt", "more_tracks.txt", *["stills"] * (method in training.STILLS)]
     assert len(list((tmp_path / "out" / "stills").iterdir())) == len(tracks)
     more = (tmp_path / "out" / "more_tracks.txt").read_text().split()
-    assert [Path(path).parent.name for path in more] == ["m0"] * training.OF_A_PERSON + ["m1"]
+    assert [Path(path).parent.name for path in more] == ["m0"] * OF_A_PERSON + ["m1"]
 
 
 def test_stages_keep_the_proportions_of_the_preset_and_fit_the_time(
