@@ -17,7 +17,7 @@ from facecycle.api import Kind, Parts
 from facecycle.checkpoints import header, model_file
 from facecycle.checkpoints.header import Checkpoint
 from facecycle.checkpoints.places import SHIPPED, Name, said_of
-from facecycle.config.settings import Choice, RunConfig
+from facecycle.config.settings import Choice, RunConfig, ours
 from facecycle.errors import CheckpointError, ConfigError, FacecycleError, PluginError, UnfitEncoder, did_you_mean
 
 
@@ -64,10 +64,8 @@ def build_method(config: RunConfig, *, weights_follow: bool = False, device: str
     warper = registry.build("warper", config.warper.name, config.warper.options)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)
-        without_numbers = device == "meta"  # a failure then says that numbers are needed, and not that it is one
-        plugin = registry.find("method", config.method.name)
-        named = contextlib.nullcontext() if without_numbers else registry.failures_named(plugin, "assembled")
-        with torch.device(device), _Undrawn() if without_numbers else contextlib.nullcontext(), named:
+        named = registry.failures_named(registry.find("method", config.method.name), "assembled")
+        with torch.device(device), _Undrawn() if device == "meta" else contextlib.nullcontext(), named:
             try:
                 method.assemble(Parts(encoder, warper, config.size, None if weights_follow else pretrained_encoder))
             except UnfitEncoder as error:
@@ -154,7 +152,7 @@ def load(name: Name | None, warper: str | None = None) -> Loaded:
     """
     found = header.read(SHIPPED if name is None else name)
     config = found.config
-    if config.warper.name == "fused":
+    if ours(config.warper.name) == "fused":
         # Trained where Triton runs, used anywhere: the demand for it belongs to that run, not to its weights.
         warper = warper or "auto"
     if warper is not None:
@@ -172,10 +170,11 @@ def load(name: Name | None, warper: str | None = None) -> Loaded:
 
 def _with_weights(config: RunConfig, found: Checkpoint) -> Any:
     """Build networks without numbers and assign the checkpoint's; drawing numbers to replace them takes longer."""
-    try:
+    method = None
+    # A plugin that computes with its tensors while it is built may fail in any way at all. With numbers it is built, or
+    # what it fails of is named.
+    with contextlib.suppress(Exception):
         method = build_method(config, weights_follow=True, device="meta")
-    except (NotImplementedError, RuntimeError):
-        method = None  # a plugin that computes with its tensors while it is built
     if method is not None:
         model_file.load_weights(method, found, assign=True)
     if method is None or any(t.is_meta for t in [*method.parameters(), *method.buffers()]):

@@ -79,27 +79,30 @@ def translate(
     photographs = [path for path in images if path not in videos]
     if photographs and driver is not None and is_video(driver):
         raise ConfigError(f"--driver {driver} is a video, which drives videos alone", hint="Name a photograph.")
-    _check_videos(videos)
+    _check_videos(videos, driver)
     one_by_one = "A video is translated when it is named itself: facecycle translate FOLDER/NAME.mp4"
     paths = expand(photographs, say, one_by_one, out)  # a wrong path is named before networks are loaded
     chosen, why = choose(checkpoint, runtime)
     say(f"checkpoint: {chosen.origin}\nruntime: {why}")
     if paths:
         _say_what_was_made(translate_files(chosen, paths, out, wanted, driver), wanted.face, out)
-    failed: dict[Path, str] = {}
+    failed: dict[Path, DataError] = {}
     for path in videos:
         try:
             _translate_video(chosen, path, out, wanted, driver)
         except DataError as error:
             if len(paths) + len(videos) == 1:
                 raise
-            failed[path] = reason(path, error)
-            say(f"skipped {path}: {failed[path]}")
+            failed[path] = error
+            say(f"skipped {path}: {reason(path, error)}" + (f". {error.hint}" if error.hint else ""))
     if failed and len(failed) == len(videos) and not paths:
-        raise DataError(f"none of the videos could be translated; {videos[0]}: {failed[videos[0]]}")
+        first = failed[videos[0]]
+        raise DataError(
+            f"none of the videos could be translated; {videos[0]}: {reason(videos[0], first)}", hint=first.hint
+        )
 
 
-def _check_videos(videos: list[Path]) -> None:
+def _check_videos(videos: list[Path], driver: Path | None) -> None:
     if not videos:
         return
     from facecycle.translation.video import written_as
@@ -110,7 +113,7 @@ def _check_videos(videos: list[Path]) -> None:
             f"two videos would be written to one file, {twice[0]}",
             hint="Translate one after the other, each with an --out of its own.",
         )
-    for path in videos:
+    for path in [*videos, *([driver] if driver else [])]:
         if not path.exists():
             raise DataError(f"there is no file {path}")
 

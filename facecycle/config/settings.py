@@ -11,10 +11,16 @@ from facecycle.errors import ConfigError
 
 TAKEN_ON_RESUME = "taken on resume"
 """Marks a key of a run whose new value a resumed run takes; another value of any other key is refused."""
-PERCEPTUAL = {"perceptual", "facecycle/perceptual"}
-"""Names of the loss whose network one key names for all."""
+PERCEPTUAL = "perceptual"
+"""The loss whose network one key names for all."""
 LOGGED = {"step", "stage", "skipped_steps", "gradient_norm", "lr", "images_per_second", "waiting_for_data"}
 """What a run logs of its own, beside the losses by their names."""
+
+
+def ours(name: str) -> str:
+    """Return the name of a plugin without the distribution, where that is this one."""
+    distribution, _, local = name.rpartition("/")
+    return local if distribution.lower() == "facecycle" else name
 
 
 class _Model(BaseModel):
@@ -217,8 +223,8 @@ class RunConfig(_Model):
         if not stages:
             known = ", ".join(f"{name} ({stage.cycle})" for name, stage in self.stages.items())
             raise ConfigError(f"cycle = {self.cycle!r}: no stage trains that cycle", hint=f"Stages: {known}.")
-        losses = [loss.name for stage in stages.values() for loss in stage.losses.values()]
-        if self.perceptual not in {"auto", "none"} and PERCEPTUAL.isdisjoint(losses):
+        losses = {ours(loss.name) for stage in stages.values() for loss in stage.losses.values()}
+        if self.perceptual not in {"auto", "none"} and PERCEPTUAL not in losses:
             raise ConfigError(
                 f"perceptual = {self.perceptual!r}: the preset {self.preset!r} has no perceptual loss",
                 hint=f"Use another --preset, or add one: --set stages.{next(iter(stages))}.losses.perceptual.name="
@@ -229,7 +235,7 @@ class RunConfig(_Model):
     def _as_trained(self, stage: StageConfig) -> StageConfig:
         losses = {}
         for label, loss in stage.losses.items():
-            if loss.name in PERCEPTUAL and self.perceptual != "auto":
+            if ours(loss.name) == PERCEPTUAL and self.perceptual != "auto":
                 if self.perceptual == "none":
                     continue
                 network = {"pretrained": False} if self.perceptual == "random" else {"network": self.perceptual}

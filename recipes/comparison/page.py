@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 from scores import Scores
-from training import CHANGES, ENCODER_IN_WORDS, FINISHED, STILLS
+from training import CHANGES, FINISHED, STILLS
 
 from facecycle.atomic import write_atomically, write_text
 from facecycle.config.settings import RunConfig
@@ -33,12 +33,14 @@ def write_page(
     curves = page.with_suffix(".png")
     write_atomically(curves, lambda temporary: draw_curves(runs, temporary))
     times = "once" if seeds == 1 else f"{seeds} times"
+    encoders = dict.fromkeys(config.encoder.name for config in schedules.values())
     parts = [
         "# Methods compared\n",
         f"    python recipes/comparison/compare.py DATA OUT --minutes {minutes:g} --seeds {seeds}\n",
-        f"Each method was trained for {minutes:g} minutes, {times}, with the encoder {ENCODER_IN_WORDS}\nand its own "
-        "preset otherwise. The time is that of the steps: of all processors together, or of a GPU. Brackets hold 95 % "
-        "confidence\nintervals over test people, or over folds of pairs. They hold nothing of how runs differ"
+        f"Each method was trained for {minutes:g} minutes, {times}, with the encoder {', '.join(encoders)} "
+        "without its last stage\nand its own preset otherwise. The time is that of the steps: of all processors "
+        "together, or of a GPU. Brackets hold 95 % confidence\nintervals over test people, or over folds of pairs. "
+        "They hold nothing of how runs differ"
         f"{', so the number of every seed stands beside them' if seeds > 1 else ''}.\n",
         _training(schedules, runs),
         f"![total loss of every run]({curves.name})\n",

@@ -33,7 +33,6 @@ STILLS = ("facecycle", "pair-hinge", "simclr", "vicreg")
 CHANGES = {"temporal": ["stages.ranking.frames=5", "method.options.frames=5"]}
 """Where a preset does not fit the data: samples of twelve frames would leave out nearly all tracks, which have five."""
 ENCODER = Choice(name="resnet18")
-ENCODER_IN_WORDS = "resnet18 without its last stage"
 """An encoder goes up to stride 16 unless its options say otherwise, and those of presets are not taken over."""
 MEASURED = 8
 """Steps of each stage that are measured; the first half warms up."""

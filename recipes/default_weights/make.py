@@ -40,7 +40,11 @@ def training_tracks(poses: Path) -> list[Path]:
 
 def further_tracks(folder: Path) -> list[Path]:
     """Return a few track directories of each person: of the further tracks, one person has half of the frames."""
-    people = (sorted(path for path in person.iterdir() if path.is_dir()) for person in sorted(folder.iterdir()))
+    people = (
+        sorted(path for path in person.iterdir() if path.is_dir())
+        for person in sorted(folder.iterdir())
+        if person.is_dir()
+    )
     return [track for tracks in people for track in tracks[:OF_A_PERSON]]
 
 

@@ -41,7 +41,8 @@ EACH = 2
 def aligned(data: Path, out: Path) -> Path:
     """Align the frames of the tracks, where that is not done, and return their pose file.
 
-    Alignment takes most of a head's roll out of its picture, so what it took is taken from the angle too.
+    Alignment takes most of a head's roll out of its picture, so what it took is taken from the angle too. That is
+    exact where roll is the turn within the picture, as in the order `zyx`.
     """
     tracks, poses = out / "tracks", out / "tracks" / "pose.csv"
     crop_folder(data / "tracks", tracks)

@@ -7,12 +7,42 @@ from pathlib import Path
 import pytest
 import torch
 from helpers.checkpoints import CONFIG, METADATA, saved
+from helpers.sites import distribution
 from safetensors.torch import save_file
 from torch import nn
 
 from facecycle.checkpoints import header, model_file, places
 from facecycle.checkpoints.folders import latest_folder, runs_below
+from facecycle.config.layers import preset_layers, resolve, set_layer
 from facecycle.errors import CheckpointError, RunError
+from facecycle.networks import build_method, load
+
+READS_NUMBERS = """
+import torch
+from facecycle.api import Options
+from torch import nn
+
+class Encoder(nn.Module):
+    facecycle_api = (1, 0)
+    Options = Options
+    channels, stride = 8, 16
+
+    def __init__(self, options):
+        super().__init__()
+        self.map = nn.Conv2d(3, 8, 16, stride=16)
+        self.rates = [rate.item() for rate in torch.linspace(0, 0.1, 4)]
+
+    def forward(self, images): return self.map(images)
+"""
+
+
+def test_an_encoder_that_reads_numbers_as_it_is_made_is_loaded(site: Path, tmp_path: Path) -> None:
+    distribution(site, "rates", {"facecycle.encoders": {"rates": "rates:Encoder"}}, rates=READS_NUMBERS)
+    config = resolve([*preset_layers("simclr"), set_layer(["encoder.name=rates"])])
+    network, path = build_method(config), tmp_path / "model.safetensors"
+    model_file.save_model(path, network, {"config": config.model_dump_json(), "trained": '["pairs"]'})
+    for name, tensor in load(path).method.state_dict().items():
+        assert torch.equal(tensor, network.state_dict()[name])
 
 
 def test_a_checkpoint_reads_back_from_run_folder_and_file(tmp_path: Path) -> None:

@@ -86,7 +86,7 @@ def test_one_key_names_the_network_of_every_perceptual_loss() -> None:
         "resnet18": [{"network": "resnet18"}] * 2,
     } | {"none": []}
     changed = "stages.expression.losses.perceptual.options={network='vgg11', scale=2}"
-    full_name = "stages.expression.losses.perceptual.name=facecycle/perceptual"
+    full_name = "stages.expression.losses.perceptual.name=FaceCycle/perceptual"
     own = set_layer(["perceptual=resnet18", changed, full_name])
     losses = resolve([*preset_layers("paper"), own]).trained_stages["expression"].losses
     assert losses["perceptual"].options == {"network": "resnet18", "scale": 2}

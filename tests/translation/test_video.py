@@ -221,6 +221,7 @@ def test_the_command_takes_videos(command: Command, inside: Command, clip: Path,
     assert (tmp_path / "out" / "clip-pasted.mp4").stat().st_size > 1000
     refused(inside("translate", *broken), f"none of the videos could be translated; {broken[0]}: ")
     refused(inside("translate", broken[0]), f"{broken[0]}")
+    refused(inside("translate", *broken, "--driver", "none.jpg"), "there is no file none.jpg")
     Image.fromarray(FACE).save(tmp_path / "a.png")
     refused(inside("translate", tmp_path / "a.png", "--driver", clip), "drives videos alone")
 
