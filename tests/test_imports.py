@@ -184,6 +184,11 @@ RIVALS = re.compile(r"simclr|vicreg|fab.?net|\btcae\b|pair.?hinge|nt.?xent|[\"']
 
 def test_no_room_knows_a_rival_method_by_name() -> None:
     own = [PACKAGES["facecycle_plugins"] / room for room in ("methods", "losses", "encoders", "presets")]
-    for _, file in modules():
-        if not any(room in file.parents for room in own):
+    written = [file for _, file in modules()]
+    written += [
+        file for package in PACKAGES.values() for file in package.rglob("*") if file.suffix in {".toml", ".jinja"}
+    ]
+    for file in written:
+        # The published numbers are rows of the paper, each with its method.
+        if file.name != "published.toml" and not any(room in file.parents for room in own):
             assert not RIVALS.search(file.read_text()), file

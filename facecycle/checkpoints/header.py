@@ -17,6 +17,7 @@ from facecycle.config.settings import RunConfig
 from facecycle.errors import CheckpointError
 
 FORMAT = "facecycle/1"
+PRETRAINED = "pretrained weights"
 _STRINGS = TypeAdapter(list[str])
 
 
@@ -30,6 +31,11 @@ class Checkpoint:
     """The cycles that were trained at least one step."""
     metadata: Mapping[str, str]
     """All entries of the header."""
+
+    @property
+    def pretrained(self) -> bool:
+        """Whether its encoder began with pretrained weights, in its run or in one that its run began with."""
+        return self.config.pretrained or self.metadata.get("begun_with") == PRETRAINED
 
     def sha256(self) -> str:
         """Return the digest of the file."""

@@ -213,6 +213,11 @@ class RunConfig(_Model):
         return "none" if network is None else network
 
     @property
+    def pretrained(self) -> bool:
+        """Whether the encoder begins with pretrained weights, its library's or a file's."""
+        return bool(self.encoder.options.get("pretrained") or self.encoder.options.get("weights"))
+
+    @property
     def trained_stages(self) -> dict[str, StageConfig]:
         """The stages that are trained, in their order, with what `cycle`, `steps` and `perceptual` say of them.
 

@@ -50,7 +50,8 @@ def long_enough(tracks: Sequence[Track], stage: StageConfig, name: str) -> Seque
         longest = max(len(track.frames) for track in tracks)
         raise DataError(
             f"stages.{name} reads sequences that span {least} frames, and the longest track has {longest}",
-            hint=f"Name longer tracks with --data, or set stages.{name}.frames or .spacing lower.",
+            hint=f"Name longer tracks with --data, or set stages.{name}.spacing lower, or both stages.{name}.frames "
+            "and the frames that the method reads.",
         )
     return None if len(kept) == len(tracks) else kept
 

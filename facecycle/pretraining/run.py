@@ -15,12 +15,13 @@ import torch
 
 from facecycle import distributed
 from facecycle.checkpoints import header, model_file, places
+from facecycle.checkpoints.header import Checkpoint
 from facecycle.checkpoints.places import Name
-from facecycle.config.settings import RunConfig, StageConfig
+from facecycle.config.settings import RunConfig, StageConfig, ours
 from facecycle.data.batches import Batches, FrameTally, sum_of
 from facecycle.data.frames import passed_over
 from facecycle.data.joined import JoinedTracks, described
-from facecycle.errors import FacecycleError
+from facecycle.errors import CheckpointError, FacecycleError
 from facecycle.machine import computes_bfloat16
 from facecycle.networks import build_method, choose_device, provenance
 from facecycle.pictures import contact_sheet, drawn, panel_array, write_picture
@@ -88,6 +89,7 @@ class Pretraining:
         self.position = Position()
         self.trained: set[str] = set()
         self.parent = ""
+        self.pretrained = config.pretrained
         self.licence = "; ".join(sorted({d.licence for d in self.data.datasets}))
         self.frames = FrameTally()
         self.skipped_steps = 0
@@ -102,9 +104,10 @@ class Pretraining:
             CheckpointError, RunError: the checkpoint cannot be read or written.
         """
         found = header.read(name)
-        model_file.load_weights(self.method, found)
+        self._load(found)
         check_cycles(self.config, self.method, found.trained)
         self.trained |= found.trained
+        self.pretrained |= found.pretrained
         self.parent = found.sha256()
         # What was learned keeps its terms.
         terms = found.metadata.get("licence") or self.licence
@@ -112,6 +115,18 @@ class Pretraining:
         self.folder.lock()
         self.folder.refuse_taken()
         self._save(None)
+
+    def _load(self, found: Checkpoint) -> None:
+        theirs, own = found.config.method.name, self.config.method.name
+        try:
+            model_file.load_weights(self.method, found)
+        except CheckpointError as error:
+            if ours(theirs) == ours(own):
+                raise
+            hint = "Name weights of the same method, or train the other one."
+            raise CheckpointError(
+                f"{found.path} holds weights of the method {theirs}, and this run trains {own}", hint=hint
+            ) from error
 
     def resume(self) -> None:
         """Continue from the newest whole checkpoint of the run folder, or from the start where there is none.
@@ -142,7 +157,7 @@ class Pretraining:
             before, now = (f"{count} processes of {passes} passes" for count, passes in (had, has))
             self.listener.note(f"the run had {before} and goes on with {now}: it will not be the same to the last bit")
         self.skipped_steps = state["skipped_steps"]
-        self.trained = set(found.trained)
+        self.trained, self.pretrained = set(found.trained), found.pretrained
         self.parent, self.licence = found.metadata["parent"], found.metadata["licence"]
 
     def run(self) -> Outcome:
@@ -247,6 +262,7 @@ class Pretraining:
             "parent": self.parent,
             "step": str(self.position.total_steps),
             "licence": self.licence,
+            **({"begun_with": header.PRETRAINED} if self.pretrained else {}),
         }
 
     def _all_frames(self) -> FrameTally:

@@ -1,7 +1,8 @@
-"""Whose features a probe looks at: a checkpoint's, any encoder's, their random twins', and the baselines'."""
+"""Whose features a probe looks at: a checkpoint's, any encoder's, their untrained twins', and the baselines'."""
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 from collections.abc import Callable, Sequence
@@ -15,12 +16,16 @@ from torch import Tensor, nn
 
 from facecycle import registry
 from facecycle.api import Method
-from facecycle.errors import ConfigError, did_you_mean
+from facecycle.config.settings import RunConfig
+from facecycle.errors import ConfigError, FacecycleError, did_you_mean
 from facecycle.networks import LAYOUT, Loaded, build_method
 from facecycle.probing.extraction import Feature, network_features
 
 TWIN = ", random twin"
 """Ends the label of a feature of the same network with fresh weights."""
+PRETRAINED_TWIN = ", pretrained twin"
+"""The same, with the pretrained weights that the run began with."""
+TWINS = (TWIN, PRETRAINED_TWIN)
 # Encoder, options, side of its images in pixels: whatever the probed features read, these read the same.
 BASELINES: tuple[tuple[str, dict[str, Any], int], ...] = (
     ("hog", {}, 64),
@@ -31,9 +36,10 @@ BASELINES: tuple[tuple[str, dict[str, Any], int], ...] = (
 
 
 def checkpoint_features(loaded: Loaded, names: Sequence[str], size: int, whose: str = "") -> list[Feature]:
-    """Return the checkpoint's features, each followed by its random twin.
+    """Return the checkpoint's features, each followed by its twin: the same networks as they were before the run.
 
-    The twin is the same architecture with freshly initialised weights.
+    They are freshly initialised, but for an encoder that began with pretrained weights. Where those cannot be had the
+    twin is random, and called so.
 
     Args:
         loaded: networks and their checkpoint.
@@ -57,15 +63,23 @@ def checkpoint_features(loaded: Loaded, names: Sequence[str], size: int, whose: 
             raise ConfigError(
                 f"the feature {name!r} needs the {known[name]} cycle, which {checkpoint.path} did not train"
             )
-    twin = build_method(checkpoint.config.model_copy(update={"seed": checkpoint.config.seed + 1}), weights_follow=True)
+    twin, suffix = _twin(checkpoint.config.model_copy(update={"seed": checkpoint.config.seed + 1}))
     origin = registry.find("encoder", checkpoint.config.encoder.name).origin
     sha256, twin_digest = checkpoint.sha256(), _digest(twin)
     before = f"{whose}: " if whose else ""
     own = [(f"{before}{name}", f"{sha256}:{name}", name) for name in names]
-    others = [(f"{before}{name}{TWIN}", f"random:{origin}:{twin_digest}:{name}", name) for name in names]
+    others = [(f"{before}{name}{suffix}", f"random:{origin}:{twin_digest}:{name}", name) for name in names]
     learned, random = (network_features(m, _joined(m), size, named) for m, named in ((method, own), (twin, others)))
     learned = [replace(feature, checkpoint=whose) for feature in learned]
     return [feature for pair in zip(learned, random, strict=True) for feature in pair]
+
+
+def _twin(config: RunConfig) -> tuple[Any, str]:
+    """Return the networks of a run before its first step, and how their features' labels end."""
+    if config.pretrained:
+        with contextlib.suppress(FacecycleError):
+            return build_method(config), PRETRAINED_TWIN
+    return build_method(config, weights_follow=True), TWIN
 
 
 def _joined(method: Method) -> Callable[[Tensor, frozenset[str]], dict[str, Tensor]]:

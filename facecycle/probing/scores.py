@@ -9,7 +9,7 @@ from facecycle.checkpoints import header
 from facecycle.checkpoints.places import Name
 from facecycle.checkpoints.shared_folder import Score
 from facecycle.errors import DataError
-from facecycle.probing.features import TWIN
+from facecycle.probing.features import TWINS
 from facecycle.probing.protocols import PROTOCOLS
 from facecycle.probing.result import read_result
 
@@ -33,7 +33,8 @@ def scores_of(weights: Name, results: Sequence[Path]) -> list[Score]:
         protocol, features = PROTOCOLS[result.protocol], {row.feature for row in result.rows}
         metric = protocol.headline
         shown = protocol.metrics[metric]
-        learned = [row for row in result.rows if row.feature + TWIN in features and metric in row.metrics]
+        beside = {row.feature for row in result.rows if any(row.feature + twin in features for twin in TWINS)}
+        learned = [row for row in result.rows if row.feature in beside and metric in row.metrics]
         if not learned:
             raise DataError(f"{path} has no score of a feature of the weights")
         found += [

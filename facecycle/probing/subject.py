@@ -56,14 +56,14 @@ def facts_of(loaded: Loaded) -> dict[str, str]:
         "checkpoint": origin(checkpoint),
         "sha256": checkpoint.sha256(),
         "method": config.method.name,
-        **({"begun with": "pretrained weights"} if config.encoder.options.get("pretrained") else {}),
+        **({"begun with": "pretrained weights"} if checkpoint.pretrained else {}),
     }
 
 
 def features_of(
     checkpoints: Mapping[str, Loaded], protocol: ProbeProtocol, names: Sequence[str], size: int | None
 ) -> list[Feature]:
-    """Return the features of checkpoints, each followed by its random twin, as `checkpoint_features` does of one.
+    """Return the features of checkpoints, each followed by its twin, as `checkpoint_features` does of one.
 
     Args:
         checkpoints: by their labels, which stand before the features of several.

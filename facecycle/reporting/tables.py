@@ -77,10 +77,12 @@ def _measured(given: Mapping[str, Any], results: Sequence[Result]) -> list[Part]
 
 
 def _differing(given: Mapping[str, Any], column: Mapping[str, Any], result: Result) -> list[str]:
-    """Return the marks of a result whose procedure is not that of a column's published numbers, where that is known."""
-    protocol = "protocol" in column and column["protocol"] != result.protocol
+    """Return the marks of a result whose procedure is not, or may not be, that of a column's published numbers."""
+    known = column.get("protocol")
+    protocol = known is not None and known != result.protocol
     trained_on = "trained_on" in given and given["trained_on"] != result.facts.get("trained on")
-    return [mark for mark, differs in (("protocol", protocol), ("trained_on", trained_on)) if differs]
+    marks = (("protocol", protocol), ("unknown", known is None), ("trained_on", trained_on))
+    return [mark for mark, differs in marks if differs]
 
 
 def _facts(result: Result, row: Row) -> dict[str, str]:

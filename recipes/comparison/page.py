@@ -16,6 +16,7 @@ from facecycle.probing.result import Difference, Result
 
 READING = "## What it says"
 """From this heading on a page is a person's, and is kept."""
+CHANGED = "*The numbers have changed since this was written.*"
 OURS = "facecycle"
 
 
@@ -45,9 +46,11 @@ def write_page(
         _training(schedules, runs),
         f"![total loss of every run]({curves.name})\n",
         *(_probed(name, each) for name, each in scores.items()),
-        reading,
     ]
-    write_text(page, "\n".join(parts))
+    numbers = "\n".join(parts)
+    if READING in kept and not kept.startswith(numbers) and CHANGED not in reading:
+        reading = reading.replace(READING, f"{READING}\n\n{CHANGED}", 1)
+    write_text(page, f"{numbers}\n{reading}")
 
 
 def _markdown(titles: list[str], rows: list[list[str]]) -> str:

@@ -14,11 +14,11 @@ from helpers.training import Quiet, tiny, train, weights
 from facecycle.api import Pairs
 from facecycle.atomic import file_sha256
 from facecycle.checkpoints import header, places
-from facecycle.config.layers import resolve
+from facecycle.config.layers import preset_layers, resolve, set_layer
 from facecycle.config.settings import LOGGED
 from facecycle.data.batches import Batches
 from facecycle.data.joined import JoinedTracks
-from facecycle.errors import ConfigError, DataError, RunError
+from facecycle.errors import CheckpointError, ConfigError, DataError, RunError
 from facecycle.networks import build_method, load
 from facecycle.pretraining.optimizer import learning_rate
 from facecycle.pretraining.run import Pretraining
@@ -132,6 +132,14 @@ def test_weights_keep_the_terms_of_those_they_began_with(tmp_path: Path) -> None
     own = run.licence
     run.start_from(tmp_path / "one")
     assert header.read(tmp_path / "two").metadata["licence"] == f"for research; {own}"
+
+
+def test_weights_of_another_method_are_named(tmp_path: Path) -> None:
+    train(tiny("stages.direct.steps=1", "stages.expression=none", "stages.identity=none"), tmp_path / "one")
+    config = resolve([*preset_layers("simclr"), set_layer(["encoder.name='timm:mobilenetv3_small_050'"])])
+    config = config.model_copy(update={"data": tiny().data})
+    with pytest.raises(CheckpointError, match="holds weights of the method facecycle, and this run trains simclr"):
+        Pretraining(config, RunFolder(tmp_path / "two"), Quiet()).start_from(tmp_path / "one")
 
 
 def test_a_cycle_whose_every_step_was_skipped_is_not_called_trained(tmp_path: Path) -> None:

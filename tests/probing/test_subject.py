@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import timm
 from facecycle_plugins.methods.fab_net import FabNet
 from facecycle_plugins.methods.tcae import Tcae
+from helpers.training import Quiet, tiny, train
+from safetensors.torch import save_file
 
 from facecycle.errors import ConfigError
 from facecycle.method.facecycle import FaceCycle
-from facecycle.networks import Loaded
+from facecycle.networks import Loaded, load
+from facecycle.pretraining.run import Pretraining
+from facecycle.pretraining.run_folder import RunFolder
 from facecycle.probing.protocols import PROTOCOLS
-from facecycle.probing.subject import usual_features
+from facecycle.probing.subject import facts_of, features_of, usual_features
 
 
 class Older:
@@ -61,3 +67,22 @@ def test_a_method_that_says_nothing_of_a_task_is_looked_at_as_a_whole() -> None:
             assert usual(method, protocol, trained=(cycle,)) == names
         assert usual(method, "facecycle-pose", trained=(cycle,)) == names[-1:]
         assert usual(method, "facecycle-raf", 100, trained=(cycle,)) == names[-1:]
+
+
+def test_pretrained_weights_stay_known_and_are_those_of_the_twin(tmp_path: Path) -> None:
+    first = tmp_path / "first.safetensors"
+    save_file(timm.create_model("mobilenetv3_small_050").state_dict(), first)
+    short = ["stages.direct.steps=1", "stages.expression=none", "stages.identity=none"]
+    train(tiny(*short, f"encoder.options.weights='{first}'"), tmp_path / "one")
+    later = Pretraining(tiny(*short), RunFolder(tmp_path / "two"), Quiet())
+    later.start_from(tmp_path / "one")
+    later.run()
+    one, two = (load(tmp_path / run) for run in ("one", "two"))
+    assert facts_of(one)["begun with"] == facts_of(two)["begun with"] == "pretrained weights"
+
+    def twin(loaded: Loaded) -> str:
+        return features_of({"": loaded}, PROTOCOLS["linear"], ["conv"], None)[1].label
+
+    assert [twin(one), twin(two)] == ["conv, pretrained twin", "conv, random twin"]
+    first.unlink()
+    assert twin(one) == "conv, random twin"

@@ -78,6 +78,10 @@ def test_a_comparison_from_faces_to_a_page(
     compare.main([*command, "--minutes", str(seconds / 60)])
     assert page.read_text() == read_again
     assert {path: path.stat().st_mtime_ns for path in out.rglob("*.json")} == made
+    page.write_text(read_again.replace("# Methods compared", "# Other numbers"))
+    for _ in range(2):
+        compare.main([*command, "--minutes", str(seconds / 60)])
+        assert page.read_text().count("numbers have changed since this was written") == 1
 
     held_out = json.loads((out / "probes" / "pose-held-out-people" / "methods" / "result.json").read_text())
     assert held_out["counts"] == {"samples": 20, "tested": 4, "training only": 16}

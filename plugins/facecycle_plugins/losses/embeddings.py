@@ -27,7 +27,7 @@ class NtXentOptions(Options):
 class NtXentLoss(Loss):
     """Cross-entropy of finding the partner of each of 2P embeddings among the 2P - 1 others, by cosine / temperature.
 
-    Source: SimCLR (ICML 2020), equation 1. The values are those of the public code of SSL-FER (BMVC 2022) and of PCL
+    Source: SimCLR (ICML 2020) [P]. The values are those of the public code of SSL-FER (BMVC 2022) and of PCL
     (CVPR 2023) to seven digits [C].
     """
 
@@ -73,7 +73,7 @@ def _check(predictions: Tensor, what: str, dimensions: int) -> None:
 class VarianceLoss(Loss):
     """Mean over the dimensions of relu(1 - deviation over the batch): embeddings must differ between images.
 
-    The deviation is sqrt(unbiased variance + 1e-4). Source: VICReg (ICLR 2022), equations 1 and 2.
+    The deviation is sqrt(unbiased variance + 1e-4). Source: VICReg (ICLR 2022) [P].
     """
 
     needs_target = False
@@ -88,7 +88,7 @@ class VarianceLoss(Loss):
 class CovarianceLoss(Loss):
     """Sum of the squared covariances of different dimensions, over D: each dimension must tell something of its own.
 
-    The divisor of a covariance is B - 1. Source: VICReg (ICLR 2022), equations 3 and 4.
+    The divisor of a covariance is B - 1. Source: VICReg (ICLR 2022) [P].
     """
 
     needs_target = False
