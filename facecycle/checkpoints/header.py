@@ -18,6 +18,7 @@ from facecycle.errors import CheckpointError
 
 FORMAT = "facecycle/1"
 PRETRAINED = "pretrained weights"
+"""What a header and a report say that an encoder began with."""
 _STRINGS = TypeAdapter(list[str])
 
 

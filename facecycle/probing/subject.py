@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from facecycle.checkpoints import header
 from facecycle.checkpoints.places import Name, find, label_of
 from facecycle.errors import ConfigError
 from facecycle.networks import Loaded, load, origin
@@ -56,7 +57,7 @@ def facts_of(loaded: Loaded) -> dict[str, str]:
         "checkpoint": origin(checkpoint),
         "sha256": checkpoint.sha256(),
         "method": config.method.name,
-        **({"begun with": "pretrained weights"} if checkpoint.pretrained else {}),
+        **({"begun with": header.PRETRAINED} if checkpoint.pretrained else {}),
     }
 
 
