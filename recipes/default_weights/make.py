@@ -1,7 +1,7 @@
 """Train the weights that come with the package: python recipes/default_weights/make.py DATA [OUT].
 
 DATA holds `tracks` (with `pose.csv`, whose person_fold 0 is left out for testing), `more_tracks` and `stills`. OUT gets
-aligned frames, the run, and `default.safetensors`; what was stopped is continued.
+aligned frames, two runs, and `default.safetensors`; what was stopped is continued.
 """
 
 from __future__ import annotations
@@ -48,9 +48,10 @@ def further_tracks(folder: Path) -> list[Path]:
     return [track for tracks in people for track in tracks[:OF_A_PERSON]]
 
 
-def data_sets(data: Path, out: Path) -> list[dict[str, Any]]:
+def data_sets(data: Path, out: Path, grey: float) -> list[dict[str, Any]]:
     """Return the data: stills and frames seen from other sides, frames as people moved, and rendered faces.
 
+    A share of the first two has no colour, `grey` of them.
     Stills fill their images as an aligned face does. Frames are aligned here, with a margin. All are moved a little,
     because a photograph's landmarks are a little off. A track of five frames is taken several times, or there would be
     fifteen stills to one.
@@ -62,8 +63,8 @@ def data_sets(data: Path, out: Path) -> list[dict[str, Any]]:
         lists[name] = str(out / f"{name}.txt")
         aligned = align_tracks(data / name, tracks, out / "aligned" / name)
         Path(lists[name]).write_text("".join(f"{track}\n" for track in aligned))
-    still = {"face": FACE, "scale": list(SCALE)}
-    frame = {"face": FACE / MARGIN, "scale": [MARGIN * scale for scale in SCALE]}
+    still = {"face": FACE, "scale": list(SCALE), "grey": grey}
+    frame = {**still, "face": FACE / MARGIN, "scale": [MARGIN * scale for scale in SCALE]}
     as_filmed = {**frame, "angles": [0, 0, 4], "bend": 0, "turns": 1}
     return [
         {"name": "turned", "options": {"path": str(data / "stills"), **still}},
@@ -74,6 +75,17 @@ def data_sets(data: Path, out: Path) -> list[dict[str, Any]]:
     ]
 
 
+def train(run: Path, config: dict[str, Any], weights: Path, start: Path | None = None) -> None:
+    """Train what a configuration says, from the weights of another run where one is given, or go on with it."""
+    for stage in config["stages"].values():
+        if "perceptual" in stage["losses"]:
+            stage["losses"]["perceptual"]["options"]["weights"] = str(weights)
+    settings = run.with_suffix(".json")
+    settings.write_text(json.dumps(config))
+    begun = ["--resume"] if (run / "config.json").exists() else ["--from", start] if start else []
+    facecycle("pretrain", *begun, "--config", settings, "--out", run)
+
+
 def main() -> None:
     """Train, then write the weights as they are shipped."""
     if not 2 <= len(sys.argv) <= 3:
@@ -81,16 +93,13 @@ def main() -> None:
     data = Path(sys.argv[1]).resolve()
     out = Path(sys.argv[2] if len(sys.argv) > 2 else "runs/weights").resolve()
     out.mkdir(parents=True, exist_ok=True)
-    run, weights = out / "run", out / "default.safetensors"
-    config = {"preset": None, **file_layer(HERE / "recipe.toml")[1], "data": data_sets(data, out)}
-    for stage in config["stages"].values():
-        if "perceptual" in stage["losses"]:
-            stage["losses"]["perceptual"]["options"]["weights"] = str(lite0(out))
-    (out / "recipe.json").write_text(json.dumps(config))
-    begun = ["--resume"] if (run / "config.json").exists() else []
-    facecycle("pretrain", *begun, "--config", out / "recipe.json", "--out", run)
+    first, last, weights = out / "run", out / "finish", out / "default.safetensors"
+    recipe, finish = (file_layer(HERE / name)[1] for name in ("recipe.toml", "finish.toml"))
+    features = lite0(out)
+    train(first, {"preset": None, **recipe, "data": data_sets(data, out, grey=0.2)}, features)
+    train(last, {"preset": None, **recipe, **finish, "data": data_sets(data, out, grey=0.5)}, features, first)
     weights.unlink(missing_ok=True)
-    facecycle("checkpoint", "export", run, "--out", weights, "--half", "--licence", LICENCE, "--onnx")
+    facecycle("checkpoint", "export", last, "--out", weights, "--half", "--licence", LICENCE, "--onnx")
 
 
 def facecycle(*arguments: object) -> None:
