@@ -15,8 +15,10 @@ from skimage.data import astronaut
 
 from facecycle import registry
 from facecycle.checkpoints.inspect import verify
+from facecycle.config.layers import file_layer, resolve
 from facecycle.data.images import from_uint8, read_square
-from facecycle.networks import SHIPPED, load
+from facecycle.networks import SHIPPED, build_method, load
+from facecycle.pretraining.checks import check_stages
 from facecycle.seeds import seeded
 from facecycle.translation.photographs import find_faces, finder, read_photograph
 
@@ -61,6 +63,12 @@ def test_commands_use_them_and_state_their_terms(inside: Command, tmp_path: Path
     probed = inside("probe", "--task", "verify", "--data", "people", "--feature", "identity")
     assert "comes with facecycle" in probed.stdout, probed.stderr
     assert re.search(r"default .*resnet10t .*expression, identity", inside("checkpoint", "list").stdout)
+
+
+def test_all_stages_of_the_recipe_fit_the_method() -> None:
+    read = [file_layer(ROOT / "recipes" / "default_weights" / name) for name in ("recipe.toml", "finish.toml")]
+    config = resolve([("no preset", {"preset": None}), *read])
+    check_stages(config, build_method(config))
 
 
 def test_the_recipe_never_sees_the_held_out_people(tmp_path: Path) -> None:
