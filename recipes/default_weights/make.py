@@ -48,12 +48,12 @@ def further_tracks(folder: Path) -> list[Path]:
     return [track for tracks in people for track in tracks[:OF_A_PERSON]]
 
 
-def data_sets(data: Path, out: Path, grey: float, mouth: float) -> list[dict[str, Any]]:
+def data_sets(data: Path, out: Path, grey: float) -> list[dict[str, Any]]:
     """Return the data: stills and frames seen from other sides, frames as people moved, and rendered faces.
 
     Stills fill their images as an aligned face does. Frames are aligned here, with a margin. All are moved a little,
     because a photograph's landmarks are a little off. A track of five frames is taken several times, or there would be
-    fifteen stills to one. A share of them has no colour, `grey`, and mouths move by `mouth` in what is turned.
+    fifteen stills to one. A share of them has no colour, `grey`.
     """
     first, further = "tracks", "more_tracks"
     chosen = {first: training_tracks(data / first / "pose.csv"), further: further_tracks(data / further)}
@@ -62,9 +62,9 @@ def data_sets(data: Path, out: Path, grey: float, mouth: float) -> list[dict[str
         lists[name] = str(out / f"{name}.txt")
         aligned = align_tracks(data / name, tracks, out / "aligned" / name)
         Path(lists[name]).write_text("".join(f"{track}\n" for track in aligned))
-    still = {"face": FACE, "scale": list(SCALE), "grey": grey, "mouth": mouth}
+    still = {"face": FACE, "scale": list(SCALE), "grey": grey}
     frame = {**still, "face": FACE / MARGIN, "scale": [MARGIN * scale for scale in SCALE]}
-    as_filmed = {**frame, "angles": [0, 0, 4], "bend": 0, "mouth": 0, "turns": 1}
+    as_filmed = {**frame, "angles": [0, 0, 4], "bend": 0, "turns": 1}
     return [
         {"name": "turned", "options": {"path": str(data / "stills"), **still}},
         {"name": "turned", "options": {"path": lists[first], **frame, "takes": 5, "turns": 4}},
@@ -95,10 +95,8 @@ def main() -> None:
     first, last, weights = out / "run", out / "finish", out / "default.safetensors"
     recipe, finish = (file_layer(HERE / name)[1] for name in ("recipe.toml", "finish.toml"))
     features = lite0(out)
-    sets = data_sets(data, out, grey=0.2, mouth=0)
-    train(first, {"preset": None, **recipe, "data": sets}, features)
-    sets = data_sets(data, out, grey=0.5, mouth=0.1)
-    train(last, {"preset": None, **recipe, **finish, "data": sets}, features, first)
+    train(first, {"preset": None, **recipe, "data": data_sets(data, out, grey=0.2)}, features)
+    train(last, {"preset": None, **recipe, **finish, "data": data_sets(data, out, grey=0.5)}, features, first)
     weights.unlink(missing_ok=True)
     facecycle("checkpoint", "export", last, "--out", weights, "--half", "--licence", LICENCE, "--onnx")
 

@@ -37,8 +37,6 @@ BENDS = 4
 """Places of a face that move."""
 REACH = 0.25
 """How far around them the face moves along, over its half width."""
-MOUTH = np.array([[-0.48, 0.53], [0.48, 0.53], [0, 0.7]])
-"""The corners of a mouth as detectors find them in stills and aligned frames, and its lower lip, over the same."""
 RAYS = 33
 """Rays along each side of an image for which that place is computed; between them it is interpolated."""
 
@@ -67,9 +65,6 @@ class TurnedOptions(TrackOptions):
     """Share of the takes without colour."""
     bend: float = Field(0.05, ge=0, le=1)
     """Deviation of how far places of a face move, over the half width of the face; cut at twice that."""
-    mouth: float = Field(0, ge=0, le=0.2)
-    """Deviation of how far a mouth's corners move apart and its lower lip moves down, over the half width of the face;
-    half of it is that of how far the corners rise. Cut at twice that."""
     seed: int = Field(0, ge=0)
     """Seed of everything drawn."""
 
@@ -128,8 +123,8 @@ class Turned:
         pixels, bad = self._files.images(sources, size * 3 // 2)
         scale, grey = torch.tensor([_draw_take(options, place) for place in places.tolist()]).view(-1, 2).T
         motions = [_draw_frame(options, frame) for frame in wanted.tolist()]
-        angles, shift, bends = torch.from_numpy(np.array(motions, np.float32)).tensor_split((3, 5), 1)
-        turned = turn(pixels.float(), size, angles, scale, shift, bends.unflatten(1, (-1, 4)), options.face)
+        angles, shift, bends = torch.from_numpy(np.array(motions, np.float32)).split((3, 2, 4 * BENDS), 1)
+        turned = turn(pixels.float(), size, angles, scale, shift, bends.unflatten(1, (BENDS, 4)), options.face)
         return greyscale(turned, grey.bool()).round().clamp(0, 255).to(torch.uint8), bad
 
     def fingerprint(self) -> str:
@@ -149,17 +144,11 @@ def _draw_frame(options: TurnedOptions, frame: int) -> np.ndarray:
     """Draw what changes from frame to frame.
 
     Returns:
-        Pitch, yaw and roll in radians; shift along x and y, and for each bend a place and its move, in grid units.
+        Pitch, yaw and roll in radians; shift along x and y, and `BENDS` times a place and its move, in grid units.
     """
     bend = np.array([0.5, 0.5 * TALL, options.bend, options.bend]) * options.face
-    mouth = np.array([1, 0.5, 1]) * options.mouth * options.face
-    deviations = np.concatenate([np.radians(options.angles), [options.shift] * 2, np.tile(bend, BENDS), mouth])
-    drawn = np.random.default_rng([options.seed, 2, frame]).standard_normal(len(deviations)).clip(-2, 2) * deviations
-    if not options.mouth:
-        return drawn[:-3]
-    wider, higher, lower = drawn[-3:]
-    moves = np.array([[-wider, -higher], [wider, -higher], [0, lower]])
-    return np.concatenate([drawn[:-3], np.hstack([MOUTH * options.face, moves]).ravel()])
+    deviations = np.concatenate([np.radians(options.angles), [options.shift] * 2, np.tile(bend, BENDS)])
+    return np.random.default_rng([options.seed, 2, frame]).standard_normal(len(deviations)).clip(-2, 2) * deviations
 
 
 def turn(images: Tensor, size: int, angles: Tensor, scale: Tensor, shift: Tensor, bends: Tensor, face: float) -> Tensor:
