@@ -36,6 +36,7 @@ from facecycle.seeds import seeded
 
 EACH = 2
 """Every so many frames of the held-out fold are shown to the referees, which take a tenth of a second for each."""
+MOUTH = {"opening": "mouth opening", "width": "width of the mouth"}
 
 
 def aligned(data: Path, out: Path) -> Path:
@@ -116,6 +117,17 @@ def sharpness(images: Tensor) -> float:
     return float(np.mean([laplace(rgb2gray(image)).var() for image in images.permute(0, 2, 3, 1).numpy()]))
 
 
+def within(values: np.ndarray, people: np.ndarray) -> float:
+    """Return the share of the variance of values (n,) that lies between frames of one person; NaNs are left out.
+
+    It is the r of swaps that leave everybody the mean of their own frames, and take over all that differs from it.
+    """
+    seen = np.isfinite(values)
+    values, (_, person) = values[seen], np.unique(people[seen], return_inverse=True)
+    means = np.bincount(person, values) / np.bincount(person)
+    return float((values - means[person]).var() / values.var())
+
+
 def refereed(fold: Fold, panels: dict[str, Tensor]) -> dict[str, str]:
     """Measure yaw, mouths and identities as the referees read them."""
     shown = np.arange(0, len(fold.frames), EACH)
@@ -129,13 +141,16 @@ def refereed(fold: Fold, panels: dict[str, Tensor]) -> dict[str, str]:
     before, after = (read[name]["yaw"] for name in ("input", "neutral"))
     seen = np.isfinite(before) & np.isfinite(after)
     found["yaw of neutral faces, share of the inputs' deviation"] = f"{after[seen].std() / before[seen].std():.0%}"
-    for what, title in (("yaw", "yaw"), ("opening", "mouth opening"), ("width", "width of the mouth")):
+    for what, title in {"yaw": "yaw", **MOUTH}.items():
         swap, driver = read["expression_swap"][what], read["driver"][what]
         seen = np.isfinite(swap) & np.isfinite(driver)
         found[f"{title} of an expression swap against its driver's, r"] = (
             f"{np.corrcoef(swap[seen], driver[seen])[0, 1]:.2f}"
         )
     people = fold.people[shown]
+    for what, title in MOUTH.items():
+        share = within(read["input"][what], people)
+        found[f"{title}, share of the inputs' variance within one person"] = f"{share:.0%}"
     one, other = np.nonzero(~np.eye(len(shown), dtype=bool))
     same = people[one] == people[other]
     for name, title in (("input", "inputs"), ("neutral", "neutral faces"), ("identity_swap", "restored faces")):

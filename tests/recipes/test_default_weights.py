@@ -6,6 +6,7 @@ import re
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from facecycle_plugins.datasets.synthetic.__main__ import write_faces
@@ -25,7 +26,7 @@ from facecycle.translation.photographs import find_faces, finder, read_photograp
 sys.path.insert(0, str(ROOT / "recipes" / "default_weights"))
 from aligned import MARGIN, SIZE, align_tracks
 from make import OF_A_PERSON, further_tracks, training_tracks
-from measure import aligned
+from measure import aligned, within
 from sheet import FACE
 
 
@@ -120,3 +121,8 @@ def test_what_alignment_turns_is_taken_from_the_angle_of_a_head(tmp_path: Path) 
         assert len(labels.targets) == 2
         assert labels.targets[:, :2].tolist() == [[1, 2]] * 2
         assert abs(labels.targets[0, 2] - labels.targets[1, 2]) < 5
+
+
+def test_variance_within_people_leaves_out_what_they_differ_in() -> None:
+    values = np.array([1, 3, np.nan, 5, 7])  # 1 within two people, and 4 between them
+    assert within(values, np.array(["ann", "ann", "ann", "bob", "bob"])) == pytest.approx(1 / 5)
