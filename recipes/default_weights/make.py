@@ -74,11 +74,11 @@ def data_sets(data: Path, out: Path, grey: float) -> list[dict[str, Any]]:
     ]
 
 
-def train(run: Path, config: dict[str, Any], weights: Path, start: Path | None = None) -> None:
+def train(run: Path, config: dict[str, Any], features: Path, start: Path | None = None) -> None:
     """Train what a configuration says, from the weights of another run where one is given, or go on with it."""
     for stage in config["stages"].values():
         if "perceptual" in stage["losses"]:
-            stage["losses"]["perceptual"]["options"]["weights"] = str(weights)
+            stage["losses"]["perceptual"]["options"]["weights"] = str(features)
     settings = run.with_suffix(".json")
     settings.write_text(json.dumps(config))
     begun = ["--resume"] if (run / "config.json").exists() else ["--from", start] if start else []
@@ -93,10 +93,11 @@ def main() -> None:
     out = Path(sys.argv[2] if len(sys.argv) > 2 else "runs/weights").resolve()
     out.mkdir(parents=True, exist_ok=True)
     first, last, weights = out / "run", out / "finish", out / "default.safetensors"
-    recipe, finish = (file_layer(HERE / name)[1] for name in ("recipe.toml", "finish.toml"))
-    features = lite0(out)
-    train(first, {"preset": None, **recipe, "data": data_sets(data, out, grey=0.2)}, features)
-    train(last, {"preset": None, **recipe, **finish, "data": data_sets(data, out, grey=0.5)}, features, first)
+    recipe, features = {"preset": None, **file_layer(HERE / "recipe.toml")[1]}, lite0(out)
+    train(first, {**recipe, "data": data_sets(data, out, grey=0.2)}, features)
+    # The last stage once more, on faces of which half have no colour, so that people are not told apart by it.
+    stages = {"identity_grey": {**recipe["stages"]["identity_longer"], "steps": 1800}}
+    train(last, {**recipe, "stages": stages, "data": data_sets(data, out, grey=0.5)}, features, first)
     weights.unlink(missing_ok=True)
     facecycle("checkpoint", "export", last, "--out", weights, "--half", "--licence", LICENCE, "--onnx")
 

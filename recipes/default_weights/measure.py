@@ -1,6 +1,7 @@
 """What checkpoints do to faces they have not seen, side by side: measure.py DATA OUT CHECKPOINT [CHECKPOINT ...].
 
-DATA holds `tracks` with `pose.csv`, whose fold 0 was not trained on. OUT gets its frames as `translate` aligns them.
+DATA holds `tracks` with `pose.csv`, whose fold 0 was not trained on. OUT gets its frames as `translate` aligns them,
+and for each checkpoint in turn a sheet of eight people of that fold, `people-1.png` and so on.
 `default` as a checkpoint is the weights that come with the package. The referees are asked where REFEREES_PYTHON names
 a Python that has them; see referees.py.
 """
@@ -18,6 +19,7 @@ import pyarrow.parquet as pq
 import torch
 from instruments import ask_referees, auc_of, has_referees
 from make import HELD_OUT
+from PIL import Image
 from scipy.ndimage import laplace
 from skimage.color import rgb2gray
 from torch import Tensor
@@ -27,6 +29,7 @@ from facecycle.api import Dataset, Labelled
 from facecycle.data.folders import TABLE
 from facecycle.faces.crop_folder import crop_folder
 from facecycle.networks import Loaded, choose_device, load
+from facecycle.pictures import contact_sheet, write_picture
 from facecycle.probing.extraction import extract_once
 from facecycle.probing.features import baseline_features
 from facecycle.probing.protocols.linear_pose import LinearPose
@@ -37,6 +40,9 @@ from facecycle.seeds import seeded
 EACH = 2
 """Every so many frames of the held-out fold are shown to the referees, which take a tenth of a second for each."""
 MOUTH = {"opening": "mouth opening", "width": "width of the mouth"}
+"""What the referees measure of a mouth, and its title."""
+DRAWN = 8
+"""People of the fold who are drawn."""
 
 
 def aligned(data: Path, out: Path) -> Path:
@@ -162,11 +168,26 @@ def refereed(fold: Fold, panels: dict[str, Tensor]) -> dict[str, str]:
     return found
 
 
-def measured(loaded: Loaded, data: Dataset) -> dict[str, str]:
-    """Return every measure of a checkpoint, by its title."""
+def draw(fold: Fold, panels: dict[str, Tensor]) -> Image.Image:
+    """Draw a frame of each of the first people, what is made of it, and what drives it."""
+    first = np.sort(np.unique(fold.people, return_index=True)[1])[:DRAWN]
+    columns = {
+        "input": fold.frames,
+        "frontal": panels["frontal"],
+        "neutral": panels["neutral"],
+        "restored": panels["identity_swap"],
+        "swap": panels["expression_swap"],
+    }
+    driver = ("driver", fold.frames[fold.drivers[first]].numpy())
+    return contact_sheet([*((title, images[first].numpy()) for title, images in columns.items()), driver])
+
+
+def measured(loaded: Loaded, data: Dataset, sheet: Path) -> dict[str, str]:
+    """Return every measure of a checkpoint, by its title, and write the sheet of people."""
     size, labels = loaded.checkpoint.config.size, data.labelled("pose")
     fold = Fold(data, labels, size)
     panels = translated(loaded, fold)
+    write_picture(sheet, draw(fold, panels))
     sharp = sharpness(panels["neutral"]) / sharpness(fold.frames)
     return {
         **held_out_pose(loaded, data, labels, size),
@@ -182,7 +203,10 @@ def main() -> None:
         sys.exit(__doc__)
     poses = aligned(Path(sys.argv[1]), Path(sys.argv[2]))
     data: Dataset = registry.build("dataset", "pose-csv", {"path": poses})
-    columns = {name: measured(load(None if name == "default" else Path(name)), data) for name in sys.argv[3:]}
+    columns = {}
+    for number, name in enumerate(sys.argv[3:], 1):
+        loaded = load(None if name == "default" else Path(name))
+        columns[name] = measured(loaded, data, Path(sys.argv[2]) / f"people-{number}.png")
     print(f"| of the held-out fold | {' | '.join(columns)} |")
     print(f"| --- {'| --- ' * len(columns)}|")
     for title in next(iter(columns.values())):

@@ -67,8 +67,8 @@ def test_commands_use_them_and_state_their_terms(inside: Command, tmp_path: Path
 
 
 def test_all_stages_of_the_recipe_fit_the_method() -> None:
-    read = [file_layer(ROOT / "recipes" / "default_weights" / name) for name in ("recipe.toml", "finish.toml")]
-    config = resolve([("no preset", {"preset": None}), *read])
+    recipe = file_layer(ROOT / "recipes" / "default_weights" / "recipe.toml")
+    config = resolve([("no preset", {"preset": None}), recipe])
     check_stages(config, build_method(config))
 
 
